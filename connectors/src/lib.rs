@@ -1,0 +1,25 @@
+//! The connector types. Each is one module and knows its protocol and nothing else; what they share is small and named.
+//!
+//! Invariant: a connector opens connections only through the dialer of its call, and sees no store.
+//!
+//! A new type is one module, one line in [`all`], and one test file against a real server.
+
+pub mod echo;
+pub mod ftp;
+pub mod mssql;
+pub mod scp;
+pub mod smtp;
+
+pub(crate) mod inputs;
+pub(crate) mod schema;
+pub(crate) mod tally;
+pub(crate) mod tls;
+
+use std::sync::Arc;
+
+use surefoot_connector_api::Connector;
+
+/// All connector types, by name.
+pub fn all() -> Vec<Arc<dyn Connector>> {
+    vec![Arc::new(echo::Echo), Arc::new(ftp::Ftp), Arc::new(mssql::Mssql), Arc::new(scp::Scp), Arc::new(smtp::Smtp)]
+}

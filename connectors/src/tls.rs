@@ -1,0 +1,73 @@
+//! The TLS settings that all connectors share: which roots are trusted, and the one provider.
+//!
+//! No connector builds a `ClientConfig` of its own, so none can switch the check of certificates off.
+
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use surefoot_connector_api::{CallError, ErrorClass};
+
+/// TLS 1.2 and 1.3 with the roots of this machine, or, where `server_ca` gives certificates as PEM text, with those
+/// and no others.
+///
+/// A text without a usable certificate is [`ErrorClass::InvalidInput`]; a machine without any root
+/// certificate is [`ErrorClass::Untrusted`].
+pub(crate) fn client_config(server_ca: Option<&str>) -> Result<ClientConfig, CallError> {
+    let roots = match server_ca {
+        Some(pem) => roots_from_pem(pem)?,
+        None => roots_of_machine()?,
+    };
+    // The provider is named here, so that nothing depends on a default of the process.
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| CallError::not_sent(ErrorClass::Protocol, format!("cannot set up TLS: {error}")))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn roots_from_pem(pem: &str) -> Result<RootCertStore, CallError> {
+    let invalid = |why: String| CallError::not_sent(ErrorClass::InvalidInput, format!("input `server_ca`: {why}"));
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| invalid(format!("not valid PEM: {error}")))?;
+        roots.add(certificate).map_err(|error| invalid(format!("a certificate cannot be used: {error}")))?;
+    }
+    if roots.is_empty() {
+        return Err(invalid("holds no certificate; give PEM text that begins with -----BEGIN CERTIFICATE-----".into()));
+    }
+    Ok(roots)
+}
+
+fn roots_of_machine() -> Result<RootCertStore, CallError> {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::debug!(%error, "a root certificate of this machine cannot be read");
+    }
+    let mut roots = RootCertStore::empty();
+    // Machines carry the odd certificate that rustls does not take; the others still count.
+    let (added, ignored) = roots.add_parsable_certificates(found.certs);
+    tracing::debug!(added, ignored, "root certificates of this machine");
+    if roots.is_empty() {
+        return Err(CallError::not_sent(
+            ErrorClass::Untrusted,
+            "this machine has no root certificates; install ca-certificates, or give the server's own in `server_ca`",
+        ));
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unusable_ca_is_refused_with_the_name_of_the_input() {
+        for text in ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            let error = client_config(Some(text)).expect_err(text);
+            assert_eq!(error.class, ErrorClass::InvalidInput);
+            assert!(error.message.contains("server_ca"), "{error}");
+        }
+    }
+}
