@@ -1,0 +1,232 @@
+//! Records: what a workspace stores under a name.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::call::object;
+use crate::error::{Error, Result};
+use crate::{host, json_text};
+
+/// The kinds of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A named program.
+    Flow,
+    /// A named, stored configuration of a connector type.
+    Connector,
+    /// A named blob in the file store.
+    File,
+    /// Joins scheduler, setting, flow and project.
+    Schedule,
+    /// Decides when.
+    Scheduler,
+    /// A JSON document in the field `value`.
+    Setting,
+    /// A name under which HTTP callers start a flow.
+    Webhook,
+    /// Groups records.
+    Project,
+    /// One run of something; for reading only.
+    Execution,
+}
+
+impl Kind {
+    /// As the contract spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Flow => "flow",
+            Self::Connector => "connector",
+            Self::File => "file",
+            Self::Schedule => "schedule",
+            Self::Scheduler => "scheduler",
+            Self::Setting => "setting",
+            Self::Webhook => "webhook",
+            Self::Project => "project",
+            Self::Execution => "execution",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Names a record that may exist or not. Made by [`System`](crate::System).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordRef {
+    kind: Kind,
+    key: String,
+}
+
+impl RecordRef {
+    pub(crate) fn new(kind: Kind, key: String) -> Self {
+        Self { kind, key }
+    }
+
+    /// Reads the record; `None` if there is none.
+    ///
+    /// # Errors
+    /// Those of the host.
+    pub fn find(&self) -> Result<Option<Record>> {
+        host::get_record(self.kind.as_str(), &self.key)?.map(|text| Record::decode(self.kind, &text)).transpose()
+    }
+
+    /// Reads the record.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none.
+    pub fn load(&self) -> Result<Record> {
+        self.find()?.ok_or_else(|| Error::NotFound(format!("{} `{}`", self.kind, self.key)))
+    }
+
+    /// Whether there is such a record.
+    ///
+    /// # Errors
+    /// Those of the host.
+    pub fn exists(&self) -> Result<bool> {
+        Ok(self.find()?.is_some())
+    }
+
+    /// Reads one field. For several fields, [`load`](Self::load) the record once.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is no such record, [`Error::UnexpectedData`] if the field is of another shape.
+    pub fn get<T: DeserializeOwned>(&self, field: &str) -> Result<T> {
+        self.load()?.get(field)
+    }
+
+    /// Creates the record, or updates the fields given: a `json!` object, a map, or a struct. Returns the whole
+    /// record.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] if a field is unknown or of the wrong shape, [`Error::Conflict`] if the record changed
+    /// meanwhile.
+    pub fn save(&self, fields: impl Serialize) -> Result<Record> {
+        let fields = Value::Object(object("the fields", fields)?).to_string();
+        Record::decode(self.kind, &host::save_record(self.kind.as_str(), &self.key, &fields)?)
+    }
+
+    /// Deletes the record: into the trash, or permanently. Returns whether there was one.
+    ///
+    /// # Errors
+    /// Those of the host; a missing record is none.
+    pub fn delete(&self, permanently: bool) -> Result<bool> {
+        host::delete_record(self.kind.as_str(), &self.key, permanently)
+    }
+}
+
+/// A record as it was when it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    kind: Kind,
+    fields: Map<String, Value>,
+}
+
+impl Record {
+    pub(crate) fn decode(kind: Kind, text: &str) -> Result<Self> {
+        Ok(Self { kind, fields: json_text::decode(&format!("a {kind}"), text)? })
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its id; empty if the host left it out.
+    pub fn id(&self) -> &str {
+        self.text("id")
+    }
+
+    /// Its name; empty if it has none.
+    pub fn name(&self) -> &str {
+        self.text("name")
+    }
+
+    /// One field.
+    ///
+    /// # Errors
+    /// [`Error::UnexpectedData`] if there is no such field or it is of another shape. A missing field reads as
+    /// `None` of an `Option`.
+    pub fn get<T: DeserializeOwned>(&self, field: &str) -> Result<T> {
+        let value = self.fields.get(field).cloned().unwrap_or(Value::Null);
+        json_text::from_value(&format!("field `{field}` of {} `{}`", self.kind, self.label()), value)
+    }
+
+    /// All fields.
+    pub fn fields(&self) -> &Map<String, Value> {
+        &self.fields
+    }
+
+    /// Updates the fields given. Returns the whole record as it is then.
+    ///
+    /// # Errors
+    /// Those of [`RecordRef::save`].
+    pub fn save(&self, fields: impl Serialize) -> Result<Self> {
+        self.reference().save(fields)
+    }
+
+    /// Reads the record anew.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it is gone.
+    pub fn reload(&self) -> Result<Self> {
+        self.reference().load()
+    }
+
+    /// Deletes the record: into the trash, or permanently. Returns whether it was still there.
+    ///
+    /// # Errors
+    /// Those of the host.
+    pub fn delete(&self, permanently: bool) -> Result<bool> {
+        self.reference().delete(permanently)
+    }
+
+    fn reference(&self) -> RecordRef {
+        RecordRef::new(self.kind, self.label_id_first().to_owned())
+    }
+
+    fn label(&self) -> &str {
+        if self.name().is_empty() { self.id() } else { self.name() }
+    }
+
+    fn label_id_first(&self) -> &str {
+        if self.id().is_empty() { self.name() } else { self.id() }
+    }
+
+    fn text(&self, field: &str) -> &str {
+        self.fields.get(field).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_read_by_name_and_type() {
+        let text = r#"{"id": "0197", "name": "nightly", "is_enabled": true}"#;
+        let record = Record::decode(Kind::Schedule, text).unwrap();
+        assert_eq!((record.id(), record.name()), ("0197", "nightly"));
+        assert_eq!(record.get::<bool>("is_enabled"), Ok(true));
+        assert_eq!(record.get::<Option<String>>("setting_id"), Ok(None));
+        let expected =
+            "unexpected data: field `is_enabled` of schedule `nightly`: invalid type: boolean `true`, expected u8";
+        assert_eq!(record.get::<u8>("is_enabled").unwrap_err().to_string(), expected);
+        assert_eq!(record.reference(), RecordRef::new(Kind::Schedule, "0197".into()));
+    }
+
+    #[test]
+    fn a_record_is_an_object() {
+        let error = Record::decode(Kind::Setting, "[]").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unexpected data: a setting: invalid type: sequence, expected a map at line 1 column 0"
+        );
+    }
+}
