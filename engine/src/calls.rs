@@ -1,0 +1,133 @@
+//! Connector calls at work. Each belongs to a task of its own, not to the instance that asked for it: evicting or
+//! cancelling that never
+//! touches it, and its end is always recorded.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use surefoot_connector_api::{CallContext, CallError, Effect, ErrorClass, Inputs, Sent, StoredFile};
+
+use crate::clock::Timestamp;
+use crate::core::{Core, Event, Resident, Settled, lock};
+use crate::files::{self, ConnectionFiles};
+use crate::journal::{ConnectionStart, Failure, Outcome, Record, Status};
+use crate::store::writer::Ticket;
+use crate::store::{Urgency, executions};
+
+/// Between attempts to record an end.
+const RECORD_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// A call to perform.
+pub(crate) struct Performance {
+    pub(crate) core: Arc<Core>,
+    pub(crate) resident: Arc<Resident>,
+    /// Number of the host call that started it.
+    pub(crate) n: u32,
+    pub(crate) start: ConnectionStart,
+    pub(crate) inputs: Inputs,
+}
+
+/// Performs a call, after its intent is durable if it has one, and records how it ended.
+pub(crate) async fn perform(performance: Arc<Performance>, intent: Option<Ticket<()>>) {
+    let Performance { core, resident, n, start, inputs } = &*performance;
+    if let Some(intent) = intent
+        && intent.done().await.is_err()
+    {
+        // Nothing has left, and nothing is recorded: after recovery the flow asks again.
+        lock(&resident.running).remove(n);
+        return;
+    }
+    let began = core.now();
+    if resident.cancel.load(Ordering::SeqCst) {
+        return settle(performance.clone(), began, Outcome::Cancelled, Vec::new()).await;
+    }
+    let Some(connector) = core.connectors.get(start.connector_type.as_str()) else {
+        let error = CallError::not_sent(
+            ErrorClass::InvalidInput,
+            format!("there is no connector type `{}`", start.connector_type),
+        );
+        return settle(performance.clone(), began, Outcome::Failed(error), Vec::new()).await;
+    };
+    let store = ConnectionFiles::new(core.clone());
+    let timeout = Duration::from_millis(start.timeout_ms);
+    let idempotency_key = core.digester.idempotency_key(&resident.execution.id, *n);
+    let context = CallContext { dialer: &core.dialer, files: &store, idempotency_key: &idempotency_key, timeout };
+    let outcome = match tokio::time::timeout(timeout, connector.call(&context, inputs.clone())).await {
+        Ok(Ok(output)) => Outcome::Success(output),
+        Ok(Err(error)) => Outcome::Failed(error),
+        Err(_) => Outcome::Failed(CallError {
+            class: ErrorClass::Timeout,
+            sent: if start.effect == Effect::Write { Sent::Unknown } else { Sent::No },
+            message: format!("no end within {} ms", start.timeout_ms),
+            peer_code: None,
+        }),
+    };
+    let staged = if matches!(outcome, Outcome::Success(_)) { store.take_staged() } else { Vec::new() };
+    settle(performance.clone(), began, outcome, staged).await;
+}
+
+/// Records how a call ended, together with the names of the files that it wrote, and tells the execution. What has happened outside stays in
+/// memory until it is recorded: after a failed commit it is tried again.
+pub(crate) async fn settle(performance: Arc<Performance>, began: Timestamp, outcome: Outcome, staged: Vec<StoredFile>) {
+    let Performance { core, resident, n, .. } = &*performance;
+    loop {
+        let recorded = submit_end(&performance, began, &outcome, &staged);
+        lock(&resident.settled).insert(*n, Settled { outcome: outcome.clone() });
+        resident.touch();
+        match recorded.done().await {
+            Ok(()) => break,
+            Err(error) => {
+                // Not shown to a guest before it is on its way again.
+                lock(&resident.settled).remove(n);
+                tracing::warn!(execution = %resident.execution.id, call = n, %error, "the end of a connection is not recorded yet");
+            }
+        }
+        tokio::select! {
+            () = core.stopping.cancelled() => break,
+            () = tokio::time::sleep(RECORD_AGAIN_AFTER) => {}
+        }
+    }
+    lock(&resident.running).remove(n);
+    core.changed(&resident.execution.id);
+    core.send(Event::CallRecorded(resident.execution.key));
+}
+
+fn submit_end(performance: &Performance, began: Timestamp, outcome: &Outcome, staged: &[StoredFile]) -> Ticket<()> {
+    let Performance { core, resident, n, start, .. } = performance;
+    let key = resident.execution.key;
+    let record = Record::Settled { n: *n, began, at: core.now(), outcome: outcome.clone() };
+    // The wait of an instance that is there commits at once and takes a read along.
+    let lazy = start.effect == Effect::Read && staged.is_empty() && resident.has_instance.load(Ordering::SeqCst);
+    let urgency = if lazy { Urgency::Lazy } else { Urgency::Now };
+    let stamp = core.stamp(&format!("execution {}", resident.execution.id));
+    let (resident, staged) = (resident.clone(), staged.to_vec());
+    core.writer.submit(urgency, move |connection| {
+        for file in &staged {
+            files::save_name(connection, &file.name, file.size_bytes, &file.sha256, &stamp)?;
+        }
+        Ok(executions::append(connection, key, resident.next_seq(), &record)?)
+    })
+}
+
+/// What a flow is told about a connection that did not succeed; none after success.
+pub(crate) fn failure(id: &str, start: &ConnectionStart, outcome: &Outcome) -> Option<Failure> {
+    let (status, code, message) = match outcome {
+        Outcome::Success(_) => return None,
+        Outcome::Failed(error) if start.effect == Effect::Write && error.sent == Sent::Unknown => (
+            Status::EndedError,
+            "unknown_outcome".to_owned(),
+            format!("{} ({}); it may or may not have happened", error.message, error.class.code()),
+        ),
+        Outcome::Failed(error) => (Status::EndedError, error.class.code().to_owned(), error.message.clone()),
+        Outcome::Interrupted => (
+            Status::EndedError,
+            "interrupted".to_owned(),
+            "the engine stopped between the intent and the result; it may or may not have happened".to_owned(),
+        ),
+        Outcome::Cancelled => {
+            (Status::EndedCancelled, "cancelled".to_owned(), "cancelled before it was performed".to_owned())
+        }
+    };
+    Some(Failure { execution_id: id.to_owned(), name: start.name.clone(), status, code, message })
+}

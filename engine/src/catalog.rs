@@ -1,0 +1,366 @@
+//! Records as the rest of the engine uses them: rules that span kinds, redaction, executions and their connections as
+//! one kind.
+
+use rusqlite::Connection;
+use serde_json::{Map, Value, json};
+use surefoot_connector_api::redact;
+
+use crate::calls;
+use crate::core::Core;
+use crate::id;
+use crate::journal::{Outcome, Record, Started, Status};
+use crate::query::{Filter, Kind, Page, Query};
+use crate::schedules;
+use crate::store::executions::{self, ExecutionType, Key, NewExecution};
+use crate::store::records::{self, Stamp};
+use crate::store::{StoreError, StoreResult};
+
+/// How many parents' journals one query over connections reads at most.
+const PARENTS_MAX: u32 = 1000;
+
+impl Core {
+    /// Saves a record of any kind but files, with what follows from it, in the writer's transaction.
+    pub(crate) fn save_record(
+        &self,
+        connection: &Connection,
+        kind: Kind,
+        key: &str,
+        fields: &Map<String, Value>,
+        stamp: &Stamp,
+    ) -> StoreResult<Value> {
+        let mut fields = fields.clone();
+        if kind == Kind::Connector {
+            self.check_connector(connection, key, &mut fields)?;
+        }
+        let record = records::save(connection, kind, key, &fields, stamp)?;
+        if kind == Kind::Schedule {
+            schedules::reconcile(self, connection, &record)?;
+        }
+        Ok(record)
+    }
+
+    /// Deletes a record of any kind. False when there was none.
+    pub(crate) fn delete_record(
+        &self,
+        connection: &Connection,
+        kind: Kind,
+        key: &str,
+        permanently: bool,
+        stamp: &Stamp,
+    ) -> StoreResult<bool> {
+        if kind == Kind::Schedule
+            && let Some(mut record) = records::get(connection, kind, key)?
+        {
+            record["is_enabled"] = false.into();
+            schedules::reconcile(self, connection, &record)?;
+        }
+        records::delete(connection, kind, key, permanently, stamp)
+    }
+
+    /// A connector's type must exist and its stored inputs must be known ones. A secret that comes back as it was
+    /// shown keeps its value.
+    fn check_connector(&self, connection: &Connection, key: &str, fields: &mut Map<String, Value>) -> StoreResult<()> {
+        let present = records::get(connection, Kind::Connector, key)?.unwrap_or_default();
+        let ty =
+            fields.get("type").or_else(|| present.get("type")).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let Some(connector) = self.connectors.get(ty.as_str()) else {
+            let known: Vec<_> = self.connectors.keys().copied().collect();
+            return Err(StoreError::invalid(format!(
+                "there is no connector type `{ty}`; types are {}",
+                known.join(", ")
+            )));
+        };
+        let schema = connector.input_schema();
+        let Some(config) = fields.get_mut("config").and_then(Value::as_object_mut) else {
+            return Ok(());
+        };
+        for (name, value) in config.iter_mut() {
+            if *value == "***" && schema["properties"][name]["writeOnly"] == true {
+                *value = present["config"][name].clone();
+            }
+            if schema["properties"].get(name).is_none() {
+                let known: Vec<_> = schema["properties"].as_object().into_iter().flat_map(Map::keys).cloned().collect();
+                return Err(StoreError::invalid(format!(
+                    "connector type `{ty}` has no input `{name}`; inputs are {}",
+                    known.join(", ")
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// A record as users see it: without secrets.
+    pub(crate) fn present(&self, kind: Kind, mut record: Value) -> Value {
+        match kind {
+            Kind::Connector => {
+                let ty = record["type"].as_str().unwrap_or_default();
+                let schema = self.connectors.get(ty).map(|connector| connector.input_schema()).unwrap_or_default();
+                if let Some(config) = record["config"].as_object() {
+                    record["config"] = Value::Object(redact(&schema, config));
+                }
+            }
+            Kind::Webhook => {
+                if let Some(record) = record.as_object_mut() {
+                    record.remove("key_sha256");
+                }
+            }
+            _ => {}
+        }
+        record
+    }
+
+    /// Fields to be saved, as the journal may show them.
+    pub(crate) fn redact_fields(&self, kind: &str, fields: &Map<String, Value>) -> Value {
+        if Kind::parse(kind) != Ok(Kind::Connector) {
+            return Value::Object(fields.clone());
+        }
+        let mut fields = fields.clone();
+        if let Some(config) = fields.get_mut("config") {
+            // Without the type of the stored record a schema is not known; no value is shown then.
+            let names: Map<String, Value> =
+                config.as_object().into_iter().flat_map(Map::keys).map(|name| (name.clone(), "***".into())).collect();
+            *config = Value::Object(names);
+        }
+        Value::Object(fields)
+    }
+
+    /// An execution of a flow's present version, by name or id. The caller sets what is special about it.
+    pub(crate) fn new_flow_execution(
+        &self,
+        connection: &Connection,
+        id: String,
+        flow: &str,
+        input: Value,
+        by: &str,
+    ) -> StoreResult<NewExecution> {
+        let (flow_id, name, version) = match flow.strip_prefix("native:") {
+            Some(native) if self.natives.contains_key(native) => (flow.to_owned(), native.to_owned(), flow.to_owned()),
+            _ => {
+                let record = records::require(connection, Kind::Flow, flow)?;
+                let text = |field: &str| record[field].as_str().unwrap_or_default().to_owned();
+                if text("version").is_empty() {
+                    return Err(StoreError::invalid(format!("flow `{}` has no version yet; deploy it", text("name"))));
+                }
+                (text("id"), text("name"), text("version"))
+            }
+        };
+        let now = self.now();
+        let started = Started {
+            at: now,
+            entropy: self.config.entropy.bytes32().to_vec(),
+            version,
+            limits: self.config.limits,
+            engine: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        Ok(NewExecution {
+            id,
+            ty: ExecutionType::Flow,
+            name,
+            flow_id,
+            parent_id: None,
+            orphan: false,
+            schedule_id: None,
+            webhook_id: None,
+            idempotency_key: None,
+            created_by: by.to_owned(),
+            input,
+            not_before: None,
+            started,
+        })
+    }
+
+    /// An execution or connection by id, as users see it.
+    pub(crate) fn execution_json(&self, connection: &Connection, id: &str) -> StoreResult<Option<Value>> {
+        match id::parse_connection_id(id) {
+            None => Ok(executions::get(connection, id)?.map(|(_, row)| self.present_execution(row))),
+            Some((parent, n)) => {
+                Ok(self.connections_of(connection, parent)?.into_iter().find(|row| row["id"] == id && n < u32::MAX))
+            }
+        }
+    }
+
+    /// An execution as users see it: what a connector was tried with may hold secrets.
+    pub(crate) fn present_execution(&self, mut row: Value) -> Value {
+        if row["flow_id"] != "native:connect" {
+            return row;
+        }
+        let connector = row["input"]["connector"].as_str().unwrap_or_default();
+        let ty = match connector.strip_prefix("type:") {
+            Some(ty) => Some(ty.to_owned()),
+            None => self
+                .readers
+                .read(|connection| records::get(connection, Kind::Connector, connector))
+                .ok()
+                .flatten()
+                .and_then(|record| Some(record["type"].as_str()?.to_owned())),
+        };
+        let schema = ty.and_then(|ty| Some(self.connectors.get(ty.as_str())?.input_schema()));
+        if let Some(inputs) = row["input"]["inputs"].as_object() {
+            let shown = match schema {
+                Some(schema) => redact(&schema, inputs),
+                None => inputs.keys().map(|name| (name.clone(), "***".into())).collect(),
+            };
+            row["input"]["inputs"] = Value::Object(shown);
+        }
+        row
+    }
+
+    /// The execution with that id, or the one that has taken its place by continuing as new.
+    pub(crate) fn last_of_chain(&self, connection: &Connection, id: &str) -> StoreResult<Option<Value>> {
+        let mut found = executions::get(connection, id)?.map(|(_, row)| row);
+        while let Some(next) = found.as_ref().and_then(|row| row["continued_as"].as_str()) {
+            found = executions::get(connection, next)?.map(|(_, row)| row);
+        }
+        Ok(found.map(|row| self.present_execution(row)))
+    }
+
+    /// The connections of an execution, from its journal, in the order of their starts.
+    pub(crate) fn connections_of(&self, connection: &Connection, parent_id: &str) -> StoreResult<Vec<Value>> {
+        match executions::get(connection, parent_id)? {
+            Some((key, parent)) => self.connections(connection, key, &parent),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn connections(&self, connection: &Connection, key: Key, parent: &Value) -> StoreResult<Vec<Value>> {
+        let parent_id = parent["id"].as_str().unwrap_or_default();
+        let mut rows: Vec<Value> = Vec::new();
+        let mut starts = Vec::new();
+        for record in executions::journal(connection, key)? {
+            match record {
+                Record::Call { n, args, at, connection: Some(start), .. } => {
+                    rows.push(json!({
+                        "id": id::connection_id(parent_id, n), "type": "CONNECTION", "name": start.name,
+                        "status": Status::Running,
+                        "message": "", "error_code": "", "error_message": "", "flow_id": "", "version": "",
+                        "connector_id": start.connector_id, "connector_type": start.connector_type,
+                        "effect": start.effect,
+                        "parent_id": parent_id, "orphan": false, "schedule_id": null, "webhook_id": null,
+                        "created_at": at.to_string(),
+                        "created_by": format!("execution {parent_id}"), "started_at": at.to_string(), "ended_at": null,
+                        "scheduled_for": null, "input": args["inputs"], "output": null, "response": null,
+                        "continued_as": null,
+                    }));
+                    starts.push((n, start));
+                }
+                Record::Settled { n, began, at, outcome } => {
+                    if let Some(index) = starts.iter().position(|(start, _)| *start == n) {
+                        settle(&mut rows[index], &starts[index].1, &outcome, began.to_string(), at.to_string());
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(rows)
+    }
+
+    /// One page of any kind.
+    pub(crate) fn query(&self, connection: &Connection, query: &Query) -> StoreResult<Page> {
+        match query.kind {
+            Kind::Execution => match wanted_connections(query.filter.as_ref()) {
+                Wanted::No => {
+                    let page = executions::list(connection, query)?;
+                    let rows = page.rows.into_iter().map(|row| self.present_execution(row)).collect();
+                    Ok(Page { rows, next: page.next })
+                }
+                Wanted::OfParent(parent) => self.list_of_parent(connection, query, &parent),
+                Wanted::OfAnyParent => self.list_connections(connection, query),
+            },
+            kind => {
+                let page = records::list(connection, query)?;
+                let rows = page.rows.into_iter().map(|row| self.present(kind, row)).collect();
+                Ok(Page { rows, next: page.next })
+            }
+        }
+    }
+
+    /// Children and connections of one execution, in one list.
+    fn list_of_parent(&self, connection: &Connection, query: &Query, parent: &str) -> StoreResult<Page> {
+        let mut children = query.clone();
+        children.cursor = None;
+        children.limit = crate::query::LIMIT_MAX;
+        let children = executions::list(connection, &children)?.rows;
+        let mut rows: Vec<Value> = children.into_iter().map(|row| self.present_execution(row)).collect();
+        let matches = |row: &Value| query.filter.as_ref().is_none_or(|filter| filter.matches(row));
+        rows.extend(self.connections_of(connection, parent)?.into_iter().filter(matches));
+        Ok(sorted_page(query, rows))
+    }
+
+    /// Connections of any parent: reads the journals of the newest executions, a bounded number of them.
+    fn list_connections(&self, connection: &Connection, query: &Query) -> StoreResult<Page> {
+        let parents = Query::parse(Kind::Execution, None, Some("-created_at"), Some(PARENTS_MAX), None)
+            .map_err(|error| StoreError::invalid(error.to_string()))?;
+        let mut rows = Vec::new();
+        for parent in executions::list(connection, &parents)?.rows {
+            let found = self.connections_of(connection, parent["id"].as_str().unwrap_or_default())?;
+            rows.extend(found.into_iter().filter(|row| query.filter.as_ref().is_none_or(|filter| filter.matches(row))));
+        }
+        Ok(sorted_page(query, rows))
+    }
+}
+
+fn settle(row: &mut Value, start: &crate::journal::ConnectionStart, outcome: &Outcome, began: String, at: String) {
+    let id = row["id"].as_str().unwrap_or_default().to_owned();
+    row["started_at"] = began.into();
+    row["ended_at"] = at.into();
+    match calls::failure(&id, start, outcome) {
+        None => row["status"] = json!(Status::EndedSuccess),
+        Some(failure) => {
+            row["status"] = json!(failure.status);
+            row["error_code"] = failure.code.into();
+            row["error_message"] = failure.message.into();
+        }
+    }
+    if let Outcome::Success(output) = outcome {
+        row["output"] = output.clone();
+    }
+}
+
+enum Wanted {
+    No,
+    OfParent(String),
+    OfAnyParent,
+}
+
+/// Connections are listed when the filter asks for them by type, or for the children of one execution.
+fn wanted_connections(filter: Option<&Filter>) -> Wanted {
+    let Some(filter) = filter else {
+        return Wanted::No;
+    };
+    let ty = filter.required_value("type").and_then(Value::as_str);
+    match (filter.required_value("parent_id").and_then(Value::as_str), ty) {
+        (_, Some(ty)) if ty != "CONNECTION" => Wanted::No,
+        (Some(parent), _) => Wanted::OfParent(parent.to_owned()),
+        (None, Some(_)) => Wanted::OfAnyParent,
+        (None, None) => Wanted::No,
+    }
+}
+
+/// Connections of one execution in the order of their calls, everything else by id.
+fn tie_break(row: &Value) -> (&str, u32) {
+    let id = row["id"].as_str().unwrap_or_default();
+    id::parse_connection_id(id).unwrap_or((id, 0))
+}
+
+/// Orders and cuts rows in memory, as SQL does for the others.
+fn sorted_page(query: &Query, mut rows: Vec<Value>) -> Page {
+    let field = query.order.field.name;
+    let key = |row: &Value| match &row[field] {
+        Value::Null => (true, String::new()),
+        Value::String(text) => (false, text.clone()),
+        Value::Bool(value) => (false, u8::from(*value).to_string()),
+        other => (false, format!("{:020}", other.as_i64().unwrap_or(0))),
+    };
+    let compare = |left: &Value, right: &Value| {
+        let ((left_null, left_key), (right_null, right_key)) = (key(left), key(right));
+        let by_key = if query.order.descending { right_key.cmp(&left_key) } else { left_key.cmp(&right_key) };
+        left_null.cmp(&right_null).then(by_key).then_with(|| tie_break(left).cmp(&tie_break(right)))
+    };
+    rows.sort_by(compare);
+    if let Some(cursor) = &query.cursor
+        && let Some(at) = rows.iter().position(|row| row["id"] == cursor.1.as_str())
+    {
+        rows.drain(..=at);
+    }
+    records::page(query, rows)
+}

@@ -1,0 +1,222 @@
+//! What all parts of a running engine share, and the in-memory side of each execution that is at work.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use surefoot_connector_api::{Connector, Dialer, EgressPolicy};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{Clock, Timestamp};
+use crate::files::Blobs;
+use crate::host::WasmHost;
+use crate::id::Entropy;
+use crate::journal::{Digester, Limits, Outcome, Started};
+use crate::native::NativeFlow;
+use crate::store::executions::{Execution, Key};
+use crate::store::records::Stamp;
+use crate::store::{Readers, Writer};
+
+/// How an engine is to run.
+#[derive(Clone)]
+pub struct Config {
+    /// The data folder. Created with mode 0700.
+    pub data: PathBuf,
+    /// Which hosts connectors may reach.
+    pub egress: EgressPolicy,
+    /// Limits of executions that are created from now on.
+    pub limits: Limits,
+    /// How long a connection may take when the call does not say.
+    pub connection_timeout: Duration,
+    /// Instances held in memory at one time.
+    pub residents_max: usize,
+    /// How long an execution may wait with its instance in memory when it is unknown for how long it will.
+    pub idle_before_parking: Duration,
+    /// After an iteration of a schedule failed: the wait before the next, doubled with each further failure up to an
+    /// hour.
+    pub schedule_retry_delay: Duration,
+    /// The clock.
+    pub clock: Clock,
+    /// The source of randomness.
+    pub entropy: Entropy,
+}
+
+impl Config {
+    /// The defaults for a data folder.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            egress: EgressPolicy::default(),
+            limits: Limits::default(),
+            connection_timeout: Duration::from_secs(300),
+            residents_max: 2000,
+            idle_before_parking: Duration::from_secs(10),
+            schedule_retry_delay: Duration::from_secs(60),
+            clock: Clock::System,
+            entropy: Entropy::System,
+        }
+    }
+}
+
+/// Everything that can happen to the executor. Wake-ups carry no data: who is woken reads the store again.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Something may have changed for this execution.
+    Wake(Key),
+    /// The instance of this execution is gone.
+    InstanceGone(Key, Departure),
+    /// A connection of this execution has been recorded.
+    CallRecorded(Key),
+    /// A schedule was saved or deleted.
+    ScheduleChanged(String),
+    /// A commit failed.
+    StoreFailed,
+}
+
+/// Why an instance is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// The execution has ended.
+    Ended,
+    /// It waits, until then or until it is woken.
+    Parked(Option<Timestamp>),
+    /// Delivery is paused.
+    Paused,
+    /// The engine is stopping, or the store failed.
+    Dropped,
+}
+
+/// What followers of an execution are told. They read the store for what it was.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Id of the execution.
+    pub execution_id: String,
+}
+
+/// See the module.
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) digester: Digester,
+    pub(crate) readers: Readers,
+    pub(crate) writer: Writer,
+    pub(crate) blobs: Blobs,
+    pub(crate) host: WasmHost,
+    pub(crate) dialer: Dialer,
+    pub(crate) connectors: BTreeMap<&'static str, Arc<dyn Connector>>,
+    pub(crate) natives: HashMap<String, Arc<dyn NativeFlow>>,
+    pub(crate) events: mpsc::UnboundedSender<Event>,
+    pub(crate) changes: broadcast::Sender<Change>,
+    pub(crate) residents: Mutex<HashMap<Key, Arc<Resident>>>,
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stopping: CancellationToken,
+    pub(crate) degraded: AtomicBool,
+}
+
+impl Core {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.config.clock.now()
+    }
+
+    pub(crate) fn new_id(&self) -> String {
+        self.config.entropy.new_id(self.now())
+    }
+
+    pub(crate) fn stamp(&self, who: &str) -> Stamp {
+        Stamp { who: who.to_owned(), now: self.now(), new_id: self.new_id() }
+    }
+
+    /// Tells the executor. It is gone only when the engine is, and then nobody minds.
+    pub(crate) fn send(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    /// Tells who follows this execution.
+    pub(crate) fn changed(&self, execution_id: &str) {
+        let _ = self.changes.send(Change { execution_id: execution_id.to_owned() });
+    }
+
+    pub(crate) fn resident(&self, key: Key) -> Option<Arc<Resident>> {
+        lock(&self.residents).get(&key).cloned()
+    }
+}
+
+/// The in-memory side of an execution: there while it has an instance or a running call.
+pub(crate) struct Resident {
+    pub(crate) execution: Execution,
+    pub(crate) started: Started,
+    /// Sequence number of the next journal record. Taken inside the writer, so that order is the order of commits.
+    tail: AtomicU32,
+    /// Connections that have ended, durable or on their way.
+    pub(crate) settled: Mutex<HashMap<u32, Settled>>,
+    /// Connections that are being performed.
+    pub(crate) running: Mutex<HashSet<u32>>,
+    /// Whether an instance exists. Written by the executor alone.
+    pub(crate) has_instance: AtomicBool,
+    /// Something happened since the instance last looked.
+    dirty: AtomicBool,
+    wake: Notify,
+    pub(crate) cancel: AtomicBool,
+    pub(crate) pause: AtomicBool,
+}
+
+/// A connection that has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Settled {
+    pub(crate) outcome: Outcome,
+}
+
+impl Resident {
+    pub(crate) fn new(execution: Execution, started: Started, next_seq: u32) -> Self {
+        Self {
+            execution,
+            started,
+            tail: AtomicU32::new(next_seq),
+            settled: Mutex::default(),
+            running: Mutex::default(),
+            has_instance: AtomicBool::new(false),
+            dirty: AtomicBool::new(false),
+            wake: Notify::new(),
+            cancel: AtomicBool::new(false),
+            pause: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn next_seq(&self) -> u32 {
+        self.tail.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Number of journal records, including those on their way.
+    pub(crate) fn records(&self) -> u32 {
+        self.tail.load(Ordering::SeqCst)
+    }
+
+    /// Tells the instance to look again.
+    pub(crate) fn touch(&self) {
+        self.dirty.store(true, Ordering::SeqCst);
+        self.wake.notify_one();
+    }
+
+    /// Whether something happened since the last call of this.
+    pub(crate) fn take_dirty(&self) -> bool {
+        self.dirty.swap(false, Ordering::SeqCst)
+    }
+
+    /// Returns when [`touch`](Self::touch) has been called since the last return.
+    pub(crate) async fn touched(&self) {
+        self.wake.notified().await;
+    }
+
+    pub(crate) fn is_running(&self, call: u32) -> bool {
+        lock(&self.running).contains(&call)
+    }
+}
+
+/// Locks a mutex. A panic elsewhere does not make the data wrong: every critical section here is a plain update.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

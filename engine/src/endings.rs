@@ -1,0 +1,299 @@
+//! How a run begins its program, and what an end does: one transaction for the status, the end actions, the children,
+//! the schedule's next
+//! iteration.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::core::{Core, Departure, Event};
+use crate::journal::Status;
+use crate::query::Kind;
+use crate::schedules;
+use crate::session::{End, EndAction, Session, writable_kind};
+use crate::store::executions::{self, Execution, ExecutionType, Finish, Key};
+use crate::store::logs::{self, LogLine};
+use crate::store::schedules::{self as store_schedules, ScheduleState};
+use crate::store::writer::guarded;
+use crate::store::{StoreError, StoreResult, Urgency, signals};
+
+/// Runs the program that the execution began with.
+pub(crate) async fn run_program(session: &Arc<Session>) -> Result<Value, End> {
+    let core = session.core();
+    let input = session.execution().input.clone();
+    let version = session.resident().started.version.clone();
+    let result = match version.strip_prefix("native:") {
+        Some(name) => match core.natives.get(name) {
+            Some(flow) => flow.run(session.clone(), input).await,
+            None => Err(End::Error("not_found".into(), format!("this engine has no built-in flow `{name}`"))),
+        },
+        None => core.host.run(session.clone(), &version, input).await,
+    };
+    match result {
+        // These come from outside of the program, or say more already.
+        Err(End::Departed(_) | End::Cancelled | End::Nondeterminism(_) | End::Limit(..)) => result,
+        result => session.unmade_call().map_or(result, Err),
+    }
+}
+
+/// Makes the end of an execution durable and tells who waits for it.
+pub(crate) async fn finish(session: &Arc<Session>, result: Result<Value, End>) -> Departure {
+    let core = session.core().clone();
+    let execution = session.execution().clone();
+    let (finish, continued) = classify(&core, session, result);
+    record(&core, execution, finish, session.end_actions(), continued).await
+}
+
+/// Ends an execution whose instance failed through no fault of the flow.
+pub(crate) async fn fail_internally(core: &Arc<Core>, key: Key, message: &str) -> Departure {
+    let Ok(Some(execution)) = core.readers.read(|connection| executions::load(connection, key)) else {
+        return Departure::Dropped;
+    };
+    let finish = Finish {
+        status: Status::EndedError,
+        code: "internal".into(),
+        message: format!("the engine could not run this execution: {message}"),
+        output: Value::Null,
+        response: None,
+        at: core.now(),
+    };
+    record(core, execution, finish, Vec::new(), None).await
+}
+
+fn classify(core: &Core, session: &Session, result: Result<Value, End>) -> (Finish, Option<Value>) {
+    let at = core.now().max(session.now());
+    let output = session.take_output();
+    let make = |status, code: &str, message: String, output: Value, response| Finish {
+        status,
+        code: code.to_owned(),
+        message,
+        output,
+        response,
+        at,
+    };
+    let error = |code: &str, message: String| make(Status::EndedError, code, message, output.clone(), None);
+    let finish = match result {
+        // What was set by name and what was returned are one output; the returned value wins where both are objects.
+        Ok(returned) => make(Status::EndedSuccess, "", String::new(), join(output.clone(), returned), None),
+        Err(End::Success(message)) => make(Status::EndedSuccess, "", message, output, None),
+        Err(End::Response(response)) => {
+            let output = if output.is_null() { response.clone() } else { output };
+            make(Status::EndedSuccess, "", String::new(), output, Some(response))
+        }
+        Err(End::ContinueAsNew(input)) => {
+            return (make(Status::EndedSuccess, "", "continued as new".into(), output, None), Some(input));
+        }
+        Err(End::Error(code, message)) => error(&code, message),
+        Err(End::Cancelled) => make(Status::EndedCancelled, "cancelled", "cancelled".into(), output, None),
+        Err(End::Nondeterminism(message)) => error("nondeterminism", message),
+        Err(End::Limit(name, message)) => error("limit_exceeded", format!("{name}: {message}")),
+        Err(End::Departed(_)) => unreachable!("the caller keeps departures apart"),
+    };
+    (finish, None)
+}
+
+fn join(set: Value, returned: Value) -> Value {
+    match (set, returned) {
+        (Value::Object(mut set), Value::Object(returned)) => {
+            set.extend(returned);
+            Value::Object(set)
+        }
+        (set, Value::Null) => set,
+        (Value::Null, returned) => returned,
+        (Value::Object(mut set), returned) => {
+            set.insert("result".into(), returned);
+            Value::Object(set)
+        }
+        (_, returned) => returned,
+    }
+}
+
+async fn record(
+    core: &Arc<Core>,
+    execution: Execution,
+    finish: Finish,
+    actions: Vec<EndAction>,
+    continued: Option<Value>,
+) -> Departure {
+    let (id, status) = (execution.id.clone(), finish.status);
+    let ending = core.clone();
+    let ticket = core
+        .writer
+        .submit(Urgency::Now, move |connection| end(&ending, connection, &execution, &finish, &actions, continued));
+    match ticket.done().await {
+        Ok(woken) => {
+            tracing::debug!(execution = %id, status = status.as_str(), "ended");
+            core.changed(&id);
+            for key in woken {
+                core.send(Event::Wake(key));
+            }
+            Departure::Ended
+        }
+        Err(error) => {
+            tracing::warn!(execution = %id, %error, "the end could not be recorded; it will be tried again");
+            Departure::Dropped
+        }
+    }
+}
+
+/// The transaction of an end. Returns the executions that it concerns.
+fn end(
+    core: &Arc<Core>,
+    connection: &Connection,
+    execution: &Execution,
+    finish: &Finish,
+    actions: &[EndAction],
+    continued: Option<Value>,
+) -> StoreResult<Vec<Key>> {
+    let mut woken = Vec::new();
+    if let Some(input) = continued {
+        match guarded(connection, |connection| continue_as_new(core, connection, execution, finish, input)) {
+            Ok(key) => return Ok(vec![key]),
+            Err(StoreError::Refused(refusal)) => {
+                let message = format!("it could not continue as new: {refusal}");
+                let failed =
+                    Finish { status: Status::EndedError, code: "not_continued".into(), message, ..finish.clone() };
+                return end(core, connection, execution, &failed, actions, None);
+            }
+            Err(failed) => return Err(failed),
+        }
+    }
+    if !executions::finish(connection, execution.key, finish)? {
+        return Ok(woken);
+    }
+    for (index, action) in actions.iter().rev().enumerate() {
+        let attempt =
+            crate::store::writer::guarded(connection, |connection| perform(core, connection, execution, action, index));
+        match attempt {
+            Ok(keys) => woken.extend(keys),
+            Err(StoreError::Refused(refusal)) => {
+                let text = format!("an action at the end failed: {refusal}");
+                note(connection, execution, finish, index, &text, json!({ "action": action }))?;
+            }
+            Err(failed) => return Err(failed),
+        }
+    }
+    if finish.status == Status::EndedCancelled {
+        woken.extend(executions::cancel_children(connection, &execution.id)?);
+    }
+    if let Some(schedule_id) = &execution.schedule_id
+        && execution.is_schedule
+    {
+        match guarded(connection, |connection| {
+            schedules::after_iteration(core, connection, schedule_id, execution, finish)
+        }) {
+            Ok(key) => woken.extend(key),
+            Err(StoreError::Refused(refusal)) => {
+                let text = format!(
+                    "the schedule has no next iteration: {refusal}; save the schedule again when that is mended"
+                );
+                note(connection, execution, finish, actions.len(), &text, Value::Null)?;
+            }
+            Err(failed) => return Err(failed),
+        }
+    }
+    if let Some(parent_id) = &execution.parent_id {
+        woken.extend(executions::key_of(connection, parent_id)?);
+    }
+    Ok(woken)
+}
+
+fn perform(
+    core: &Arc<Core>,
+    connection: &Connection,
+    execution: &Execution,
+    action: &EndAction,
+    index: usize,
+) -> StoreResult<Vec<Key>> {
+    let by = format!("execution {}", execution.id);
+    let stamp = core.stamp(&by);
+    match action {
+        EndAction::SaveRecord { kind, key, fields } => {
+            let kind = writable_kind(kind)?;
+            if crate::store::records::get(connection, kind, key)?.is_none() {
+                return Ok(Vec::new()); // an undo of what never came to be
+            }
+            let fields = fields
+                .as_object()
+                .cloned()
+                .ok_or_else(|| StoreError::invalid("the fields to save are not an object"))?;
+            let record = core.save_record(connection, kind, key, &fields, &stamp)?;
+            touched_schedules(connection, kind, &record)
+        }
+        EndAction::DeleteRecord { kind, key } => {
+            let kind = Kind::parse(kind).map_err(|error| StoreError::invalid(error.to_string()))?;
+            let record = crate::store::records::get(connection, kind, key)?;
+            core.delete_record(connection, kind, key, true, &stamp)?;
+            record.map_or(Ok(Vec::new()), |record| touched_schedules(connection, kind, &record))
+        }
+        EndAction::StartFlow { flow, inputs } => {
+            let id = crate::id::child_id(&format!("{}/end", execution.id), u32::try_from(index).unwrap_or(u32::MAX));
+            let mut new = core.new_flow_execution(connection, id, flow, inputs.clone(), &by)?;
+            new.parent_id = Some(execution.id.clone());
+            new.orphan = true;
+            Ok(vec![executions::insert(connection, &new, core.now())?])
+        }
+    }
+}
+
+fn touched_schedules(connection: &Connection, kind: Kind, record: &Value) -> StoreResult<Vec<Key>> {
+    match kind {
+        Kind::Schedule => store_schedules::unended(connection, record["id"].as_str().unwrap_or_default()),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// A line of the engine's own at the end of the log.
+fn note(
+    connection: &Connection,
+    execution: &Execution,
+    finish: &Finish,
+    line: usize,
+    text: &str,
+    fields: Value,
+) -> StoreResult<()> {
+    let line = LogLine {
+        call: u32::MAX,
+        line: u32::try_from(line).unwrap_or(u32::MAX),
+        at: finish.at,
+        level: "error".into(),
+        source: "engine".into(),
+        message: text.to_owned(),
+        fields,
+    };
+    Ok(logs::insert(connection, execution.key, &line)?)
+}
+
+/// The new execution takes the old one's place: for its parent, its schedule, its webhook's caller, the senders of
+/// signals.
+fn continue_as_new(
+    core: &Arc<Core>,
+    connection: &Connection,
+    old: &Execution,
+    finish: &Finish,
+    input: Value,
+) -> StoreResult<Key> {
+    let id = crate::id::child_id(&format!("{}/continued", old.id), 0);
+    let by = format!("execution {}", old.id);
+    let mut new = core.new_flow_execution(connection, id.clone(), &old.flow_id, input, &by)?;
+    new.name.clone_from(&old.name);
+    new.parent_id.clone_from(&old.parent_id);
+    new.orphan = old.orphan;
+    new.schedule_id.clone_from(&old.schedule_id);
+    new.webhook_id.clone_from(&old.webhook_id);
+    if old.is_schedule {
+        new.ty = ExecutionType::Schedule;
+    }
+    let key = executions::insert(connection, &new, core.now())?;
+    executions::finish(connection, old.key, finish)?;
+    executions::set_continued_as(connection, old.key, &id)?;
+    signals::move_unused(connection, old.key, key)?;
+    if let Some(schedule_id) = &old.schedule_id
+        && let Some(state) = store_schedules::state(connection, schedule_id)?
+        && state.execution_id == old.id
+    {
+        store_schedules::set_state(connection, schedule_id, &ScheduleState { execution_id: id, ..state })?;
+    }
+    Ok(key)
+}

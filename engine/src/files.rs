@@ -1,0 +1,199 @@
+//! The file store: contents by digest, behind `object_store`; names and metadata are records.
+//!
+//! A content is durable before any name points to it, and never changes. Contents are streamed; none stands in memory
+//! as a whole.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
+use rusqlite::Connection;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use surefoot_connector_api::{ByteStream, CallError, ErrorClass, FileAccess, FileSink, StoredFile};
+
+use crate::core::{Core, lock};
+use crate::query::Kind;
+use crate::store::records::{self, Stamp};
+use crate::store::{StoreError, StoreResult};
+
+/// Contents by digest.
+#[derive(Clone)]
+pub(crate) struct Blobs {
+    store: Arc<dyn ObjectStore>,
+}
+
+impl Blobs {
+    /// Contents in a local folder.
+    pub(crate) fn local(folder: &Path) -> object_store::Result<Self> {
+        let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
+        Ok(Self { store: Arc::new(store) })
+    }
+
+    /// Stores a content whose digest is known. The same one again changes nothing.
+    pub(crate) async fn put(&self, sha256: &str, content: Bytes) -> object_store::Result<()> {
+        let path = blob_path(sha256);
+        if self.store.head(&path).await.is_ok() {
+            return Ok(());
+        }
+        self.store.put(&path, content.into()).await.map(drop)
+    }
+
+    /// Part of a content.
+    pub(crate) async fn read_part(&self, sha256: &str, offset: u64, length: u32) -> object_store::Result<Bytes> {
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        self.store.get_range(&blob_path(sha256), offset..offset + u64::from(length)).await
+    }
+
+    /// A whole content as a stream.
+    pub(crate) async fn read(
+        &self,
+        sha256: &str,
+    ) -> object_store::Result<futures::stream::BoxStream<'static, object_store::Result<Bytes>>> {
+        Ok(self.store.get(&blob_path(sha256)).await?.into_stream().boxed())
+    }
+
+    /// Starts a content whose digest is not known yet. `id` must be fresh.
+    pub(crate) async fn begin(&self, id: &str) -> object_store::Result<BlobWriter> {
+        let staging = ObjectPath::from(format!("staging/{id}"));
+        let upload = self.store.put_multipart(&staging).await?;
+        let upload = WriteMultipart::new_with_chunk_size(upload, CHUNK_BYTES);
+        Ok(BlobWriter {
+            store: self.store.clone(),
+            staging,
+            upload: Some(upload),
+            hasher: Sha256::new(),
+            size_bytes: 0,
+        })
+    }
+}
+
+/// Part size of an upload, bytes.
+const CHUNK_BYTES: usize = 8 << 20;
+/// Parts of one upload under way at one time.
+const UPLOADS_MAX: usize = 2;
+
+fn blob_path(sha256: &str) -> ObjectPath {
+    ObjectPath::from(format!("sha256/{}/{sha256}", &sha256[..2.min(sha256.len())]))
+}
+
+/// A content on its way in. Dropped unfinished, it leaves nothing behind that has a name.
+pub(crate) struct BlobWriter {
+    store: Arc<dyn ObjectStore>,
+    staging: ObjectPath,
+    upload: Option<WriteMultipart>,
+    hasher: Sha256,
+    size_bytes: u64,
+}
+
+impl BlobWriter {
+    /// Appends a chunk.
+    pub(crate) async fn write(&mut self, chunk: Bytes) -> object_store::Result<()> {
+        let upload = self.upload.as_mut().expect("only finish takes the upload");
+        upload.wait_for_capacity(UPLOADS_MAX).await?;
+        self.hasher.update(&chunk);
+        self.size_bytes += chunk.len() as u64;
+        upload.put(chunk);
+        Ok(())
+    }
+
+    /// Ends the content: durable, under its digest. Returns length and digest.
+    pub(crate) async fn finish(mut self) -> object_store::Result<(u64, String)> {
+        let upload = self.upload.take().expect("finish is called once");
+        upload.finish().await?;
+        let sha256 = hex::encode(std::mem::take(&mut self.hasher).finalize());
+        self.store.rename(&self.staging, &blob_path(&sha256)).await?;
+        Ok((self.size_bytes, sha256))
+    }
+}
+
+/// Points a name at a content.
+pub(crate) fn save_name(
+    connection: &Connection,
+    name: &str,
+    size_bytes: u64,
+    sha256: &str,
+    stamp: &Stamp,
+) -> StoreResult<Value> {
+    let record = records::save(connection, Kind::File, name, &Map::new(), stamp)?;
+    let id = record["id"].as_str().unwrap_or_default();
+    records::set_computed(connection, Kind::File, id, &json!({"size_bytes": size_bytes, "sha256": sha256}), stamp)?;
+    records::require(connection, Kind::File, id)
+}
+
+/// Length in bytes and digest of a file's record.
+pub(crate) fn stat_of(record: &Value) -> (u64, String) {
+    (record["size_bytes"].as_u64().unwrap_or(0), record["sha256"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Hexadecimal SHA-256.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// The file store as one connection sees it. What it writes gets its name when the connection's result is recorded.
+pub(crate) struct ConnectionFiles {
+    core: Arc<Core>,
+    staged: Arc<Mutex<Vec<StoredFile>>>,
+}
+
+impl ConnectionFiles {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core, staged: Arc::default() }
+    }
+
+    /// The contents that wait for their names.
+    pub(crate) fn take_staged(&self) -> Vec<StoredFile> {
+        std::mem::take(&mut lock(&self.staged))
+    }
+}
+
+fn storage_error(error: impl std::fmt::Display) -> CallError {
+    CallError::not_sent(ErrorClass::Storage, format!("the file store failed: {error}"))
+}
+
+#[async_trait]
+impl FileAccess for ConnectionFiles {
+    async fn read(&self, name: &str) -> Result<(u64, ByteStream), CallError> {
+        let record = self.core.readers.read(|connection| records::require(connection, Kind::File, name));
+        let record = record.map_err(|error| match error {
+            StoreError::Refused(refusal) => CallError::not_sent(ErrorClass::NotFound, refusal.to_string()),
+            StoreError::Failed(text) => storage_error(text),
+        })?;
+        let (size, sha256) = stat_of(&record);
+        let stream = self.core.blobs.read(&sha256).await.map_err(storage_error)?;
+        Ok((size, stream.map_err(storage_error).boxed()))
+    }
+
+    async fn write(&self, name: &str) -> Result<Box<dyn FileSink>, CallError> {
+        let writer = self.core.blobs.begin(&self.core.new_id()).await.map_err(storage_error)?;
+        Ok(Box::new(Sink { name: name.to_owned(), writer, staged: self.staged.clone() }))
+    }
+}
+
+struct Sink {
+    name: String,
+    writer: BlobWriter,
+    staged: Arc<Mutex<Vec<StoredFile>>>,
+}
+
+#[async_trait]
+impl FileSink for Sink {
+    async fn write(&mut self, chunk: Bytes) -> Result<(), CallError> {
+        self.writer.write(chunk).await.map_err(storage_error)
+    }
+
+    async fn finish(self: Box<Self>) -> Result<StoredFile, CallError> {
+        let (size_bytes, sha256) = self.writer.finish().await.map_err(storage_error)?;
+        let file = StoredFile { name: self.name, size_bytes, sha256 };
+        lock(&self.staged).push(file.clone());
+        Ok(file)
+    }
+}

@@ -1,0 +1,294 @@
+//! The contract `surefoot:flow@0.1.0`, from the guest's types to the session's and back. Nothing is decided here.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::wasi::Guest;
+use crate::clock::Timestamp;
+use crate::journal::{CallKind, HostError};
+use crate::session::{CallResult, ConnectionOptions, End, EndAction, EndedDependency, QueryCall, ReturnWhen as When};
+
+wasmtime::component::bindgen!({
+    path: "../sdk/wit/0.1.0",
+    world: "flow",
+    imports: { default: async | trappable },
+    exports: { default: async },
+});
+
+use surefoot::flow::execution::{
+    CheckOutcome, CheckResult, ConnectionOptions as WitConnectionOptions, EndAction as WitEndAction, Ended,
+    FlowOptions, Level, OnInterrupt, Response, ReturnWhen, SignalReceived,
+};
+use surefoot::flow::files::FileStat;
+use surefoot::flow::records::{Page, QuerySpec};
+use surefoot::flow::types::{Error, Failure};
+
+type Answer<T> = wasmtime::Result<Result<T, Error>>;
+
+impl surefoot::flow::types::Host for Guest {}
+
+fn answer<T, U>(result: CallResult<T>, convert: impl FnOnce(T) -> U) -> Answer<U> {
+    Ok(result?.map(convert).map_err(Error::from))
+}
+
+impl From<HostError> for Error {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::DependencyFailed(failure) => Self::DependencyFailed(Failure {
+                execution_id: failure.execution_id,
+                name: failure.name,
+                status: failure.status.as_str().to_owned(),
+                code: failure.code,
+                message: failure.message,
+            }),
+            HostError::DependencyTimeout(ids) => Self::DependencyTimeout(ids),
+            HostError::SignalTimeout(name) => Self::SignalTimeout(name),
+            HostError::NotFound(text) => Self::NotFound(text),
+            HostError::InvalidInput(text) => Self::InvalidInput(text),
+            HostError::ExtraInput(text) => Self::ExtraInput(text),
+            HostError::PermissionDenied(text) => Self::PermissionDenied(text),
+            HostError::Conflict(text) => Self::Conflict(text),
+            HostError::LimitExceeded(text) => Self::LimitExceeded(text),
+        }
+    }
+}
+
+/// What a guest passed as JSON.
+fn parse(text: &str, what: &str) -> Result<Value, HostError> {
+    serde_json::from_str(text).map_err(|error| HostError::InvalidInput(format!("{what} is not JSON: {error}")))
+}
+
+fn parse_object(text: &str, what: &str) -> Result<Map<String, Value>, HostError> {
+    match parse(text, what)? {
+        Value::Object(object) => Ok(object),
+        Value::Null => Ok(Map::new()),
+        _ => Err(HostError::InvalidInput(format!("{what} must be a JSON object"))),
+    }
+}
+
+/// A document of which nothing depends: kept as text when it is no JSON.
+fn lenient(text: String) -> Value {
+    if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+}
+
+impl surefoot::flow::execution::Host for Guest {
+    async fn get(&mut self, field: String) -> Answer<String> {
+        answer(self.called().get(&field).await, |value| value.to_string())
+    }
+
+    async fn set_output(&mut self, key: String, value: String) -> wasmtime::Result<()> {
+        Ok(self.called().set_output(&key, lenient(value))?)
+    }
+
+    async fn set_message(&mut self, text: String) -> wasmtime::Result<()> {
+        Ok(self.called().set_message(&text)?)
+    }
+
+    async fn log(&mut self, level: Level, message: String, fields: String) -> wasmtime::Result<()> {
+        let level = match level {
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        };
+        Ok(self.called().log(level, "log", &message, lenient(fields))?)
+    }
+
+    async fn check(&mut self, check: CheckResult) -> wasmtime::Result<()> {
+        let outcome = match check.outcome {
+            CheckOutcome::Pass => "pass",
+            CheckOutcome::Fail => "fail",
+            CheckOutcome::Warn => "warn",
+            CheckOutcome::Skip => "skip",
+        };
+        let args = json!({
+            "name": check.name, "outcome": outcome, "message": check.message, "duration_ms": check.duration_ms,
+            "data": lenient(check.data),
+        });
+        Ok(self.called().note(CallKind::Check, args)?)
+    }
+
+    async fn metric(&mut self, name: String, value: f64, unit: String) -> wasmtime::Result<()> {
+        Ok(self.called().note(CallKind::Metric, json!({"name": name, "value": value, "unit": unit}))?)
+    }
+
+    async fn section(&mut self, name: String) -> wasmtime::Result<()> {
+        Ok(self.called().note(CallKind::Section, json!({"name": name}))?)
+    }
+
+    async fn sleep(&mut self, duration_ms: u64, message: Option<String>) -> wasmtime::Result<()> {
+        Ok(self.called().sleep(Duration::from_millis(duration_ms), message.as_deref()).await?)
+    }
+
+    async fn sleep_until(&mut self, due_ms: u64, message: Option<String>) -> wasmtime::Result<()> {
+        Ok(self.called().sleep_until(Timestamp::from_millis(due_ms), message.as_deref()).await?)
+    }
+
+    async fn start_connection(
+        &mut self,
+        connector: String,
+        inputs: String,
+        options: WitConnectionOptions,
+    ) -> Answer<String> {
+        let inputs = match parse_object(&inputs, "the connector's inputs") {
+            Ok(inputs) => inputs,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let options = ConnectionOptions {
+            name: options.name,
+            timeout: options.timeout_ms.map(Duration::from_millis),
+            retry_on_interrupt: options.on_interrupt == OnInterrupt::Retry,
+        };
+        answer(self.called().start_connection(&connector, inputs, options).await, |id| id)
+    }
+
+    async fn start_flow(&mut self, flow: String, inputs: String, options: FlowOptions) -> Answer<String> {
+        let inputs = match parse(&inputs, "the flow's inputs") {
+            Ok(inputs) => inputs,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        answer(self.called().start_flow(&flow, inputs, options.name.as_deref(), options.orphan).await, |id| id)
+    }
+
+    async fn wait(&mut self, ids: Vec<String>, when: ReturnWhen, timeout_ms: Option<u64>) -> Answer<Vec<Ended>> {
+        let when = match when {
+            ReturnWhen::AllEnded => When::AllEnded,
+            ReturnWhen::AllSucceeded => When::AllSucceeded,
+            ReturnWhen::FirstEnded => When::FirstEnded,
+        };
+        let ended = self.called().wait(&ids, when, timeout_ms.map(Duration::from_millis)).await;
+        answer(ended, |ended| ended.into_iter().map(to_wit).collect())
+    }
+
+    async fn cancel(&mut self, id: String) -> Answer<()> {
+        answer(self.called().cancel(&id).await, |()| ())
+    }
+
+    async fn wait_signal(&mut self, name: String, timeout_ms: Option<u64>) -> Answer<SignalReceived> {
+        let signal = self.called().wait_signal(&name, timeout_ms.map(Duration::from_millis)).await;
+        answer(signal, |(id, payload, sender)| SignalReceived { id, payload: payload.to_string(), sender })
+    }
+
+    async fn on_end(&mut self, action: WitEndAction) -> Answer<()> {
+        let action = match action {
+            WitEndAction::SaveRecord((kind, key, fields)) => match parse_object(&fields, "the fields to save") {
+                Ok(fields) => EndAction::SaveRecord { kind, key, fields: Value::Object(fields) },
+                Err(error) => return Ok(Err(error.into())),
+            },
+            WitEndAction::DeleteRecord((kind, key)) => EndAction::DeleteRecord { kind, key },
+            WitEndAction::StartFlow((flow, inputs)) => match parse(&inputs, "the flow's inputs") {
+                Ok(inputs) => EndAction::StartFlow { flow, inputs },
+                Err(error) => return Ok(Err(error.into())),
+            },
+        };
+        answer(self.called().on_end(action).await, |()| ())
+    }
+
+    async fn end_success(&mut self, message: String) -> wasmtime::Result<()> {
+        Err(End::Success(message).into())
+    }
+
+    async fn end_error(&mut self, code: String, message: String) -> wasmtime::Result<()> {
+        Err(End::Error(code, message).into())
+    }
+
+    async fn webhook_response(&mut self, response: Response) -> wasmtime::Result<()> {
+        let headers: Vec<(String, String)> = response.headers;
+        // A text stays readable wherever the execution is shown; other bytes travel as hexadecimal.
+        let body = match String::from_utf8(response.body) {
+            Ok(text) => json!({ "body": text }),
+            Err(error) => json!({ "body_hex": hex::encode(error.into_bytes()) }),
+        };
+        let mut document = json!({"status": response.status, "headers": headers});
+        if let (Value::Object(document), Value::Object(body)) = (&mut document, body) {
+            document.extend(body);
+        }
+        Err(End::Response(document).into())
+    }
+
+    async fn continue_as_new(&mut self, inputs: String) -> wasmtime::Result<()> {
+        match parse(&inputs, "the new inputs") {
+            Ok(inputs) => Err(End::ContinueAsNew(inputs).into()),
+            Err(error) => Err(End::Error("invalid_input".into(), error.to_string()).into()),
+        }
+    }
+}
+
+fn to_wit(ended: EndedDependency) -> Ended {
+    Ended {
+        execution_id: ended.id,
+        status: ended.status.as_str().to_owned(),
+        code: ended.code,
+        message: ended.message,
+        output: ended.output.to_string(),
+    }
+}
+
+impl surefoot::flow::records::Host for Guest {
+    async fn get(&mut self, kind: String, name_or_id: String) -> Answer<Option<String>> {
+        answer(self.called().record_get(&kind, &name_or_id).await, |record| record.map(|record| record.to_string()))
+    }
+
+    async fn save(&mut self, kind: String, name_or_id: String, fields: String) -> Answer<String> {
+        let fields = match parse_object(&fields, "the fields to save") {
+            Ok(fields) => fields,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        answer(self.called().record_save(&kind, &name_or_id, fields).await, |record| record.to_string())
+    }
+
+    async fn delete(&mut self, kind: String, name_or_id: String, permanently: bool) -> Answer<bool> {
+        let session = self.called();
+        let deleted = match kind.as_str() {
+            "file" => session.file_delete(&name_or_id, permanently).await,
+            _ => session.record_delete(&kind, &name_or_id, permanently).await,
+        };
+        answer(deleted, |deleted| deleted)
+    }
+
+    async fn query(&mut self, query: QuerySpec) -> Answer<Page> {
+        let filter = match query.filter.as_deref().map(|filter| parse(filter, "the filter")).transpose() {
+            Ok(filter) => filter,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let call = QueryCall {
+            kind: query.kind,
+            filter,
+            order: query.order,
+            limit: Some(query.limit),
+            cursor: query.cursor,
+            deleted: false,
+        };
+        answer(self.called().record_query(&call).await, |page| Page {
+            rows: page.rows.iter().map(Value::to_string).collect(),
+            next: page.next,
+        })
+    }
+}
+
+impl surefoot::flow::files::Host for Guest {
+    async fn stat(&mut self, name: String) -> Answer<Option<FileStat>> {
+        answer(self.called().file_stat(&name).await, |stat| {
+            stat.map(|(size_bytes, sha256)| FileStat { name, size_bytes, sha256 })
+        })
+    }
+
+    async fn read(&mut self, name: String, offset: u64, length: u32) -> Answer<Vec<u8>> {
+        answer(self.called().file_read(&name, offset, length).await, |bytes| bytes.to_vec())
+    }
+
+    async fn write(&mut self, name: String, content: Vec<u8>) -> Answer<FileStat> {
+        let size_bytes = content.len() as u64;
+        answer(self.called().file_write(&name, Bytes::from(content)).await, |sha256| FileStat {
+            name,
+            size_bytes,
+            sha256,
+        })
+    }
+
+    async fn delete(&mut self, name: String, permanently: bool) -> Answer<bool> {
+        answer(self.called().file_delete(&name, permanently).await, |deleted| deleted)
+    }
+}

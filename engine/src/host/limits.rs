@@ -1,0 +1,132 @@
+//! What bounds a guest: its memory, and its computing time between two host calls.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
+
+use super::wasi::Guest;
+use crate::session::{End, Session};
+
+/// Refuses memory beyond the execution's recorded limit, in a way that no guest can catch: none may branch on it.
+pub(super) struct MemoryLimit {
+    bytes_max: u64,
+}
+
+/// Table elements of one guest.
+const TABLE_ELEMENTS_MAX: usize = 1 << 20;
+
+impl MemoryLimit {
+    pub(super) fn new(bytes_max: u64) -> Self {
+        Self { bytes_max }
+    }
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if desired as u64 > self.bytes_max {
+            let message = format!("the flow asked for {desired} bytes of memory; the limit is {}", self.bytes_max);
+            return Err(End::Limit("memory_bytes_max", message).into());
+        }
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > TABLE_ELEMENTS_MAX {
+            return Err(
+                End::Limit("table_elements_max", format!("the flow asked for a table of {desired} elements")).into()
+            );
+        }
+        Ok(true)
+    }
+}
+
+/// Lets a guest yield after each slice, and ends it when it computes for too long without a host call.
+pub(super) fn set_slices(store: &mut Store<Guest>, slice: Duration, session: &Arc<Session>) {
+    let cpu_ms_max = session.resident().started.limits.cpu_ms_max;
+    let slices_max = u64::try_from(u128::from(cpu_ms_max) / slice.as_millis().max(1)).unwrap_or(u64::MAX).max(1);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |mut context| {
+        let guest = context.data_mut();
+        guest.session.interruption()?;
+        // Computing that a replay repeats was paid for when it was first done.
+        if guest.session.is_live() {
+            guest.slices += 1;
+        }
+        if guest.slices > slices_max {
+            let message = format!("the flow computed for more than {cpu_ms_max} ms without a host call");
+            return Err(End::Limit("cpu_ms_max", message).into());
+        }
+        Ok(UpdateDeadline::Yield(1))
+    });
+}
+
+/// Advances the engine's epoch while guests run; asleep otherwise.
+pub(super) struct Ticker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    running: AtomicUsize,
+    stopped: AtomicBool,
+    lock: Mutex<()>,
+    wake: Condvar,
+}
+
+impl Ticker {
+    pub(super) fn start(engine: Engine, slice: Duration) -> Self {
+        let shared = Arc::new(Shared {
+            running: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+            lock: Mutex::new(()),
+            wake: Condvar::new(),
+        });
+        let ticking = shared.clone();
+        std::thread::Builder::new()
+            .name("surefoot-ticker".into())
+            .spawn(move || ticking.run(&engine, slice))
+            .expect("a thread can be started");
+        Self { shared }
+    }
+
+    /// The epoch advances until the guard is dropped.
+    pub(super) fn tick_while_held(&self) -> Ticking {
+        self.shared.running.fetch_add(1, Ordering::SeqCst);
+        let _guard = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.wake.notify_all();
+        Ticking(self.shared.clone())
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        let _guard = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.wake.notify_all();
+    }
+}
+
+/// See [`Ticker::tick_while_held`].
+pub(super) struct Ticking(Arc<Shared>);
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Shared {
+    fn run(&self, engine: &Engine, slice: Duration) {
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        while !self.stopped.load(Ordering::SeqCst) {
+            guard = if self.running.load(Ordering::SeqCst) == 0 {
+                self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner)
+            } else {
+                let waited = self.wake.wait_timeout_while(guard, slice, |()| !self.stopped.load(Ordering::SeqCst));
+                engine.increment_epoch();
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            };
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The WebAssembly side: compiles components, links the contract and a deterministic WASI, runs instances.
+//!
+//! A guest has no socket, no file, no real clock, no real entropy. Machine code is compiled when a flow is deployed
+//! and kept on disk
+//! with a MAC, because loading it is `unsafe`.
+
+mod contract;
+mod limits;
+mod wasi;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
+use sha2::Sha256;
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::{Config, Engine, Store};
+
+use crate::core::lock;
+use crate::files::sha256_hex;
+use crate::session::{End, Session};
+
+use contract::{Flow, FlowPre};
+use limits::Ticker;
+use wasi::Guest;
+
+/// The time slice of a guest before others get their turn.
+const SLICE: Duration = Duration::from_millis(10);
+
+/// Bytes of the MAC before the machine code in a cache file.
+const MAC_BYTES: usize = 32;
+
+/// The largest component, bytes.
+const COMPONENT_BYTES_MAX: usize = 256 << 20;
+
+/// Why a component was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ComponentError {
+    /// It is no component, or not one for this contract.
+    #[error("{0}")]
+    Invalid(String),
+    /// Reading or writing the components' folder failed.
+    #[error("{doing} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+/// See the module.
+pub(crate) struct WasmHost {
+    engine: Engine,
+    linker: Linker<Guest>,
+    folder: PathBuf,
+    key: [u8; 32],
+    loaded: Mutex<HashMap<String, FlowPre<Guest>>>,
+    ticker: Ticker,
+}
+
+impl WasmHost {
+    /// A host that keeps components in `folder`.
+    pub(crate) fn new(folder: &Path, key: &[u8; 32]) -> wasmtime::Result<Self> {
+        let mut config = Config::new();
+        config.epoch_interruption(true);
+        config.cranelift_nan_canonicalization(true);
+        config.wasm_relaxed_simd(true);
+        config.relaxed_simd_deterministic(true);
+        // Whatever the environment says: a trap names the guest's line, and cached machine code fits.
+        config.wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Enable);
+        let engine = Engine::new(&config)?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        linker.allow_shadowing(true);
+        wasi::shadow_clock(&mut linker)?;
+        linker.allow_shadowing(false);
+        Flow::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+        let ticker = Ticker::start(engine.clone(), SLICE);
+        Ok(Self { engine, linker, folder: folder.to_owned(), key: *key, loaded: Mutex::default(), ticker })
+    }
+
+    /// Checks, stores and compiles a component. Returns its digest.
+    pub(crate) fn install(&self, component: &[u8]) -> Result<String, ComponentError> {
+        if component.len() > COMPONENT_BYTES_MAX {
+            return Err(ComponentError::Invalid(format!("the component is larger than {COMPONENT_BYTES_MAX} bytes")));
+        }
+        if !component.starts_with(b"\0asm\x0d\0\x01\0") {
+            let what =
+                if component.starts_with(b"\0asm\x01\0\0\0") { "a core module" } else { "no WebAssembly at all" };
+            return Err(ComponentError::Invalid(format!(
+                "this is {what}, not a WebAssembly component; build the flow with `surefoot build`, which uses \
+                     the target wasm32-wasip2"
+            )));
+        }
+        let digest = sha256_hex(component);
+        let path = self.folder.join(format!("{digest}.wasm"));
+        if !path.exists() {
+            write_durably(&path, component)?;
+        }
+        self.load(&digest)?;
+        Ok(digest)
+    }
+
+    /// The compiled component, from memory, the cache on disk, or by compiling it.
+    fn load(&self, digest: &str) -> Result<FlowPre<Guest>, ComponentError> {
+        if let Some(found) = lock(&self.loaded).get(digest) {
+            return Ok(found.clone());
+        }
+        let component = match self.load_cached(digest) {
+            Some(component) => component,
+            None => self.compile(digest)?,
+        };
+        let invalid = |error: wasmtime::Error| {
+            ComponentError::Invalid(format!("the component does not fit the contract surefoot:flow@0.1.0: {error:#}"))
+        };
+        let pre = FlowPre::new(self.linker.instantiate_pre(&component).map_err(invalid)?).map_err(invalid)?;
+        lock(&self.loaded).insert(digest.to_owned(), pre.clone());
+        Ok(pre)
+    }
+
+    fn load_cached(&self, digest: &str) -> Option<Component> {
+        let file = std::fs::read(self.cache_path(digest)).ok()?;
+        let (mac, code) = file.split_at_checked(MAC_BYTES)?;
+        if self.mac(digest, code).verify_slice(mac).is_err() {
+            tracing::warn!(digest, "the cached machine code is not ours; compiling again");
+            return None;
+        }
+        // SAFETY: the MAC proves that this workspace's engine wrote exactly these bytes. Code of another wasmtime or
+        // configuration is
+        // refused by `deserialize` itself.
+        #[expect(unsafe_code, reason = "the one way to load machine code; see SAFETY")]
+        unsafe { Component::deserialize(&self.engine, code) }.ok()
+    }
+
+    fn compile(&self, digest: &str) -> Result<Component, ComponentError> {
+        let path = self.folder.join(format!("{digest}.wasm"));
+        let bytes = std::fs::read(&path).map_err(|source| ComponentError::Io { doing: "reading", path, source })?;
+        let invalid =
+            |error: wasmtime::Error| ComponentError::Invalid(format!("the component cannot be compiled: {error:#}"));
+        let component = Component::new(&self.engine, &bytes).map_err(invalid)?;
+        let code = component.serialize().map_err(invalid)?;
+        let mut file = self.mac(digest, &code).finalize().into_bytes().to_vec();
+        file.extend_from_slice(&code);
+        write_durably(&self.cache_path(digest), &file)?;
+        Ok(component)
+    }
+
+    fn cache_path(&self, digest: &str) -> PathBuf {
+        self.folder.join(format!("{digest}.cwasm"))
+    }
+
+    fn mac(&self, digest: &str, code: &[u8]) -> Hmac<Sha256> {
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
+        mac.update(b"machine code");
+        mac.update(digest.as_bytes());
+        mac.update(code);
+        mac
+    }
+
+    /// Runs a component's handler once.
+    pub(crate) async fn run(&self, session: Arc<Session>, digest: &str, input: Value) -> Result<Value, End> {
+        let pre = self.load(digest).map_err(|error| End::Error("component".into(), error.to_string()))?;
+        let mut store = Store::new(&self.engine, Guest::new(session.clone()));
+        store.limiter(|guest| &mut guest.limits);
+        let _ticking = self.ticker.tick_while_held();
+        limits::set_slices(&mut store, SLICE, &session);
+        let call = async {
+            let flow = pre.instantiate_async(&mut store).await?;
+            flow.call_handler(&mut store, &input.to_string()).await
+        };
+        let result = tokio::select! {
+            biased;
+            result = call => result,
+            // A sleep of the guest's own runtime has no way to end a run but this.
+            end = session.departed() => return Err(end),
+        };
+        match result {
+            Ok(Ok(output)) => serde_json::from_str(&output).map_err(|error| {
+                End::Error("invalid_output".into(), format!("the flow's output is not JSON: {error}"))
+            }),
+            Ok(Err(text)) => Err(End::Error("error".into(), text)),
+            Err(error) => Err(end_of(&session, &error)),
+        }
+    }
+}
+
+/// What a trap says about the run.
+fn end_of(session: &Session, error: &wasmtime::Error) -> End {
+    if let Some(end) = error.downcast_ref::<End>() {
+        return end.clone();
+    }
+    let words = session.last_words();
+    let words = if words.is_empty() { String::new() } else { format!("; the flow's last words: {words}") };
+    if error.downcast_ref::<wasmtime_wasi::I32Exit>().is_some() {
+        return End::Error("exited".into(), format!("the flow ended its process instead of returning{words}"));
+    }
+    let text = match error.downcast_ref::<wasmtime::Trap>() {
+        Some(trap) => trap.to_string(),
+        None => format!("{error:#}"),
+    };
+    let place = error.downcast_ref::<wasmtime::WasmBacktrace>().and_then(first_place).unwrap_or_default();
+    End::Error("trapped".into(), format!("flow trapped: {}{place}{words}", text.trim_start_matches("wasm trap: ")))
+}
+
+/// The innermost frame that debug information knows.
+fn first_place(backtrace: &wasmtime::WasmBacktrace) -> Option<String> {
+    let frame = backtrace.frames().first()?;
+    let symbol = frame.symbols().iter().find_map(|symbol| Some(format!("{}:{}", symbol.file()?, symbol.line()?)));
+    let function = || frame.symbols().first()?.name().or(frame.func_name()).map(str::to_owned);
+    Some(format!(" at {}", symbol.or_else(function)?))
+}
+
+/// Writes a file so that after a crash it is whole or not there.
+fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), ComponentError> {
+    let io = |doing| {
+        let path = path.to_owned();
+        move |source| ComponentError::Io { doing, path, source }
+    };
+    let temporary = path.with_extension("part");
+    std::fs::write(&temporary, bytes).map_err(io("writing"))?;
+    let file = std::fs::File::open(&temporary).map_err(io("opening"))?;
+    file.sync_all().map_err(io("syncing"))?;
+    std::fs::rename(&temporary, path).map_err(io("renaming"))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("syncing the folder of"))
+}

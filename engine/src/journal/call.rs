@@ -1,0 +1,157 @@
+//! Which host calls there are, and the digest by which a replay recognises one.
+
+use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::Sha256;
+
+/// The host calls that leave an entry. Their numbers are part of the digest: never change one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are the contract's own; its documentation is in flow.wit")]
+pub enum CallKind {
+    Get = 1,
+    Check = 2,
+    Metric = 3,
+    Section = 4,
+    Sleep = 5,
+    SleepUntil = 6,
+    Poll = 7,
+    StartConnection = 8,
+    StartFlow = 9,
+    Wait = 10,
+    Cancel = 11,
+    WaitSignal = 12,
+    OnEnd = 13,
+    RecordGet = 14,
+    RecordSave = 15,
+    RecordDelete = 16,
+    RecordQuery = 17,
+    FileStat = 18,
+    FileRead = 19,
+    FileWrite = 20,
+    FileDelete = 21,
+}
+
+/// The first 16 bytes of an HMAC-SHA256, keyed by the workspace: inputs may hold secrets, and the digest must not
+/// give them away.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Digest(#[serde(with = "serde_bytes")] [u8; 16]);
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+/// A call as the guest made it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Which call.
+    pub kind: CallKind,
+    /// Of exactly what the guest passed.
+    pub digest: Digest,
+    /// What it passed, redacted, for people.
+    pub args: Value,
+}
+
+/// Computes digests with the workspace's key.
+#[derive(Clone)]
+pub struct Digester(Hmac<Sha256>);
+
+impl Digester {
+    /// With the workspace's key.
+    pub fn new(key: &[u8; 32]) -> Self {
+        Self(Hmac::new_from_slice(key).expect("HMAC takes keys of any length"))
+    }
+
+    /// The digest of a call: `parts` are exactly what the guest passed, in order.
+    pub fn digest(&self, kind: CallKind, parts: &[&[u8]]) -> Digest {
+        let mut mac = self.0.clone();
+        mac.update(&[kind as u8]);
+        for part in parts {
+            mac.update(&(part.len() as u64).to_le_bytes());
+            mac.update(part);
+        }
+        Digest(truncated(mac))
+    }
+
+    /// The key that every attempt of one write carries, secret to everybody but its peer.
+    pub fn idempotency_key(&self, execution: &str, call: u32) -> String {
+        let mut mac = self.0.clone();
+        mac.update(b"idempotency");
+        mac.update(execution.as_bytes());
+        mac.update(&call.to_le_bytes());
+        hex::encode(truncated(mac))
+    }
+}
+
+/// JSON text whose bytes depend on the value alone: object keys sorted, no space.
+///
+/// Digests are made from this, so it must never change. A map's own order would depend on how serde_json was built.
+pub fn canonical(value: &Value) -> String {
+    let mut text = String::new();
+    write_canonical(value, &mut text);
+    text
+}
+
+fn write_canonical(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(object) => {
+            let mut members: Vec<_> = object.iter().collect();
+            members.sort_unstable_by_key(|(name, _)| *name);
+            text.push('{');
+            for (index, (name, member)) in members.into_iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                text.push_str(&Value::from(name.as_str()).to_string());
+                text.push(':');
+                write_canonical(member, text);
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    text.push(',');
+                }
+                write_canonical(item, text);
+            }
+            text.push(']');
+        }
+        scalar => text.push_str(&scalar.to_string()),
+    }
+}
+
+fn truncated(mac: Hmac<Sha256>) -> [u8; 16] {
+    let bytes = mac.finalize().into_bytes();
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&bytes[..16]);
+    digest
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn canonical_text_is_fixed() {
+        let value = json!({"b": [1, 2.5, null, true], "a": {"z": "\"ü\n", "y": {}}});
+        assert_eq!(canonical(&value), r#"{"a":{"y":{},"z":"\"ü\n"},"b":[1,2.5,null,true]}"#);
+    }
+
+    #[test]
+    fn digests_are_fixed() {
+        // Stored in every journal: a change here makes every execution that is under way fail as nondeterministic.
+        let digest = Digester::new(&[7; 32]).digest(CallKind::Sleep, &[b"ab", b""]);
+        assert_eq!(format!("{digest:?}"), "ce220b5756be8e3eb421be2c61a7dd12");
+        assert_ne!(digest, Digester::new(&[7; 32]).digest(CallKind::Sleep, &[b"a", b"b"]));
+        assert_ne!(digest, Digester::new(&[8; 32]).digest(CallKind::Sleep, &[b"ab", b""]));
+    }
+}

@@ -1,0 +1,47 @@
+//! The journal: the ordered record of an execution's host calls and their results.
+//!
+//! Journal types are serialised here and nowhere else. A record is one byte of format version and a MessagePack map, so
+//! that every engine can read what any earlier one wrote; a newer format is refused.
+//!
+//! Format history: `1`, since 0.1.0.
+
+mod call;
+mod record;
+
+pub use call::{Call, CallKind, Digest, Digester, canonical};
+pub use record::{
+    ConnectionStart, Ended, EndedFlow, Failure, HostError, Limits, Outcome, Record, Reply, Started, Status,
+};
+
+/// The format that this engine writes.
+pub const FORMAT: u8 = 1;
+
+/// Why stored bytes are not a record.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Written by a newer engine.
+    #[error("journal format {0} is newer than this engine's ({FORMAT}); start the engine that wrote it")]
+    Newer(u8),
+    /// Not a record at all.
+    #[error("the journal record is damaged: {0}")]
+    Damaged(String),
+}
+
+/// A record as stored bytes.
+pub fn encode(record: &Record) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(128);
+    bytes.push(FORMAT);
+    rmp_serde::encode::write_named(&mut bytes, record).expect("records have no unserialisable parts");
+    debug_assert!(decode(&bytes).is_ok(), "a record that was written can be read");
+    bytes
+}
+
+/// The record that `bytes` hold.
+pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
+    match bytes.split_first() {
+        None => Err(DecodeError::Damaged("it is empty".into())),
+        Some((&FORMAT, rest)) => rmp_serde::from_slice(rest).map_err(|error| DecodeError::Damaged(error.to_string())),
+        Some((&newer, _)) if newer > FORMAT => Err(DecodeError::Newer(newer)),
+        Some((other, _)) => Err(DecodeError::Damaged(format!("format {other} never existed"))),
+    }
+}

@@ -1,0 +1,35 @@
+//! The durable core of Surefoot: journal, replay, store, executor.
+//!
+//! It knows neither HTTP nor terminals nor any protocol; connectors come in through [`surefoot_connector_api`].
+//! Reading order: [`engine`]
+//! (the public face), [`executor`] (the loop), [`session`] (one run against its journal), [`store`].
+
+mod calls;
+mod catalog;
+mod clock;
+mod core;
+mod endings;
+mod engine;
+mod executor;
+mod files;
+mod host;
+mod id;
+pub mod journal;
+mod native;
+pub mod query;
+#[cfg(test)]
+mod scenarios;
+mod schedules;
+pub mod session;
+#[cfg(test)]
+mod simulation;
+mod store;
+
+pub use clock::{Clock, ManualClock, Timestamp};
+pub use core::{Change, Config};
+pub use engine::{Engine, EngineError, EngineResult, StartRequest};
+pub use host::ComponentError;
+pub use id::Entropy;
+pub use native::{CronError, NativeFlow, next_occurrence};
+pub use store::logs::LogLine;
+pub use store::{Refusal, StoreError};

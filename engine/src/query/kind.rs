@@ -1,0 +1,177 @@
+//! The kinds of records and their fields: one table, used by queries and by saving.
+
+use super::QueryError;
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldType {
+    /// Text.
+    Text,
+    /// A whole number.
+    Integer,
+    /// True or false.
+    Bool,
+    /// A time; RFC 3339 text outside, microseconds inside.
+    Time,
+    /// Any JSON; only `is_null` works on it.
+    Json,
+}
+
+/// One field of a kind.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub ty: FieldType,
+    /// Whether it is always there.
+    pub required: bool,
+    /// Whether users may set it.
+    pub writable: bool,
+    /// Whether it stands in a column of its own and not in the record's document.
+    pub column: bool,
+}
+
+const fn column(name: &'static str, ty: FieldType, required: bool) -> Field {
+    Field { name, ty, required, writable: false, column: true }
+}
+
+const fn data(name: &'static str, ty: FieldType) -> Field {
+    Field { name, ty, required: false, writable: true, column: false }
+}
+
+const fn computed(name: &'static str, ty: FieldType) -> Field {
+    Field { name, ty, required: false, writable: false, column: false }
+}
+
+use FieldType::{Bool, Integer, Json, Text, Time};
+
+/// Fields of every record kind.
+const COMMON: &[Field] = &[
+    column("id", Text, true),
+    column("name", Text, true),
+    column("revision", Integer, true),
+    column("created_at", Time, true),
+    column("created_by", Text, true),
+    column("modified_at", Time, true),
+    column("modified_by", Text, true),
+    column("deleted_at", Time, false),
+];
+
+const FLOW: &[Field] =
+    &[data("description", Text), data("project_id", Text), computed("version", Text), computed("size_bytes", Integer)];
+const CONNECTOR: &[Field] =
+    &[data("type", Text), data("config", Json), data("description", Text), data("project_id", Text)];
+const FILE: &[Field] = &[computed("size_bytes", Integer), computed("sha256", Text), data("project_id", Text)];
+const SCHEDULE: &[Field] = &[
+    data("scheduler_id", Text),
+    data("setting_id", Text),
+    data("flow_id", Text),
+    data("project_id", Text),
+    data("is_enabled", Bool),
+    data("description", Text),
+];
+const SCHEDULER: &[Field] = &[data("flow_id", Text), data("description", Text), data("project_id", Text)];
+const SETTING: &[Field] = &[data("value", Json), data("description", Text), data("project_id", Text)];
+const WEBHOOK: &[Field] = &[
+    data("flow_id", Text),
+    data("is_enabled", Bool),
+    data("is_key_required", Bool),
+    computed("key_sha256", Text),
+    data("methods", Json),
+    data("description", Text),
+    data("project_id", Text),
+];
+const PROJECT: &[Field] = &[data("description", Text)];
+
+const EXECUTION: &[Field] = &[
+    column("id", Text, true),
+    column("type", Text, true),
+    column("name", Text, true),
+    column("status", Text, true),
+    column("message", Text, true),
+    column("error_code", Text, true),
+    column("error_message", Text, true),
+    column("flow_id", Text, true),
+    column("version", Text, true),
+    column("parent_id", Text, false),
+    column("orphan", Bool, true),
+    column("schedule_id", Text, false),
+    column("webhook_id", Text, false),
+    column("created_at", Time, true),
+    column("created_by", Text, true),
+    column("started_at", Time, false),
+    column("ended_at", Time, false),
+    column("scheduled_for", Time, false),
+    column("input", Json, true),
+    column("output", Json, true),
+    column("response", Json, false),
+    column("continued_as", Text, false),
+];
+
+/// A kind of record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the words are the product's own, explained in docs/concepts")]
+pub enum Kind {
+    Flow,
+    Connector,
+    File,
+    Schedule,
+    Scheduler,
+    Setting,
+    Webhook,
+    Project,
+    Execution,
+}
+
+impl Kind {
+    /// All, with their names and own fields.
+    pub const ALL: [(Self, &'static str, &'static [Field]); 9] = [
+        (Self::Flow, "flow", FLOW),
+        (Self::Connector, "connector", CONNECTOR),
+        (Self::File, "file", FILE),
+        (Self::Schedule, "schedule", SCHEDULE),
+        (Self::Scheduler, "scheduler", SCHEDULER),
+        (Self::Setting, "setting", SETTING),
+        (Self::Webhook, "webhook", WEBHOOK),
+        (Self::Project, "project", PROJECT),
+        (Self::Execution, "execution", EXECUTION),
+    ];
+
+    /// The name in the contract, the API and the CLI.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
+    }
+
+    /// The kind with that name.
+    pub fn parse(name: &str) -> Result<Self, QueryError> {
+        Self::ALL.iter().find(|(_, candidate, _)| *candidate == name).map(|(kind, ..)| *kind).ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|(_, name, _)| *name).collect();
+            QueryError(format!("there is no kind `{name}`; kinds are {}", names.join(", ")))
+        })
+    }
+
+    /// All fields.
+    pub fn fields(self) -> impl Iterator<Item = &'static Field> {
+        let own = Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or(&[] as &[_], |(.., own)| own);
+        let common = if self == Self::Execution { &[] } else { COMMON };
+        common.iter().chain(own)
+    }
+
+    /// The field with that name.
+    pub fn field(self, name: &str) -> Result<&'static Field, QueryError> {
+        self.fields().find(|field| field.name == name).ok_or_else(|| {
+            let nearest = self
+                .fields()
+                .map(|field| (strsim::damerau_levenshtein(name, field.name), field.name))
+                .min()
+                .filter(|(distance, _)| *distance <= 3)
+                .map(|(_, near)| format!("; did you mean `{near}`?"));
+            let hint = nearest.unwrap_or_else(|| {
+                let names: Vec<_> = self.fields().map(|field| field.name).collect();
+                format!("; fields are {}", names.join(", "))
+            });
+            QueryError(format!("a {} has no field `{name}`{hint}", self.as_str()))
+        })
+    }
+}

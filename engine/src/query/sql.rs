@@ -1,0 +1,140 @@
+//! Queries as parameterised SQL.
+
+use std::fmt::Write;
+
+use rusqlite::types::Value as Sql;
+use serde_json::Value;
+
+use super::filter::{Filter, Op};
+use super::kind::{Field, FieldType, Kind};
+use super::{Cursor, Query};
+
+/// The part of a statement after `FROM`: conditions, order and limit, with its parameters.
+pub(crate) struct Plan {
+    /// `WHERE … ORDER BY … LIMIT …`.
+    pub(crate) sql: String,
+    /// Values of `?1`, `?2`, …
+    pub(crate) parameters: Vec<Sql>,
+}
+
+/// The plan of a query. It asks for one row more than the limit, which tells whether there is a next page.
+pub(crate) fn plan(query: &Query) -> Plan {
+    let mut plan = Plan { sql: String::from("WHERE "), parameters: Vec::new() };
+    match query.kind {
+        Kind::Execution => plan.sql.push_str("TRUE"),
+        kind => {
+            let kind = plan.parameter(Sql::from(kind.as_str().to_owned()));
+            let null = if query.deleted { "IS NOT NULL" } else { "IS NULL" };
+            let _ = write!(plan.sql, "kind = {kind} AND deleted_at {null}");
+        }
+    }
+    if let Some(filter) = &query.filter {
+        plan.sql.push_str(" AND ");
+        plan.filter(filter);
+    }
+    if let Some(cursor) = &query.cursor {
+        plan.after(query.order.field, query.order.descending, cursor);
+    }
+    let (field, direction) = (expression(query.order.field), if query.order.descending { "DESC" } else { "ASC" });
+    let nulls = if query.order.field.required { String::new() } else { format!("{field} IS NULL, ") };
+    let _ = write!(plan.sql, " ORDER BY {nulls}{field} {direction}, id LIMIT {}", query.limit + 1);
+    plan
+}
+
+impl Plan {
+    fn parameter(&mut self, value: Sql) -> String {
+        self.parameters.push(value);
+        format!("?{}", self.parameters.len())
+    }
+
+    fn filter(&mut self, filter: &Filter) {
+        match filter {
+            Filter::And(all) => self.join(all, " AND ", "TRUE"),
+            Filter::Or(any) => self.join(any, " OR ", "FALSE"),
+            Filter::Not(inner) => {
+                self.sql.push_str("NOT ");
+                self.filter(inner);
+            }
+            Filter::Leaf { field, op, value } => self.leaf(field, *op, value),
+        }
+    }
+
+    fn join(&mut self, filters: &[Filter], with: &str, empty: &str) {
+        self.sql.push('(');
+        if filters.is_empty() {
+            self.sql.push_str(empty);
+        }
+        for (index, filter) in filters.iter().enumerate() {
+            if index > 0 {
+                self.sql.push_str(with);
+            }
+            self.filter(filter);
+        }
+        self.sql.push(')');
+    }
+
+    /// Never null, so that `NOT` means what it says; and in a form that can use an index.
+    fn leaf(&mut self, field: &Field, op: Op, value: &Value) {
+        let name = expression(field);
+        if op == Op::IsNull {
+            let _ = write!(self.sql, "({name} IS {}NULL)", if *value == Value::Bool(true) { "" } else { "NOT " });
+            return;
+        }
+        if op == Op::In {
+            let items: Vec<String> =
+                value.as_array().into_iter().flatten().map(|item| self.parameter(to_sql(item))).collect();
+            let _ = write!(self.sql, "({name} IS NOT NULL AND {name} IN ({}))", items.join(", "));
+            return;
+        }
+        let value = self.parameter(to_sql(value));
+        let _ = match op {
+            Op::Neq => write!(self.sql, "({name} IS NOT {value})"),
+            _ => write!(self.sql, "({name} IS NOT NULL AND {name} {} {value})", operator(op)),
+        };
+    }
+
+    fn after(&mut self, field: &Field, descending: bool, cursor: &Cursor) {
+        let name = expression(field);
+        let id = self.parameter(Sql::from(cursor.1.clone()));
+        if cursor.0.is_null() {
+            let _ = write!(self.sql, " AND ({name} IS NULL AND id > {id})");
+            return;
+        }
+        let value = self.parameter(to_sql(&cursor.0));
+        let beyond = if descending { "<" } else { ">" };
+        let nulls = if field.required { String::new() } else { format!(" OR {name} IS NULL") };
+        // The first comparison is implied by the rest; it lets the index skip to where the page starts.
+        let implied = if field.required { format!("{name} {beyond}= {value} AND ") } else { String::new() };
+        let _ = write!(self.sql, " AND {implied}({name} {beyond} {value} OR ({name} = {value} AND id > {id}){nulls})");
+    }
+}
+
+fn operator(op: Op) -> &'static str {
+    match op {
+        Op::Eq => "=",
+        Op::Lt => "<",
+        Op::Lte => "<=",
+        Op::Gt => ">",
+        Op::Gte => ">=",
+        Op::Like => "LIKE",
+        Op::Neq | Op::In | Op::IsNull => unreachable!("written by the caller"),
+    }
+}
+
+/// Field names come from the table of kinds, never from users.
+fn expression(field: &Field) -> String {
+    match (field.column, field.ty) {
+        (true, _) => field.name.to_owned(),
+        (false, FieldType::Json) => format!("(data -> '$.{}')", field.name),
+        (false, _) => format!("(data ->> '$.{}')", field.name),
+    }
+}
+
+fn to_sql(value: &Value) -> Sql {
+    match value {
+        Value::Bool(value) => Sql::from(i64::from(*value)),
+        Value::Number(number) => number.as_i64().map_or_else(|| Sql::from(number.as_f64()), Sql::from),
+        Value::String(text) => Sql::from(text.clone()),
+        _ => Sql::Null,
+    }
+}

@@ -1,0 +1,252 @@
+//! Single behaviours of the engine, each with a small built-in flow, on the machine's clock.
+
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use crate::core::Config;
+use crate::engine::{Engine, EngineError, StartRequest, WriterMode};
+use crate::journal::HostError;
+use crate::native::NativeFlow;
+use crate::query::Kind;
+use crate::session::{End, EndAction, ReturnWhen, Session};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Running = Pin<Box<dyn Future<Output = Result<Value, End>> + Send>>;
+
+struct Program<F>(F);
+
+#[async_trait]
+impl<F: Fn(Arc<Session>, Value) -> Running + Send + Sync + 'static> NativeFlow for Program<F> {
+    async fn run(&self, session: Arc<Session>, input: Value) -> Result<Value, End> {
+        (self.0)(session, input).await
+    }
+}
+
+fn flow<R: Future<Output = Result<Value, End>> + Send + 'static>(
+    run: impl Fn(Arc<Session>, Value) -> R + Send + Sync + 'static,
+) -> Arc<dyn NativeFlow> {
+    Arc::new(Program(move |session, input| -> Running { Box::pin(run(session, input)) }))
+}
+
+fn open(folder: &Path, flows: Vec<(&str, Arc<dyn NativeFlow>)>) -> Engine {
+    let mut config = Config::new(folder);
+    config.idle_before_parking = Duration::from_millis(20);
+    let flows = flows.into_iter().map(|(name, flow)| (name.to_owned(), flow)).collect();
+    Engine::open_with(config, Vec::new(), flows, WriterMode::Thread).expect("the workspace opens")
+}
+
+async fn start(engine: &Engine, flow: &str, input: Value) -> String {
+    let request = StartRequest { flow: format!("native:{flow}"), input, by: "test".into(), ..StartRequest::default() };
+    engine.start(request).await.expect("the flow starts").0
+}
+
+async fn ended(engine: &Engine, id: &str) -> Value {
+    engine.wait_ended(id, Some(PATIENCE)).await.expect("the execution is there").expect("the execution ends")
+}
+
+async fn until(engine: &Engine, id: &str, status: &str) {
+    let mut changes = engine.changes();
+    let wait = async {
+        while engine.execution(id).await.expect("the execution is there")["status"] != status {
+            let _ = tokio::time::timeout(Duration::from_millis(100), changes.recv()).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{id} never got the status {status}"));
+}
+
+async fn reopen(engine: Engine, folder: &Path, flows: Vec<(&str, Arc<dyn NativeFlow>)>) -> Engine {
+    engine.shutdown(Duration::from_secs(5)).await.expect("the engine stops");
+    open(folder, flows)
+}
+
+/// Sleeps, then makes a call that depends on what the test says: code changed under its journal.
+fn sleeper(first: &'static str) -> Arc<dyn NativeFlow> {
+    flow(move |session, _| async move {
+        let _ = session.get(first).await?;
+        session.sleep(Duration::from_millis(1500), None).await?;
+        Ok(json!(first))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_code_is_refused_with_both_calls() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), vec![("sleeper", sleeper("name"))]);
+    let id = start(&engine, "sleeper", Value::Null).await;
+    until(&engine, &id, "WAITING").await;
+    let engine = reopen(engine, folder.path(), vec![("sleeper", sleeper("created_at"))]).await;
+    let row = ended(&engine, &id).await;
+    assert_eq!((row["status"].as_str(), row["error_code"].as_str()), (Some("ENDED_ERROR"), Some("nondeterminism")));
+    let message = row["error_message"].as_str().unwrap();
+    assert!(
+        message.contains(r#"recorded: get {"field":"name"}"#)
+            && message.contains(r#"made now: get {"field":"created_at"}"#),
+        "{message}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_holds_results_back_and_a_resume_delivers_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), vec![("sleeper", sleeper("name"))]);
+    let id = start(&engine, "sleeper", Value::Null).await;
+    until(&engine, &id, "WAITING").await;
+    assert_eq!(engine.pause(&id).await.unwrap()["status"], "PAUSED");
+    assert!(matches!(engine.pause(&id).await, Err(EngineError::Refused(_))), "a second pause has nothing to do");
+    let engine = reopen(engine, folder.path(), vec![("sleeper", sleeper("name"))]).await;
+    assert!(
+        engine.wait_ended(&id, Some(Duration::from_secs(2))).await.unwrap().is_none(),
+        "it went on although it is paused"
+    );
+    engine.resume(&id).await.unwrap();
+    assert_eq!(ended(&engine, &id).await["status"], "ENDED_SUCCESS");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_ends_a_sleeper_its_children_and_runs_its_end_actions() {
+    let folder = tempfile::tempdir().unwrap();
+    let parent = flow(|session, _| async move {
+        let action =
+            EndAction::SaveRecord { kind: "setting".into(), key: "mark".into(), fields: json!({"value": "cleaned"}) };
+        let _ = session.on_end(action).await?;
+        let child = session.start_flow("native:child", json!({}), None, false).await?.unwrap();
+        let orphan = session.start_flow("native:child", json!({}), None, true).await?.unwrap();
+        let _ = session.wait(&[child, orphan], ReturnWhen::AllEnded, None).await?;
+        Ok(Value::Null)
+    });
+    let child = flow(|session, _| async move {
+        session.sleep(Duration::from_secs(3), None).await?;
+        Ok(Value::Null)
+    });
+    let engine = open(folder.path(), vec![("parent", parent), ("child", child)]);
+    let mark = json!({"value": "untouched"});
+    engine.save(Kind::Setting, "mark", mark.as_object().unwrap().clone(), "test").await.unwrap();
+    let id = start(&engine, "parent", Value::Null).await;
+    until(&engine, &id, "WAITING").await;
+    engine.cancel(&id).await.unwrap();
+    assert_eq!(ended(&engine, &id).await["status"], "ENDED_CANCELLED");
+    assert_eq!(engine.record(Kind::Setting, "mark").await.unwrap()["value"], "cleaned");
+    let filter = json!({"field": "parent_id", "op": "eq", "value": id});
+    let query = crate::session::QueryCall { kind: "execution".into(), filter: Some(filter), ..Default::default() };
+    let mut ends = Vec::new();
+    for row in engine.query(query).await.unwrap().rows {
+        let row = ended(&engine, row["id"].as_str().unwrap()).await;
+        ends.push((row["orphan"].as_bool().unwrap(), row["status"].as_str().unwrap().to_owned()));
+    }
+    ends.sort();
+    assert_eq!(ends, [(false, "ENDED_CANCELLED".to_owned()), (true, "ENDED_SUCCESS".to_owned())]);
+    assert!(matches!(engine.cancel(&id).await, Err(EngineError::Refused(_))), "what has ended cannot be cancelled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_come_before_or_during_the_wait_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let waiter = || {
+        flow(|session, _| async move {
+            let first = session.wait_signal("go", Some(PATIENCE)).await?.unwrap();
+            let second = session.wait_signal("go", Some(PATIENCE)).await?.unwrap();
+            let third = session.wait_signal("go", Some(Duration::from_millis(50))).await?;
+            assert_eq!(third, Err(HostError::SignalTimeout("go".into())));
+            Ok(json!([first.1, second.1]))
+        })
+    };
+    let engine = open(folder.path(), vec![("waiter", waiter())]);
+    let id = start(&engine, "waiter", Value::Null).await;
+    engine.signal(&id, "go", json!(1), "test", Some("one".into())).await.unwrap();
+    engine.signal(&id, "go", json!(9), "test", Some("one".into())).await.unwrap();
+    let engine = reopen(engine, folder.path(), vec![("waiter", waiter())]).await;
+    engine.signal(&id, "go", json!(2), "test", Some("two".into())).await.unwrap();
+    assert_eq!(ended(&engine, &id).await["output"], json!([1, 2]));
+    assert!(engine.signal(&id, "go", json!(3), "test", None).await.is_err(), "what has ended takes no signals");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn continuing_as_new_takes_the_parents_wait_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let counter = flow(|_, input| async move {
+        match input["n"].as_u64().unwrap_or(0) {
+            3 => Ok(json!("counted to 3")),
+            n => Err(End::ContinueAsNew(json!({ "n": n + 1 }))),
+        }
+    });
+    let parent = flow(|session, _| async move {
+        let child = session.start_flow("native:counter", json!({"n": 0}), None, false).await?.unwrap();
+        let ended = session.wait(&[child], ReturnWhen::AllSucceeded, None).await?.unwrap();
+        Ok(ended[0].output.clone())
+    });
+    let engine = open(folder.path(), vec![("parent", parent), ("counter", counter)]);
+    let id = start(&engine, "parent", Value::Null).await;
+    assert_eq!(ended(&engine, &id).await["output"], "counted to 3");
+    let id = start(&engine, "counter", json!({"n": 1})).await;
+    assert_eq!(ended(&engine, &id).await["output"], "counted to 3", "who waits for the first gets the end of the last");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_the_engine_ends_one_execution_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let panics =
+        flow(|_, input| async move { if input["panic"] == true { panic!("on purpose") } else { Ok(json!("fine")) } });
+    let engine = open(folder.path(), vec![("panics", panics)]);
+    let (bad, good) =
+        (start(&engine, "panics", json!({"panic": true})).await, start(&engine, "panics", json!({})).await);
+    let row = ended(&engine, &bad).await;
+    assert_eq!((row["status"].as_str(), row["error_code"].as_str()), (Some("ENDED_ERROR"), Some("internal")));
+    assert_eq!(ended(&engine, &good).await["output"], "fine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_engine_on_the_workspace_says_who_holds_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), Vec::new());
+    let second = Engine::open(Config::new(folder.path()), Vec::new()).err().expect("the workspace is held");
+    assert!(second.to_string().contains(&std::process::id().to_string()), "{second}");
+    engine.shutdown(Duration::from_secs(5)).await.unwrap();
+    open(folder.path(), Vec::new()).shutdown(Duration::from_secs(5)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_a_newer_engine_is_refused_untouched() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path(), Vec::new()).shutdown(Duration::from_secs(5)).await.unwrap();
+    let database = folder.path().join("surefoot.db");
+    let connection = rusqlite::Connection::open(&database).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let before = std::fs::read(&database).unwrap();
+    let error = Engine::open(Config::new(folder.path()), Vec::new()).err().expect("a newer format is refused");
+    assert!(error.to_string().contains("newer"), "{error}");
+    assert_eq!(std::fs::read(&database).unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_commit_fails_its_batch_and_the_engine_recovers() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), vec![("sleeper", sleeper("name"))]);
+    let id = start(&engine, "sleeper", Value::Null).await;
+    until(&engine, &id, "WAITING").await;
+    let broken = engine.core.writer.append(crate::store::Urgency::Now, |connection| {
+        connection.execute("INSERT INTO no_such_table VALUES (1)", [])
+    });
+    assert!(broken.done().await.is_err(), "what was not committed is not answered as done");
+    let recovered = async {
+        loop {
+            let request = StartRequest { flow: "native:sleeper".into(), by: "test".into(), ..StartRequest::default() };
+            match engine.start(request).await {
+                Ok((second, _)) => return second,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let second = tokio::time::timeout(PATIENCE, recovered).await.expect("the engine recovers");
+    for id in [id, second] {
+        assert_eq!(ended(&engine, &id).await["status"], "ENDED_SUCCESS");
+    }
+    assert!(!engine.is_degraded());
+}

@@ -1,0 +1,154 @@
+//! Keeps one SCHEDULE execution alive for every enabled schedule.
+//!
+//! A scheduler runs once for each iteration. After success the next iteration begins in the transaction of the end;
+//! after an error
+//! or cancel it waits, longer with each failure in a row. Only disabling or deleting the schedule ends that.
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::core::Core;
+use crate::id;
+use crate::journal::Status;
+use crate::query::Kind;
+use crate::session::QueryCall;
+use crate::store::executions::{self, Execution, ExecutionType, Finish, Key};
+use crate::store::schedules::{self, ScheduleState};
+use crate::store::writer::guarded;
+use crate::store::{StoreError, StoreResult, records};
+
+/// The longest wait after failures.
+const DELAY_MAX: Duration = Duration::from_secs(3600);
+
+/// The shortest time between the beginnings of two iterations: a scheduler that returns at once must not spin.
+const ITERATION_MIN: Duration = Duration::from_secs(1);
+
+/// The fields of a schedule whose change begins a new iteration.
+const TERMS: [&str; 4] = ["scheduler_id", "setting_id", "flow_id", "project_id"];
+
+/// Brings the executions of a schedule in line with its record, which was just saved or is about to be deleted.
+/// Returns the
+/// iteration that it begins.
+pub(crate) fn reconcile(core: &Core, connection: &Connection, schedule: &Value) -> StoreResult<Option<Key>> {
+    let schedule_id = schedule["id"].as_str().unwrap_or_default();
+    let state = schedules::state(connection, schedule_id)?;
+    let live = match &state {
+        Some(state) if !state.execution_id.is_empty() => {
+            executions::get(connection, &state.execution_id)?.filter(|(_, row)| row["ended_at"].is_null())
+        }
+        _ => None,
+    };
+    let enabled = schedule["is_enabled"] == true;
+    let unchanged = live.as_ref().is_some_and(|(_, row)| TERMS.iter().all(|term| row["input"][term] == schedule[term]));
+    if enabled && unchanged {
+        return Ok(None);
+    }
+    let mut state = state.unwrap_or(ScheduleState { iteration: 0, errors: 0, execution_id: String::new() });
+    if let Some((key, _)) = live {
+        // No longer the live iteration, so its end begins no other.
+        executions::request_cancel(connection, key)?;
+    }
+    state.errors = 0;
+    state.execution_id.clear();
+    schedules::set_state(connection, schedule_id, &state)?;
+    enabled.then(|| begin_iteration(core, connection, schedule, state, None, Value::Null)).transpose()
+}
+
+/// At the opening of the workspace: begins an iteration for enabled schedules that have none, because something they
+/// need was missing.
+pub(crate) fn reconcile_all(core: &Core, connection: &Connection) -> StoreResult<Vec<Key>> {
+    let filter = json!({"field": "is_enabled", "op": "eq", "value": true});
+    let (mut begun, mut cursor) = (Vec::new(), None);
+    loop {
+        let call = QueryCall { kind: "schedule".into(), filter: Some(filter.clone()), cursor, ..QueryCall::default() };
+        let page = records::list(connection, &call.parse()?)?;
+        for schedule in page.rows {
+            match guarded(connection, |connection| reconcile(core, connection, &schedule)) {
+                Ok(key) => begun.extend(key),
+                Err(StoreError::Refused(refusal)) => {
+                    tracing::error!(schedule = %schedule["name"], %refusal, "an enabled schedule cannot run");
+                }
+                Err(failed) => return Err(failed),
+            }
+        }
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(begun),
+        }
+    }
+}
+
+/// In the transaction of an iteration's end: begins the next.
+pub(crate) fn after_iteration(
+    core: &Core,
+    connection: &Connection,
+    schedule_id: &str,
+    ended: &Execution,
+    finish: &Finish,
+) -> StoreResult<Option<Key>> {
+    let Some(mut state) = schedules::state(connection, schedule_id)? else {
+        return Ok(None);
+    };
+    if state.execution_id != ended.id {
+        return Ok(None);
+    }
+    state.execution_id.clear();
+    let succeeded = finish.status == Status::EndedSuccess;
+    state.errors = if succeeded { 0 } else { state.errors + 1 };
+    let schedule =
+        records::get(connection, Kind::Schedule, schedule_id)?.filter(|schedule| schedule["is_enabled"] == true);
+    let Some(schedule) = schedule else {
+        schedules::set_state(connection, schedule_id, &state)?;
+        return Ok(None);
+    };
+    let now = core.now();
+    let not_before = if succeeded {
+        let earliest = ended.created_at.after(ITERATION_MIN);
+        (earliest > now).then_some(earliest)
+    } else {
+        let doublings = u32::try_from(state.errors - 1).unwrap_or(u32::MAX).min(16);
+        Some(now.after(core.config.schedule_retry_delay.saturating_mul(1 << doublings).min(DELAY_MAX)))
+    };
+    begin_iteration(core, connection, &schedule, state, not_before, finish.output.clone()).map(Some)
+}
+
+fn begin_iteration(
+    core: &Core,
+    connection: &Connection,
+    schedule: &Value,
+    mut state: ScheduleState,
+    not_before: Option<crate::clock::Timestamp>,
+    previous: Value,
+) -> StoreResult<Key> {
+    let schedule_id = schedule["id"].as_str().unwrap_or_default();
+    let scheduler =
+        records::require(connection, Kind::Scheduler, schedule["scheduler_id"].as_str().unwrap_or_default())?;
+    for (kind, field) in [(Kind::Flow, "flow_id"), (Kind::Setting, "setting_id"), (Kind::Project, "project_id")] {
+        if let Some(key) = schedule[field].as_str() {
+            records::require(connection, kind, key)?;
+        }
+    }
+    state.iteration += 1;
+    state.execution_id = id::iteration_id(schedule_id, u64::try_from(state.iteration).unwrap_or(0));
+    let mut input = json!({
+        "schedule_id": schedule_id,
+        "schedule_name": schedule["name"],
+        "iteration": state.iteration,
+        "previous": previous,
+    });
+    for term in TERMS {
+        input[term] = schedule[term].clone();
+    }
+    let flow = scheduler["flow_id"].as_str().unwrap_or_default();
+    let by = format!("schedule {schedule_id}");
+    let mut new = core.new_flow_execution(connection, state.execution_id.clone(), flow, input, &by)?;
+    new.ty = ExecutionType::Schedule;
+    new.name = schedule["name"].as_str().unwrap_or_default().to_owned();
+    new.schedule_id = Some(schedule_id.to_owned());
+    new.not_before = not_before;
+    let key = executions::insert(connection, &new, core.now())?;
+    schedules::set_state(connection, schedule_id, &state)?;
+    Ok(key)
+}

@@ -1,0 +1,251 @@
+//! Host calls that start things: connections and child flows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use surefoot_connector_api::{Effect, InputError, Inputs, merge, redact, validate};
+
+use super::{CallResult, End, HostError, Session, Turn};
+use crate::calls::{self, Performance};
+use crate::core::{Event, lock};
+use crate::id;
+use crate::journal::{Call, CallKind, ConnectionStart, Outcome, Record, Reply, canonical};
+use crate::query::Kind;
+use crate::store::executions;
+use crate::store::{StoreError, StoreResult, Urgency, records};
+
+/// Options of a connector call.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionOptions {
+    /// Display name; the connector's when there is none.
+    pub name: Option<String>,
+    /// Longest duration.
+    pub timeout: Option<Duration>,
+    /// Perform a write again although a crash made its outcome unknown.
+    pub retry_on_interrupt: bool,
+}
+
+/// A connector call, ready to be performed.
+struct Prepared {
+    start: ConnectionStart,
+    inputs: Inputs,
+    redacted: Inputs,
+}
+
+impl Session {
+    /// Starts a call of a connector: a stored one by name or id, or `type:NAME`. Returns the connection's id.
+    pub async fn start_connection(
+        &self,
+        connector: &str,
+        inputs: Map<String, Value>,
+        options: ConnectionOptions,
+    ) -> CallResult<String> {
+        let inputs_text = canonical(&Value::Object(inputs.clone()));
+        let timeout_ms =
+            options.timeout.map_or(u64::MAX, |timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+        let parts = [
+            connector.as_bytes(),
+            inputs_text.as_bytes(),
+            options.name.as_deref().unwrap_or_default().as_bytes(),
+            &timeout_ms.to_le_bytes(),
+            &[u8::from(options.retry_on_interrupt)],
+        ];
+        // The journal shows inputs only after redaction, which needs the connector's schema: until then their names.
+        let shown = || json!({"connector": connector, "inputs": inputs.keys().collect::<Vec<_>>()});
+        match self.turn(CallKind::StartConnection, &parts, shown)? {
+            Turn::Replayed(reply) => {
+                if matches!(reply, Reply::Id(_)) {
+                    self.resume_connection(connector, &inputs)?;
+                }
+                self.answer(reply, as_id)
+            }
+            Turn::Resumed(..) => Err(self.damaged()),
+            Turn::Live(n, mut call) => match self.prepare(connector, &inputs, &options)? {
+                Ok(prepared) => {
+                    call.args["inputs"] = Value::Object(prepared.redacted.clone());
+                    self.begin_connection(n, call, prepared)
+                }
+                Err(error) => {
+                    let reply = self.store_call(n, call, move |_| Ok((Reply::Error(error), ()))).await?.0;
+                    self.answer(reply, as_id)
+                }
+            },
+        }
+    }
+
+    /// Resolves the connector, merges and checks the inputs.
+    fn prepare(&self, connector: &str, inputs: &Inputs, options: &ConnectionOptions) -> CallResult<Prepared> {
+        let limit = self.resident.started.limits.dependencies_max as usize;
+        if lock(&self.resident.running).len() >= limit {
+            return Ok(Err(HostError::LimitExceeded(format!(
+                "dependencies_max: more than {limit} connections at one time"
+            ))));
+        }
+        let found = self.core.readers.read(|connection| match connector.strip_prefix("type:") {
+            Some(ty) => Ok(json!({"id": "", "name": ty, "type": ty, "revision": 0, "config": {}})),
+            None => records::require(connection, Kind::Connector, connector),
+        });
+        let record = match found {
+            Ok(record) => record,
+            Err(StoreError::Refused(refusal)) => return Ok(Err(refusal.into())),
+            Err(StoreError::Failed(_)) => return Err(End::dropped()),
+        };
+        let text = |field: &str| record[field].as_str().unwrap_or_default().to_owned();
+        let Some(implementation) = self.core.connectors.get(text("type").as_str()) else {
+            let known: Vec<_> = self.core.connectors.keys().copied().collect();
+            let message = format!("there is no connector type `{}`; types are {}", text("type"), known.join(", "));
+            return Ok(Err(HostError::NotFound(message)));
+        };
+        let stored = record["config"].as_object().cloned().unwrap_or_default();
+        let merged = merge(&stored, inputs);
+        let schema = implementation.input_schema();
+        if let Err(error) = validate(&schema, &merged) {
+            let text = format!("connector `{}`: {error}", text("name"));
+            return Ok(Err(match error {
+                InputError::Extra { .. } => HostError::ExtraInput(text),
+                InputError::Invalid(_) => HostError::InvalidInput(text),
+            }));
+        }
+        let timeout = options.timeout.unwrap_or(self.core.config.connection_timeout);
+        let start = ConnectionStart {
+            name: options.name.clone().unwrap_or_else(|| text("name")),
+            connector_id: text("id"),
+            connector_type: text("type"),
+            revision: record["revision"].as_i64().unwrap_or(0),
+            effect: implementation.effect(&merged),
+            retry_on_interrupt: options.retry_on_interrupt,
+            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+        };
+        Ok(Ok(Prepared { start, inputs: merged, redacted: redact(&schema, inputs) }))
+    }
+
+    /// Records the start and performs the call in a task of its own.
+    fn begin_connection(&self, n: u32, call: Call, prepared: Prepared) -> CallResult<String> {
+        let Prepared { start, inputs, .. } = prepared;
+        let connection_id = id::connection_id(&self.execution().id, n);
+        lock(&self.state).started.insert(n, start.clone());
+        let record = Record::Call {
+            n,
+            kind: call.kind,
+            digest: call.digest,
+            args: call.args,
+            at: self.now(),
+            due: None,
+            connection: Some(start.clone()),
+            reply: Some(Reply::Id(connection_id.clone())),
+        };
+        // The intent of a write is durable before its first byte leaves. Anything else may be performed at once: a
+        // crash
+        // before the record is durable makes the flow ask again.
+        let urgency = if start.effect == Effect::Write { Urgency::Now } else { Urgency::Lazy };
+        let (key, resident) = (self.execution().key, self.resident.clone());
+        let intent = self
+            .core
+            .writer
+            .append(urgency, move |connection| executions::append(connection, key, resident.next_seq(), &record));
+        let intent = (start.effect == Effect::Write).then_some(intent);
+        self.perform(n, start, inputs, intent);
+        Ok(Ok(connection_id))
+    }
+
+    fn perform(
+        &self,
+        n: u32,
+        start: ConnectionStart,
+        inputs: Inputs,
+        intent: Option<crate::store::writer::Ticket<()>>,
+    ) {
+        lock(&self.resident.running).insert(n);
+        let performance = Performance { core: self.core.clone(), resident: self.resident.clone(), n, start, inputs };
+        self.core.tasks.spawn(calls::perform(Arc::new(performance), intent));
+    }
+
+    /// At replay: what becomes of a connection that was started before and has no recorded end.
+    fn resume_connection(&self, connector: &str, inputs: &Inputs) -> Result<(), End> {
+        let (n, start) = {
+            let state = lock(&self.state);
+            let n = state.next - 1;
+            (n, state.past[n as usize].connection.clone())
+        };
+        let Some(start) = start else {
+            return Err(self.damaged());
+        };
+        if lock(&self.resident.settled).contains_key(&n) || self.resident.is_running(n) {
+            return Ok(());
+        }
+        let options = ConnectionOptions {
+            name: Some(start.name.clone()),
+            timeout: Some(Duration::from_millis(start.timeout_ms)),
+            retry_on_interrupt: start.retry_on_interrupt,
+        };
+        let prepared = self.prepare(connector, inputs, &options)?;
+        let again = match (&prepared, start.effect) {
+            (_, Effect::Write) if !start.retry_on_interrupt => None,
+            (Ok(prepared), Effect::Read | Effect::Write) => Some(prepared),
+            // Twice is the same as once only while the target is the same.
+            (Ok(prepared), Effect::Idempotent) => (prepared.start.revision == start.revision
+                && prepared.start.connector_id == start.connector_id)
+                .then_some(prepared),
+            (Err(_), _) => None,
+        };
+        match again {
+            Some(prepared) => self.perform(n, start, prepared.inputs.clone(), None),
+            None => {
+                lock(&self.resident.running).insert(n);
+                let performance = Performance {
+                    core: self.core.clone(),
+                    resident: self.resident.clone(),
+                    n,
+                    start,
+                    inputs: Inputs::new(),
+                };
+                self.core.tasks.spawn(calls::settle(
+                    Arc::new(performance),
+                    self.core.now(),
+                    Outcome::Interrupted,
+                    Vec::new(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a child execution of a flow, in one transaction with its entry. Returns its id.
+    pub async fn start_flow(&self, flow: &str, input: Value, name: Option<&str>, orphan: bool) -> CallResult<String> {
+        let input_text = canonical(&input);
+        let parts = [flow.as_bytes(), input_text.as_bytes(), name.unwrap_or_default().as_bytes(), &[u8::from(orphan)]];
+        let shown = || json!({"flow": flow, "input": input, "name": name, "orphan": orphan});
+        let reply = match self.turn(CallKind::StartFlow, &parts, shown)? {
+            Turn::Replayed(reply) => reply,
+            Turn::Resumed(..) => return Err(self.damaged()),
+            Turn::Live(n, call) => {
+                let child = id::child_id(&self.execution().id, n);
+                let (parent, by) = (self.execution().id.clone(), format!("execution {}", self.execution().id));
+                let (core, flow, name) = (self.core.clone(), flow.to_owned(), name.map(str::to_owned));
+                let (reply, key) = self
+                    .store_call(n, call, move |connection| {
+                        let mut new = core.new_flow_execution(connection, child.clone(), &flow, input, &by)?;
+                        new.name = name.unwrap_or(new.name);
+                        new.parent_id = Some(parent);
+                        new.orphan = orphan;
+                        let key: StoreResult<_> = executions::insert(connection, &new, core.now());
+                        Ok((Reply::Id(child), key?))
+                    })
+                    .await?;
+                if let Some(key) = key {
+                    self.core.send(Event::Wake(key));
+                }
+                reply
+            }
+        };
+        self.answer(reply, as_id)
+    }
+}
+
+fn as_id(reply: Reply) -> Option<String> {
+    match reply {
+        Reply::Id(id) => Some(id),
+        _ => None,
+    }
+}

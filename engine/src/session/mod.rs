@@ -1,0 +1,504 @@
+//! One run of an execution's program against its journal.
+//!
+//! A session answers the host calls of a guest: from the journal while it lasts (replay), and then live. Replay
+//! performs no effect
+//! and asks nothing again. What a live call answers is durable, or derived from inputs and journal alone, before the
+//! guest sees it.
+
+mod connections;
+mod files;
+mod records;
+mod waits;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+use rusqlite::Connection;
+use serde_json::{Map, Value, json};
+use tokio::sync::Notify;
+
+pub use connections::ConnectionOptions;
+pub(crate) use records::writable_kind;
+pub use records::{EndAction, QueryCall};
+pub use waits::{EndedDependency, ReturnWhen};
+
+use crate::clock::Timestamp;
+use crate::core::{Core, Departure, Resident, lock};
+use crate::journal::{Call, CallKind, ConnectionStart, Digest, HostError, Record, Reply, canonical};
+use crate::store::executions::{self, Execution};
+use crate::store::logs::{self, LogLine};
+use crate::store::{Refusal, StoreError, StoreResult, Urgency};
+
+/// The end of a run. For a component it travels as a trap, so that no guest can catch it.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum End {
+    /// Ended well, with a message.
+    #[error("ended as successful: {0}")]
+    Success(String),
+    /// Ended with an error: stable code, message.
+    #[error("{1}")]
+    Error(String, String),
+    /// Ended well, with a response for a webhook's caller.
+    #[error("ended with a webhook response")]
+    Response(Value),
+    /// To be started anew with these inputs.
+    #[error("continues as new")]
+    ContinueAsNew(Value),
+    /// Ended by a cancel.
+    #[error("cancelled")]
+    Cancelled,
+    /// Made another call than its journal has.
+    #[error("{0}")]
+    Nondeterminism(String),
+    /// A limit of the execution: its name, and what happened.
+    #[error("{1}")]
+    Limit(&'static str, String),
+    /// Not an end of the execution: the instance goes, and comes back later.
+    #[error("the instance was dropped")]
+    Departed(Departed),
+}
+
+/// Why an instance goes without the execution having ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Departed(pub(crate) Departure);
+
+impl End {
+    /// A store that failed, or is closing, ends no execution: recovery takes it up again.
+    pub(crate) fn dropped() -> Self {
+        Self::Departed(Departed(Departure::Dropped))
+    }
+}
+
+/// The result of a host call: an answer or an error for the guest, or the end of the run.
+pub type CallResult<T> = Result<Result<T, HostError>, End>;
+
+/// A call that the journal has.
+#[derive(Clone, Debug)]
+struct PastCall {
+    kind: CallKind,
+    digest: Digest,
+    args: Value,
+    due: Option<Timestamp>,
+    connection: Option<ConnectionStart>,
+    reply: Option<(Reply, Timestamp)>,
+}
+
+struct State {
+    past: Vec<PastCall>,
+    /// Number of the next call.
+    next: u32,
+    /// Journal time.
+    clock: Timestamp,
+    /// Lines logged since the last call.
+    line: u32,
+    output: Map<String, Value>,
+    rng: ChaCha8Rng,
+    /// Connections that live calls started.
+    started: HashMap<u32, ConnectionStart>,
+    /// Registered by live calls.
+    end_actions: Vec<EndAction>,
+    /// The guest's last words on stderr, for the message of a trap.
+    last_words: String,
+    /// Sleeps of the guest's runtime that were asked for and are not over: due time and call number.
+    polls: HashMap<Timestamp, u32>,
+    /// Why the run is over, where a host call could not say it.
+    departure: Option<End>,
+}
+
+/// What a call is to do.
+enum Turn {
+    /// Answer this; the journal has it.
+    Replayed(Reply),
+    /// Go on with a call that had begun to wait.
+    Resumed(u32, Box<PastCall>),
+    /// Perform it.
+    Live(u32, Call),
+}
+
+/// See the module.
+pub struct Session {
+    core: Arc<Core>,
+    resident: Arc<Resident>,
+    state: Mutex<State>,
+    departing: Notify,
+}
+
+impl Session {
+    /// A session at the beginning of `journal`.
+    pub(crate) fn new(core: Arc<Core>, resident: Arc<Resident>, journal: Vec<Record>) -> Self {
+        let mut past: Vec<PastCall> = Vec::new();
+        for record in journal {
+            match record {
+                Record::Started(_) => {}
+                Record::Call { n, kind, digest, args, at, due, connection, reply } => {
+                    assert_eq!(n as usize, past.len(), "calls stand in the journal in order");
+                    past.push(PastCall { kind, digest, args, due, connection, reply: reply.map(|reply| (reply, at)) });
+                }
+                Record::Reply { n, at, reply } => past[n as usize].reply = Some((reply, at)),
+                Record::Settled { n, outcome, .. } => {
+                    lock(&resident.settled).entry(n).or_insert(crate::core::Settled { outcome });
+                }
+            }
+        }
+        let mut seed = [0; 32];
+        seed.copy_from_slice(&resident.started.entropy);
+        let state = State {
+            past,
+            next: 0,
+            clock: resident.started.at,
+            line: 0,
+            output: Map::new(),
+            rng: ChaCha8Rng::from_seed(seed),
+            started: HashMap::new(),
+            end_actions: Vec::new(),
+            last_words: String::new(),
+            polls: HashMap::new(),
+            departure: None,
+        };
+        Self { core, resident, state: Mutex::new(state), departing: Notify::new() }
+    }
+
+    pub(crate) fn execution(&self) -> &Execution {
+        &self.resident.execution
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(crate) fn resident(&self) -> &Arc<Resident> {
+        &self.resident
+    }
+
+    /// Journal time.
+    pub fn now(&self) -> Timestamp {
+        lock(&self.state).clock
+    }
+
+    /// Number of the next call.
+    #[cfg(test)]
+    pub(crate) fn calls(&self) -> u32 {
+        lock(&self.state).next
+    }
+
+    /// The next bytes of the execution's randomness.
+    pub fn random_bytes(&self, bytes: &mut [u8]) {
+        lock(&self.state).rng.fill_bytes(bytes);
+    }
+
+    /// Takes what the end of the execution needs.
+    pub(crate) fn take_output(&self) -> Value {
+        let output = std::mem::take(&mut lock(&self.state).output);
+        if output.is_empty() { Value::Null } else { Value::Object(output) }
+    }
+
+    /// What to do at the end: also what the journal has and this run has not come to.
+    pub(crate) fn end_actions(&self) -> Vec<EndAction> {
+        let state = lock(&self.state);
+        let past = state.past.iter().filter(|call| call.kind == CallKind::OnEnd);
+        let past = past.filter_map(|call| serde_json::from_value(call.args.clone()).ok());
+        past.chain(state.end_actions.iter().cloned()).collect()
+    }
+
+    /// Keeps what the guest wrote to stderr last, for the message of a trap.
+    pub(crate) fn last_words(&self) -> String {
+        lock(&self.state).last_words.trim().to_owned()
+    }
+
+    /// Ends the run from where no error can be returned.
+    pub(crate) fn depart(&self, end: End) {
+        lock(&self.state).departure.get_or_insert(end);
+        self.departing.notify_one();
+    }
+
+    /// Returns when the run was ended by [`depart`](Self::depart).
+    pub(crate) async fn departed(&self) -> End {
+        loop {
+            if let Some(end) = lock(&self.state).departure.clone() {
+                return end;
+            }
+            self.departing.notified().await;
+        }
+    }
+
+    /// A field of the running execution.
+    pub async fn get(&self, field: &str) -> CallResult<Value> {
+        let reply = match self.turn(CallKind::Get, &[field.as_bytes()], || json!({ "field": field }))? {
+            Turn::Replayed(reply) => reply,
+            Turn::Resumed(..) => return Err(self.damaged()),
+            Turn::Live(n, call) => {
+                let (id, field) = (self.execution().id.clone(), field.to_owned());
+                self.store_call(n, call, move |connection| {
+                    let (_, row) =
+                        executions::get(connection, &id)?.ok_or_else(|| StoreError::not_found("execution", &id))?;
+                    crate::query::Kind::Execution
+                        .field(&field)
+                        .map_err(|error| StoreError::invalid(error.to_string()))?;
+                    Ok((Reply::Json(Some(row[&field].clone())), ()))
+                })
+                .await?
+                .0
+            }
+        };
+        self.answer(reply, |reply| match reply {
+            Reply::Json(value) => Some(value.unwrap_or(Value::Null)),
+            _ => None,
+        })
+    }
+
+    /// Sets one key of the output.
+    pub fn set_output(&self, key: &str, value: Value) -> Result<(), End> {
+        self.check_payload(key.len() + value.to_string().len())?;
+        lock(&self.state).output.insert(key.to_owned(), value);
+        Ok(())
+    }
+
+    /// Sets the line that says what the execution does now.
+    pub fn set_message(&self, text: &str) -> Result<(), End> {
+        self.check_payload(text.len())?;
+        if self.is_live() {
+            let (key, text) = (self.execution().key, text.to_owned());
+            drop(
+                self.core
+                    .writer
+                    .append(Urgency::Lazy, move |connection| executions::set_message(connection, key, &text)),
+            );
+        }
+        Ok(())
+    }
+
+    /// Writes a line to the execution's log. `source` is `log`, `stdout`, `stderr` or `engine`.
+    pub fn log(&self, level: &str, source: &str, message: &str, fields: Value) -> Result<(), End> {
+        self.check_payload(message.len())?;
+        let line = {
+            let mut state = lock(&self.state);
+            if source == "stderr" {
+                state.last_words.push_str(message);
+                state.last_words.push('\n');
+                let excess = state.last_words.len().saturating_sub(4096);
+                let cut =
+                    (excess..=state.last_words.len()).find(|at| state.last_words.is_char_boundary(*at)).unwrap_or(0);
+                state.last_words.drain(..cut);
+            }
+            let line = LogLine {
+                call: state.next,
+                line: state.line,
+                at: state.clock,
+                level: level.to_owned(),
+                source: source.to_owned(),
+                message: message.to_owned(),
+                fields,
+            };
+            state.line += 1;
+            // Lines before a recorded call were committed with it.
+            if (state.next as usize) < state.past.len() {
+                return Ok(());
+            }
+            line
+        };
+        let key = self.execution().key;
+        let ticket = self.core.writer.append(Urgency::Lazy, move |connection| logs::insert(connection, key, &line));
+        self.tell_followers(ticket);
+        Ok(())
+    }
+
+    /// Journals something that the guest states: a check, a metric, a section.
+    pub fn note(&self, kind: CallKind, args: Value) -> Result<(), End> {
+        let text = canonical(&args);
+        if let Turn::Live(n, call) = self.turn(kind, &[text.as_bytes()], || args)? {
+            let at = self.now();
+            self.append_lazily(record(n, call, at, Some(Reply::Unit)));
+        }
+        Ok(())
+    }
+
+    /// The error of a run that ended before it had made all calls that its journal has; none when it has.
+    pub(crate) fn unmade_call(&self) -> Option<End> {
+        let state = lock(&self.state);
+        let past = state.past.get(state.next as usize)?;
+        let n = state.next;
+        Some(End::Nondeterminism(format!(
+            "the run ended before call {n}, which the journal has: recorded: {}. The flow's code is not \
+                 deterministic, or it was changed under its journal",
+            show(past.kind, &past.args)
+        )))
+    }
+
+    /// Ends or suspends the run if somebody asked for that. Called where the guest may be interrupted.
+    pub(crate) fn interruption(&self) -> Result<(), End> {
+        use std::sync::atomic::Ordering::SeqCst;
+        if self.core.stopping.is_cancelled() || self.core.degraded.load(SeqCst) {
+            return Err(End::dropped());
+        }
+        if !self.is_live() {
+            return Ok(());
+        }
+        if self.resident.cancel.load(SeqCst) {
+            return Err(End::Cancelled);
+        }
+        if self.resident.pause.load(SeqCst) {
+            return Err(End::Departed(Departed(Departure::Paused)));
+        }
+        Ok(())
+    }
+
+    /// Whether everything in the journal has been replayed.
+    pub(crate) fn is_live(&self) -> bool {
+        let state = lock(&self.state);
+        state.next as usize >= state.past.len()
+    }
+
+    /// Takes the next call: compares it with the journal, or begins it.
+    fn turn(&self, kind: CallKind, parts: &[&[u8]], args: impl FnOnce() -> Value) -> Result<Turn, End> {
+        self.check_payload(parts.iter().map(|part| part.len()).sum())?;
+        self.interruption()?;
+        let digest = self.core.digester.digest(kind, parts);
+        let mut state = lock(&self.state);
+        let n = state.next;
+        let limit = self.resident.started.limits.calls_max;
+        if n >= limit {
+            return Err(End::Limit(
+                "calls_max",
+                format!("the execution made more than {limit} host calls; continue as new before that"),
+            ));
+        }
+        let Some(past) = state.past.get(n as usize).cloned() else {
+            state.next += 1;
+            state.line = 0;
+            return Ok(Turn::Live(n, Call { kind, digest, args: args() }));
+        };
+        if past.kind != kind || past.digest != digest {
+            return Err(End::Nondeterminism(nondeterminism(n, &past, kind, &args())));
+        }
+        state.next += 1;
+        state.line = 0;
+        Ok(match past.reply {
+            Some((reply, at)) => {
+                state.clock = state.clock.max(at);
+                Turn::Replayed(reply)
+            }
+            None => Turn::Resumed(n, Box::new(past)),
+        })
+    }
+
+    fn check_payload(&self, bytes: usize) -> Result<(), End> {
+        let limit = self.resident.started.limits.payload_bytes_max;
+        if bytes as u64 > limit {
+            return Err(End::Limit(
+                "payload_bytes_max",
+                format!("a payload of {bytes} bytes is over the limit of {limit}"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Performs a call that touches only our own store, in one transaction with its entry. A refusal becomes the
+    /// call's error.
+    async fn store_call<T: Send + 'static>(
+        &self,
+        n: u32,
+        call: Call,
+        work: impl FnOnce(&Connection) -> StoreResult<(Reply, T)> + Send + 'static,
+    ) -> Result<(Reply, Option<T>), End> {
+        let at = self.advance();
+        let (key, resident) = (self.execution().key, self.resident.clone());
+        let ticket = self.core.writer.submit(Urgency::Now, move |connection| {
+            let (reply, value) = match crate::store::writer::guarded(connection, work) {
+                Ok((reply, value)) => (reply, Some(value)),
+                Err(StoreError::Refused(refusal)) => (Reply::Error(refusal.into()), None),
+                Err(failed) => return Err(failed),
+            };
+            executions::append(connection, key, resident.next_seq(), &record(n, call, at, Some(reply.clone())))?;
+            Ok((reply, value))
+        });
+        let (reply, value) = ticket.done().await.map_err(|_| End::dropped())?;
+        self.core.changed(&self.execution().id);
+        Ok((reply, value))
+    }
+
+    /// Moves the journal's time to now, never back.
+    fn advance(&self) -> Timestamp {
+        let mut state = lock(&self.state);
+        state.clock = state.clock.max(self.core.now());
+        state.clock
+    }
+
+    fn append_lazily(&self, record: Record) {
+        let (key, resident) = (self.execution().key, self.resident.clone());
+        let ticket = self
+            .core
+            .writer
+            .append(Urgency::Lazy, move |connection| executions::append(connection, key, resident.next_seq(), &record));
+        self.tell_followers(ticket);
+    }
+
+    /// Tells who follows the execution, once the write is durable.
+    fn tell_followers<T: Send + 'static>(&self, ticket: crate::store::writer::Ticket<T>) {
+        if self.core.changes.receiver_count() == 0 {
+            return;
+        }
+        let (core, id) = (self.core.clone(), self.execution().id.clone());
+        self.core.tasks.spawn(async move {
+            if ticket.done().await.is_ok() {
+                core.changed(&id);
+            }
+        });
+    }
+
+    /// Turns a reply into the call's result.
+    fn answer<T>(&self, reply: Reply, take: impl FnOnce(Reply) -> Option<T>) -> CallResult<T> {
+        match reply {
+            Reply::Error(error) => Ok(Err(error)),
+            reply => take(reply).map(Ok).ok_or_else(|| self.damaged()),
+        }
+    }
+
+    /// A journal whose entry has a reply of another shape than its call. Only damage can cause that.
+    fn damaged(&self) -> End {
+        let n = lock(&self.state).next.saturating_sub(1);
+        End::Error("journal_damaged".into(), format!("the journal's reply to call {n} has the wrong shape"))
+    }
+
+    /// How long a replay of the journal so far would take, by a cautious estimate.
+    fn replay_estimate(&self) -> Duration {
+        Duration::from_micros(300) + Duration::from_micros(2) * self.resident.records()
+    }
+}
+
+fn record(n: u32, call: Call, at: Timestamp, reply: Option<Reply>) -> Record {
+    Record::Call { n, kind: call.kind, digest: call.digest, args: call.args, at, due: None, connection: None, reply }
+}
+
+fn nondeterminism(n: u32, past: &PastCall, kind: CallKind, args: &Value) -> String {
+    format!(
+        "call {n} is not the one that the journal has: recorded: {}; made now: {}. The flow's code is not \
+             deterministic, or it was changed under its journal",
+        show(past.kind, &past.args),
+        show(kind, args)
+    )
+}
+
+/// A call for people, cut when it is long.
+fn show(kind: CallKind, args: &Value) -> String {
+    let name = serde_json::to_value(kind).unwrap_or_default();
+    let mut args = args.to_string();
+    if args.len() > 300 {
+        let cut = (0..=300).rev().find(|at| args.is_char_boundary(*at)).unwrap_or(0);
+        args.truncate(cut);
+        args.push('…');
+    }
+    format!("{} {args}", name.as_str().unwrap_or_default())
+}
+
+impl From<Refusal> for HostError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound(text) => Self::NotFound(text),
+            Refusal::Conflict(text) => Self::Conflict(text),
+            Refusal::Invalid(text) => Self::InvalidInput(text),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Host calls on records, and the actions at the end.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{CallResult, HostError, Session, Turn};
+use crate::core::{Event, lock};
+use crate::journal::{CallKind, Reply, canonical};
+use crate::query::{Kind, Page, Query};
+use crate::store::{StoreError, StoreResult, executions, records};
+
+/// What the engine does at an execution's end, whatever the end was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndAction {
+    /// Saves fields of a record.
+    SaveRecord {
+        /// Kind of the record.
+        kind: String,
+        /// Its name or id.
+        key: String,
+        /// The fields.
+        fields: Value,
+    },
+    /// Deletes a record permanently.
+    DeleteRecord {
+        /// Kind of the record.
+        kind: String,
+        /// Its name or id.
+        key: String,
+    },
+    /// Starts a flow.
+    StartFlow {
+        /// Its name or id.
+        flow: String,
+        /// Its inputs.
+        inputs: Value,
+    },
+}
+
+/// The kind with that name, for writing.
+pub(crate) fn writable_kind(name: &str) -> StoreResult<Kind> {
+    let kind = Kind::parse(name).map_err(|error| StoreError::invalid(error.to_string()))?;
+    match kind {
+        Kind::Execution => Err(StoreError::invalid("executions are not saved or deleted; start, cancel or pause them")),
+        Kind::File => Err(StoreError::invalid("files are written and deleted through the file store")),
+        kind => Ok(kind),
+    }
+}
+
+impl Session {
+    /// A record by name or id; none when there is none.
+    pub async fn record_get(&self, kind: &str, key: &str) -> CallResult<Option<Value>> {
+        let parts = [kind.as_bytes(), key.as_bytes()];
+        let reply = match self.turn(CallKind::RecordGet, &parts, || json!({"kind": kind, "key": key}))? {
+            Turn::Replayed(reply) => reply,
+            Turn::Resumed(..) => return Err(self.damaged()),
+            Turn::Live(n, call) => {
+                let (kind, key, core) = (kind.to_owned(), key.to_owned(), self.core.clone());
+                self.store_call(n, call, move |connection| {
+                    let kind = Kind::parse(&kind).map_err(|error| StoreError::invalid(error.to_string()))?;
+                    let record = match kind {
+                        Kind::Execution => core.execution_json(connection, &key)?,
+                        kind => records::get(connection, kind, &key)?.map(|record| core.present(kind, record)),
+                    };
+                    Ok((Reply::Json(record), ()))
+                })
+                .await?
+                .0
+            }
+        };
+        self.answer(reply, |reply| match reply {
+            Reply::Json(record) => Some(record),
+            _ => None,
+        })
+    }
+
+    /// Creates a record or updates the fields given.
+    pub async fn record_save(&self, kind: &str, key: &str, fields: Map<String, Value>) -> CallResult<Value> {
+        let fields_text = canonical(&Value::Object(fields.clone()));
+        let parts = [kind.as_bytes(), key.as_bytes(), fields_text.as_bytes()];
+        let shown = || json!({"kind": kind, "key": key, "fields": self.core.redact_fields(kind, &fields)});
+        let reply = match self.turn(CallKind::RecordSave, &parts, shown)? {
+            Turn::Replayed(reply) => reply,
+            Turn::Resumed(..) => return Err(self.damaged()),
+            Turn::Live(n, call) => {
+                let (kind, key, core) = (kind.to_owned(), key.to_owned(), self.core.clone());
+                let stamp = self.core.stamp(&format!("execution {}", self.execution().id));
+                let (reply, _) = self
+                    .store_call(n, call, move |connection| {
+                        let kind = writable_kind(&kind)?;
+                        let record = core.save_record(connection, kind, &key, &fields, &stamp)?;
+                        Ok((Reply::Json(Some(core.present(kind, record))), ()))
+                    })
+                    .await?;
+                reply
+            }
+        };
+        self.after_record_change(kind, &reply);
+        self.answer(reply, |reply| match reply {
+            Reply::Json(record) => record,
+            _ => None,
+        })
+    }
+
+    /// Deletes a record. False when there was none.
+    pub async fn record_delete(&self, kind: &str, key: &str, permanently: bool) -> CallResult<bool> {
+        let parts = [kind.as_bytes(), key.as_bytes(), &[u8::from(permanently)]];
+        let shown = || json!({"kind": kind, "key": key, "permanently": permanently});
+        let reply = match self.turn(CallKind::RecordDelete, &parts, shown)? {
+            Turn::Replayed(reply) => reply,
+            Turn::Resumed(..) => return Err(self.damaged()),
+            Turn::Live(n, call) => {
+                let (kind, key, core) = (kind.to_owned(), key.to_owned(), self.core.clone());
+                let stamp = self.core.stamp(&format!("execution {}", self.execution().id));
+                let (reply, id) = self
+                    .store_call(n, call, move |connection| {
+                        let kind = writable_kind(&kind)?;
+                        let record = (kind == Kind::Schedule)
+                            .then(|| records::get(connection, kind, &key))
+                            .transpose()?
+                            .flatten();
+                        let id = record.and_then(|record| Some(record["id"].as_str()?.to_owned()));
+                        let deleted = core.delete_record(connection, kind, &key, permanently, &stamp)?;
+                        Ok((Reply::Bool(deleted), id))
+                    })
+                    .await?;
+                if let Some(Some(schedule)) = id {
+                    self.core.send(Event::ScheduleChanged(schedule));
+                }
+                reply
+            }
+        };
+        self.answer(reply, |reply| match reply {
+            Reply::Bool(deleted) => Some(deleted),
+            _ => None,
+        })
+    }
+
+    /// One page of records or executions.
+    pub async fn record_query(&self, query: &QueryCall) -> CallResult<Page> {
+        let text = canonical(&serde_json::to_value(query).expect("a query is plain JSON"));
+        let shown = || serde_json::to_value(query).unwrap_or_default();
+        let reply = match self.turn(CallKind::RecordQuery, &[text.as_bytes()], shown)? {
+            Turn::Replayed(reply) => reply,
+            Turn::Resumed(..) => return Err(self.damaged()),
+            Turn::Live(n, call) => {
+                let (query, core) = (query.clone(), self.core.clone());
+                self.store_call(n, call, move |connection| {
+                    let page = core.query(connection, &query.parse()?)?;
+                    Ok((Reply::Page(page.rows, page.next), ()))
+                })
+                .await?
+                .0
+            }
+        };
+        self.answer(reply, |reply| match reply {
+            Reply::Page(rows, next) => Some(Page { rows, next }),
+            _ => None,
+        })
+    }
+
+    /// Registers what to do at the end, whatever it is.
+    pub async fn on_end(&self, action: EndAction) -> CallResult<()> {
+        let args = serde_json::to_value(&action).expect("an action is plain JSON");
+        let text = canonical(&args);
+        if let EndAction::SaveRecord { kind, .. } | EndAction::DeleteRecord { kind, .. } = &action
+            && let Err(error) = Kind::parse(kind)
+        {
+            return Ok(Err(HostError::InvalidInput(error.to_string())));
+        }
+        if let Turn::Live(n, call) = self.turn(CallKind::OnEnd, &[text.as_bytes()], || args)? {
+            let (reply, _) = self.store_call(n, call, |_| Ok((Reply::Unit, ()))).await?;
+            lock(&self.state).end_actions.push(action);
+            return self.answer(reply, |_| Some(()));
+        }
+        Ok(Ok(()))
+    }
+
+    /// A schedule that was saved has to be looked at. At replay too: the engine may have crashed before it looked.
+    fn after_record_change(&self, kind: &str, reply: &Reply) {
+        if let (Ok(Kind::Schedule), Reply::Json(Some(record))) = (Kind::parse(kind), reply) {
+            self.core.send(Event::ScheduleChanged(record["id"].as_str().unwrap_or_default().to_owned()));
+        }
+    }
+
+    /// Asks another execution to end.
+    pub async fn cancel(&self, id: &str) -> CallResult<()> {
+        let reply = match self.turn(CallKind::Cancel, &[id.as_bytes()], || json!({ "id": id }))? {
+            Turn::Replayed(reply) => reply,
+            Turn::Resumed(..) => return Err(self.damaged()),
+            Turn::Live(n, call) => {
+                let id = id.to_owned();
+                let (reply, key) = self
+                    .store_call(n, call, move |connection| {
+                        let key = executions::key_of(connection, &id)?
+                            .ok_or_else(|| StoreError::not_found("execution", &id))?;
+                        executions::request_cancel(connection, key)?;
+                        Ok((Reply::Unit, key))
+                    })
+                    .await?;
+                if let Some(key) = key {
+                    self.core.send(Event::Wake(key));
+                }
+                reply
+            }
+        };
+        self.answer(reply, |_| Some(()))
+    }
+}
+
+/// A query as a guest or an API caller states it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueryCall {
+    /// Kind of record.
+    pub kind: String,
+    /// The filter, see [`crate::query`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Value>,
+    /// A field, descending with a leading `-`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+    /// Rows a page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Where the page before ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// Rows in the trash instead of the others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
+}
+
+impl QueryCall {
+    /// Checks it.
+    pub(crate) fn parse(&self) -> StoreResult<Query> {
+        let invalid = |error: crate::query::QueryError| StoreError::invalid(error.to_string());
+        let kind = Kind::parse(&self.kind).map_err(invalid)?;
+        let query = Query::parse(kind, self.filter.as_ref(), self.order.as_deref(), self.limit, self.cursor.as_deref());
+        let mut query = query.map_err(invalid)?;
+        query.deleted = self.deleted;
+        Ok(query)
+    }
+}

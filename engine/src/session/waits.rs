@@ -1,0 +1,466 @@
+//! Host calls that wait: for time, for dependencies, for signals.
+//!
+//! A wait that is short keeps its instance. A long one gives it up: the run ends with [`End::Departed`], and the
+//! executor starts
+//! another when the time has come or something happened.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{CallResult, Departed, End, HostError, PastCall, Session, Turn};
+use crate::calls;
+use crate::clock::Timestamp;
+use crate::core::{Departure, lock};
+use crate::id;
+use crate::journal::{Call, CallKind, Ended, EndedFlow, Failure, Outcome, Record, Reply, Status, canonical};
+use crate::store::executions::ActiveState;
+use crate::store::{StoreError, Urgency, executions, signals};
+
+/// What a wait waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReturnWhen {
+    /// All have ended, however.
+    AllEnded,
+    /// All have succeeded, or one has not.
+    AllSucceeded,
+    /// One has ended.
+    FirstEnded,
+}
+
+/// A dependency that has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndedDependency {
+    /// Its id.
+    pub id: String,
+    /// Its display name.
+    pub name: String,
+    /// Its final status.
+    pub status: Status,
+    /// Stable code; empty after success.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// Its output.
+    pub output: Value,
+}
+
+impl EndedDependency {
+    fn failure(&self) -> Option<Failure> {
+        (self.status != Status::EndedSuccess).then(|| Failure {
+            execution_id: self.id.clone(),
+            name: self.name.clone(),
+            status: self.status,
+            code: self.code.clone(),
+            message: self.message.clone(),
+        })
+    }
+}
+
+/// A replay may take this part of the wait that it frees memory for.
+const REPLAY_SHARE: u32 = 100;
+
+/// How a wait in memory went on.
+enum Woken {
+    Touched,
+    Due,
+}
+
+impl Session {
+    /// Returns when that much time has passed, never earlier.
+    pub async fn sleep(&self, duration: Duration, message: Option<&str>) -> Result<(), End> {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let parts = [&millis.to_le_bytes()[..], message.unwrap_or_default().as_bytes()];
+        let shown = || json!({"duration_ms": millis, "message": message});
+        let turn = self.turn(CallKind::Sleep, &parts, shown)?;
+        let due = self.core.now().max(self.now()).after(duration);
+        self.sleep_turn(turn, due, message).await
+    }
+
+    /// Returns when that time has come, never earlier.
+    pub async fn sleep_until(&self, due: Timestamp, message: Option<&str>) -> Result<(), End> {
+        let parts = [&due.0.to_le_bytes()[..], message.unwrap_or_default().as_bytes()];
+        let shown = || json!({"due": due.to_string(), "message": message});
+        let turn = self.turn(CallKind::SleepUntil, &parts, shown)?;
+        self.sleep_turn(turn, due, message).await
+    }
+
+    /// A sleep of the guest's own runtime, until that journal time.
+    pub(crate) async fn poll_until(&self, due: Timestamp) -> Result<(), End> {
+        if due <= self.now() {
+            return Ok(());
+        }
+        // A runtime that polls several things at once drops this future and asks again: that is the same call.
+        let begun = lock(&self.state).polls.get(&due).copied();
+        let turn = match begun {
+            Some(n) => return self.sleep_to_the_end(n, due).await,
+            None => self.turn(CallKind::Poll, &[&due.0.to_le_bytes()], || json!({"due": due.to_string()}))?,
+        };
+        self.sleep_turn(turn, due, None).await
+    }
+
+    async fn sleep_turn(&self, turn: Turn, due: Timestamp, message: Option<&str>) -> Result<(), End> {
+        let (n, due) = match turn {
+            Turn::Replayed(_) => return Ok(()),
+            Turn::Resumed(n, past) => (n, past.due.unwrap_or(due)),
+            Turn::Live(n, call) => {
+                if let Some(message) = message {
+                    self.set_message(message)?;
+                }
+                self.record_waiting(n, call, Some(due));
+                (n, due)
+            }
+        };
+        self.sleep_to_the_end(n, due).await
+    }
+
+    async fn sleep_to_the_end(&self, n: u32, due: Timestamp) -> Result<(), End> {
+        lock(&self.state).polls.insert(due, n);
+        loop {
+            self.resident.take_dirty();
+            self.interruption()?;
+            if self.core.now() >= due {
+                break;
+            }
+            self.wait_in_memory_or_park(Some(due), Some(ActiveState::Asleep)).await?;
+        }
+        lock(&self.state).polls.remove(&due);
+        // The time of the return is the due time and nothing later, so it need not be durable before the guest sees it.
+        let at = {
+            let mut state = lock(&self.state);
+            state.clock = state.clock.max(due);
+            state.clock
+        };
+        self.record_reply(n, at, Reply::Unit, Urgency::Lazy);
+        Ok(())
+    }
+
+    /// Waits for dependencies, by id. Returns those that have ended, in the order of `ids`.
+    pub async fn wait(
+        &self,
+        ids: &[String],
+        when: ReturnWhen,
+        timeout: Option<Duration>,
+    ) -> CallResult<Vec<EndedDependency>> {
+        let shown =
+            || json!({"ids": ids, "when": when, "timeout_ms": timeout.map(|timeout| timeout.as_millis() as u64)});
+        let text = canonical(&shown());
+        let (n, mut begun, due) = match self.turn(CallKind::Wait, &[text.as_bytes()], shown)? {
+            Turn::Replayed(reply) => return self.waited(reply),
+            Turn::Resumed(n, past) => (n, None, past.due),
+            Turn::Live(n, call) => {
+                (n, Some(call), timeout.map(|timeout| self.core.now().max(self.now()).after(timeout)))
+            }
+        };
+        if let Some(error) = self.unknown_dependency(ids)? {
+            return self.conclude(n, begun, Reply::Error(error)).await;
+        }
+        let only_connections = ids.iter().all(|id| self.own_connection(id).is_some());
+        if !(only_connections && due.is_none())
+            && let Some(call) = begun.take_if(|_| !self.is_met(ids, when).unwrap_or(false))
+        {
+            self.record_waiting(n, call, due);
+        }
+        loop {
+            self.resident.take_dirty();
+            if let Some(reply) = self.met(ids, when)? {
+                return self.conclude(n, begun, reply).await;
+            }
+            self.interruption()?;
+            if due.is_some_and(|due| self.core.now() >= due) {
+                let pending = self.pending(ids)?;
+                return self.conclude(n, begun, Reply::Error(HostError::DependencyTimeout(pending))).await;
+            }
+            if let Woken::Due = self.wait_in_memory_or_park(due, begun.is_none().then_some(ActiveState::Parked)).await?
+                && let Some(call) = begun.take()
+            {
+                // It waits for long: let people and recovery see that.
+                self.record_waiting(n, call, due);
+            }
+        }
+    }
+
+    /// Waits for a signal of that name, or takes one that came before: id, payload, sender.
+    pub async fn wait_signal(&self, name: &str, timeout: Option<Duration>) -> CallResult<(String, Value, String)> {
+        let millis = timeout.map_or(u64::MAX, |timeout| timeout.as_millis() as u64);
+        let parts = [name.as_bytes(), &millis.to_le_bytes()];
+        let shown = || json!({"name": name, "timeout_ms": timeout.map(|timeout| timeout.as_millis() as u64)});
+        let (n, due) = match self.turn(CallKind::WaitSignal, &parts, shown)? {
+            Turn::Replayed(reply) => return self.answer(reply, as_signal),
+            Turn::Resumed(n, past) => (n, past.due),
+            Turn::Live(n, call) => {
+                let due = timeout.map(|timeout| self.core.now().max(self.now()).after(timeout));
+                self.record_waiting(n, call, due);
+                (n, due)
+            }
+        };
+        let key = self.execution().key;
+        loop {
+            self.resident.take_dirty();
+            let there = self.core.readers.read(|connection| signals::is_there(connection, key, name));
+            let timed_out = due.is_some_and(|due| self.core.now() >= due);
+            if there.map_err(|_| End::dropped())? || timed_out {
+                if let Some(reply) = self.take_signal(n, name, timed_out).await? {
+                    return self.answer(reply, as_signal);
+                }
+                continue;
+            }
+            self.interruption()?;
+            self.wait_in_memory_or_park(due, Some(ActiveState::Parked)).await?;
+        }
+    }
+
+    /// Takes a signal in one transaction with the entry that names it; the order of commits decides against the
+    /// timeout.
+    async fn take_signal(&self, n: u32, name: &str, timed_out: bool) -> Result<Option<Reply>, End> {
+        let (key, name, resident, at) = (self.execution().key, name.to_owned(), self.resident.clone(), self.advance());
+        let ticket = self.core.writer.submit(Urgency::Now, move |connection| {
+            let reply = match signals::take(connection, key, &name, n)? {
+                Some(signal) => Reply::Signal(signal.id, signal.payload, signal.sender),
+                None if timed_out => Reply::Error(HostError::SignalTimeout(name)),
+                None => return Ok(None),
+            };
+            executions::set_running(connection, key, at)?;
+            executions::append(connection, key, resident.next_seq(), &Record::Reply { n, at, reply: reply.clone() })?;
+            Ok(Some(reply))
+        });
+        ticket.done().await.map_err(|_| End::dropped())
+    }
+
+    /// Keeps the instance while the wait is short, or gives it up. `state` is what recovery is to know of the wait;
+    /// none while the wait
+    /// is not recorded.
+    async fn wait_in_memory_or_park(&self, due: Option<Timestamp>, state: Option<ActiveState>) -> Result<Woken, End> {
+        let now = self.core.now();
+        let rest = due.map(|due| due.since(now));
+        let worth_it = rest.is_none_or(|rest| rest > self.replay_estimate() * REPLAY_SHARE);
+        if let Some(state) = state
+            && rest.is_some()
+            && worth_it
+        {
+            return Err(self.park(due, state).await?);
+        }
+        // A wait without a known end keeps its instance for a while only.
+        let until = due.unwrap_or_else(|| now.after(self.core.config.idle_before_parking));
+        tokio::select! {
+            biased;
+            () = self.core.stopping.cancelled() => Err(End::dropped()),
+            () = self.resident.touched() => Ok(Woken::Touched),
+            () = self.core.config.clock.wait_until(until) => match state {
+                Some(state) if due.is_none() => Err(self.park(due, state).await?),
+                _ => Ok(Woken::Due),
+            }
+        }
+    }
+
+    /// Makes the wait known to recovery, and the end of this run.
+    async fn park(&self, due: Option<Timestamp>, state: ActiveState) -> Result<End, End> {
+        // After a crash, calls that were under way must be looked at whatever the execution waits for.
+        let state = if lock(&self.resident.running).is_empty() { state } else { ActiveState::Runnable };
+        let (key, status) = (self.execution().key, self.waiting_status());
+        let ticket = self
+            .core
+            .writer
+            .append(Urgency::Now, move |connection| executions::set_waiting(connection, key, status, due, state));
+        ticket.done().await.map_err(|_| End::dropped())?;
+        Ok(End::Departed(Departed(Departure::Parked(due))))
+    }
+
+    fn waiting_status(&self) -> Status {
+        if self.execution().is_schedule { Status::Scheduled } else { Status::Waiting }
+    }
+
+    fn record_waiting(&self, n: u32, call: Call, due: Option<Timestamp>) {
+        let record = Record::Call {
+            n,
+            kind: call.kind,
+            digest: call.digest,
+            args: call.args,
+            at: self.now(),
+            due,
+            connection: None,
+            reply: None,
+        };
+        let (key, resident, status) = (self.execution().key, self.resident.clone(), self.waiting_status());
+        let ticket = self.core.writer.append(Urgency::Now, move |connection| {
+            executions::set_waiting(connection, key, status, due, ActiveState::Runnable)?;
+            executions::append(connection, key, resident.next_seq(), &record)
+        });
+        self.tell_followers(ticket);
+    }
+
+    fn record_reply(&self, n: u32, at: Timestamp, reply: Reply, urgency: Urgency) -> crate::store::writer::Ticket<()> {
+        let (key, resident) = (self.execution().key, self.resident.clone());
+        self.core.writer.append(urgency, move |connection| {
+            executions::set_running(connection, key, at)?;
+            executions::append(connection, key, resident.next_seq(), &Record::Reply { n, at, reply })
+        })
+    }
+
+    /// Makes the end of a wait durable and shows it to the guest. `begun` is the call when nothing of it was recorded
+    /// so far.
+    async fn conclude(&self, n: u32, begun: Option<Call>, reply: Reply) -> CallResult<Vec<EndedDependency>> {
+        let at = self.advance();
+        let ticket = match begun {
+            Some(call) => {
+                let (key, resident, record) =
+                    (self.execution().key, self.resident.clone(), super::record(n, call, at, Some(reply.clone())));
+                self.core.writer.append(Urgency::Now, move |connection| {
+                    executions::append(connection, key, resident.next_seq(), &record)
+                })
+            }
+            None => self.record_reply(n, at, reply.clone(), Urgency::Now),
+        };
+        ticket.done().await.map_err(|_| End::dropped())?;
+        self.waited(reply)
+    }
+
+    /// The result of a wait from its entry.
+    fn waited(&self, reply: Reply) -> CallResult<Vec<EndedDependency>> {
+        match reply {
+            Reply::Error(error) => Ok(Err(error)),
+            Reply::Ended(ended) => {
+                let all: Option<Vec<_>> = ended.into_iter().map(|ended| self.restore(ended)).collect();
+                all.map(Ok).ok_or_else(|| self.damaged())
+            }
+            _ => Err(self.damaged()),
+        }
+    }
+
+    fn restore(&self, ended: Ended) -> Option<EndedDependency> {
+        match ended.result {
+            Some(EndedFlow { name, status, code, message, output }) => {
+                Some(EndedDependency { id: ended.id, name, status, code, message, output })
+            }
+            None => {
+                let n = self.own_connection(&ended.id)?;
+                self.settled(n, &ended.id)
+            }
+        }
+    }
+
+    fn is_met(&self, ids: &[String], when: ReturnWhen) -> Result<bool, End> {
+        self.met(ids, when).map(|reply| reply.is_some())
+    }
+
+    /// The reply of the wait if its condition holds now.
+    fn met(&self, ids: &[String], when: ReturnWhen) -> Result<Option<Reply>, End> {
+        let states = ids.iter().map(|id| self.dependency(id)).collect::<Result<Vec<_>, _>>()?;
+        let done = match when {
+            ReturnWhen::AllEnded => states.iter().all(Option::is_some),
+            ReturnWhen::FirstEnded => ids.is_empty() || states.iter().any(Option::is_some),
+            ReturnWhen::AllSucceeded => {
+                let failure = states.iter().flatten().find_map(EndedDependency::failure);
+                if let Some(failure) = failure {
+                    return Ok(Some(Reply::Error(HostError::DependencyFailed(failure))));
+                }
+                states.iter().all(Option::is_some)
+            }
+        };
+        let ended = states.into_iter().flatten().map(|state| self.to_entry(state)).collect();
+        Ok(done.then_some(Reply::Ended(ended)))
+    }
+
+    fn to_entry(&self, state: EndedDependency) -> Ended {
+        let EndedDependency { id, name, status, code, message, output } = state;
+        let own = self.own_connection(&id).is_some();
+        let result = (!own).then_some(EndedFlow { name, status, code, message, output });
+        Ended { id, result }
+    }
+
+    fn pending(&self, ids: &[String]) -> Result<Vec<String>, End> {
+        let mut pending = Vec::new();
+        for id in ids {
+            if self.dependency(id)?.is_none() {
+                pending.push(id.clone());
+            }
+        }
+        Ok(pending)
+    }
+
+    /// The error for an id that names nothing this execution may wait for.
+    fn unknown_dependency(&self, ids: &[String]) -> Result<Option<HostError>, End> {
+        for id in ids {
+            let known = match id::parse_connection_id(id) {
+                Some(_) => self.own_connection(id).is_some_and(|n| self.connection_start(n).is_some()),
+                None => self
+                    .core
+                    .readers
+                    .read(|connection| executions::key_of(connection, id))
+                    .map_err(|_| End::dropped())?
+                    .is_some(),
+            };
+            if !known {
+                return Ok(Some(HostError::NotFound(format!("there is no dependency `{id}` of this execution"))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The call number, if the id is that of a connection of this execution.
+    fn own_connection(&self, id: &str) -> Option<u32> {
+        let (parent, n) = id::parse_connection_id(id)?;
+        (parent == self.execution().id).then_some(n)
+    }
+
+    fn dependency(&self, id: &str) -> Result<Option<EndedDependency>, End> {
+        match self.own_connection(id) {
+            Some(n) => Ok(self.settled(n, id)),
+            None => {
+                let row = self.core.readers.read(|connection| self.core.last_of_chain(connection, id));
+                let row = row.map_err(|_: StoreError| End::dropped())?;
+                Ok(row.and_then(|row| ended_flow(id, &row)))
+            }
+        }
+    }
+
+    fn settled(&self, n: u32, id: &str) -> Option<EndedDependency> {
+        let outcome = lock(&self.resident.settled).get(&n)?.outcome.clone();
+        let start = self.connection_start(n)?;
+        let failure = calls::failure(id, &start, &outcome);
+        let output = if let Outcome::Success(output) = outcome { output } else { Value::Null };
+        Some(match failure {
+            None => EndedDependency {
+                id: id.to_owned(),
+                name: start.name,
+                status: Status::EndedSuccess,
+                code: String::new(),
+                message: String::new(),
+                output,
+            },
+            Some(Failure { name, status, code, message, .. }) => {
+                EndedDependency { id: id.to_owned(), name, status, code, message, output }
+            }
+        })
+    }
+
+    fn connection_start(&self, n: u32) -> Option<crate::journal::ConnectionStart> {
+        let state = lock(&self.state);
+        if let Some(PastCall { connection, .. }) = state.past.get(n as usize) {
+            return connection.clone();
+        }
+        state.started.get(&n).cloned()
+    }
+}
+
+fn ended_flow(id: &str, row: &Value) -> Option<EndedDependency> {
+    let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    let status = Status::parse(&text("status"))?;
+    status.has_ended().then(|| EndedDependency {
+        id: id.to_owned(),
+        name: text("name"),
+        status,
+        code: if status == Status::EndedCancelled { "cancelled".to_owned() } else { text("error_code") },
+        message: text("error_message"),
+        output: row["output"].clone(),
+    })
+}
+
+fn as_signal(reply: Reply) -> Option<(String, Value, String)> {
+    match reply {
+        Reply::Signal(id, payload, sender) => Some((id, payload, sender)),
+        _ => None,
+    }
+}

@@ -1,0 +1,406 @@
+//! Executions, their journals, and the small table of those that have not ended.
+
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use serde_json::{Value, json};
+
+use super::records;
+use super::{StoreError, StoreResult};
+use crate::clock::Timestamp;
+use crate::journal::{self, Record, Started, Status};
+use crate::query::{Page, Query, plan};
+
+/// Number of an execution within its database; journals and logs are keyed by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key(pub(crate) i64);
+
+/// Type of an execution that has a row of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExecutionType {
+    Flow,
+    Schedule,
+}
+
+impl ExecutionType {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Flow => "FLOW",
+            Self::Schedule => "SCHEDULE",
+        }
+    }
+}
+
+/// An execution to be.
+#[derive(Clone, Debug)]
+pub(crate) struct NewExecution {
+    pub(crate) id: String,
+    pub(crate) ty: ExecutionType,
+    pub(crate) name: String,
+    pub(crate) flow_id: String,
+    pub(crate) parent_id: Option<String>,
+    pub(crate) orphan: bool,
+    pub(crate) schedule_id: Option<String>,
+    pub(crate) webhook_id: Option<String>,
+    pub(crate) idempotency_key: Option<String>,
+    pub(crate) created_by: String,
+    pub(crate) input: Value,
+    /// Not before then.
+    pub(crate) not_before: Option<Timestamp>,
+    pub(crate) started: Started,
+}
+
+/// An execution as the executor needs it.
+#[derive(Clone, Debug)]
+pub(crate) struct Execution {
+    pub(crate) key: Key,
+    pub(crate) id: String,
+    pub(crate) is_schedule: bool,
+    pub(crate) name: String,
+    pub(crate) status: Status,
+    pub(crate) flow_id: String,
+    pub(crate) parent_id: Option<String>,
+    pub(crate) orphan: bool,
+    pub(crate) schedule_id: Option<String>,
+    pub(crate) webhook_id: Option<String>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) input: Value,
+}
+
+/// How an execution ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Finish {
+    pub(crate) status: Status,
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) output: Value,
+    pub(crate) response: Option<Value>,
+    pub(crate) at: Timestamp,
+}
+
+/// What stands in the table of unended executions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Active {
+    pub(crate) key: Key,
+    pub(crate) state: ActiveState,
+    pub(crate) due: Option<Timestamp>,
+    pub(crate) cancel: bool,
+    pub(crate) deaths: i64,
+}
+
+/// See the table `active`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ActiveState {
+    /// Has or needs an instance.
+    Runnable = 0,
+    /// Waits for an event, or for its due time if it has one.
+    Parked = 1,
+    /// Gets nothing until it is resumed.
+    Paused = 2,
+    /// Waits for its due time and for nothing else.
+    Asleep = 3,
+}
+
+impl ActiveState {
+    fn from_number(number: i64) -> Self {
+        match number {
+            1 => Self::Parked,
+            2 => Self::Paused,
+            3 => Self::Asleep,
+            _ => Self::Runnable,
+        }
+    }
+}
+
+/// Creates an execution with its first journal record. `created_at` is `now`, or a little later, so that it is unique
+/// and grows.
+pub(crate) fn insert(connection: &Connection, new: &NewExecution, now: Timestamp) -> StoreResult<Key> {
+    let newest: Option<i64> =
+        connection.prepare_cached("SELECT max(created_at) FROM executions")?.query_row([], |row| row.get(0))?;
+    let created_at = newest.map_or(now.0, |newest| now.0.max(newest + 1));
+    connection
+        .prepare_cached(
+            "INSERT INTO executions (id, type, name, status, flow_id, version, parent_id, orphan, schedule_id,
+            webhook_id,
+                 idempotency_key, created_at, created_by, scheduled_for, input)
+             VALUES (?1, ?2, ?3, 'QUEUED', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        )?
+        .execute(params![
+            new.id,
+            new.ty.as_str(),
+            new.name,
+            new.flow_id,
+            new.started.version,
+            new.parent_id,
+            new.orphan,
+            new.schedule_id,
+            new.webhook_id,
+            new.idempotency_key,
+            created_at,
+            new.created_by,
+            new.not_before.map(|at| at.0),
+            new.input.to_string(),
+        ])?;
+    let key = Key(connection.last_insert_rowid());
+    let state = if new.not_before.is_some() { ActiveState::Asleep } else { ActiveState::Runnable };
+    connection
+        .prepare_cached("INSERT INTO active (execution, state, due_at) VALUES (?1, ?2, ?3)")?
+        .execute(params![key.0, state as i64, new.not_before.map(|at| at.0)])?;
+    append(connection, key, 0, &Record::Started(new.started.clone()))?;
+    Ok(key)
+}
+
+/// Appends a record to a journal.
+pub(crate) fn append(connection: &Connection, key: Key, seq: u32, record: &Record) -> rusqlite::Result<()> {
+    connection.prepare_cached("INSERT INTO journal (execution, seq, record) VALUES (?1, ?2, ?3)")?.execute(params![
+        key.0,
+        seq,
+        journal::encode(record)
+    ])?;
+    Ok(())
+}
+
+/// The whole journal, in order.
+pub(crate) fn journal(connection: &Connection, key: Key) -> StoreResult<Vec<Record>> {
+    let mut statement = connection.prepare_cached("SELECT record FROM journal WHERE execution = ?1 ORDER BY seq")?;
+    let mut rows = statement.query([key.0])?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next()? {
+        let bytes = row.get_ref(0)?.as_blob().map_err(|error| StoreError::Failed(error.to_string()))?;
+        records.push(journal::decode(bytes).map_err(|error| StoreError::Failed(error.to_string()))?);
+    }
+    Ok(records)
+}
+
+/// The sequence number after the last record's. A failed commit leaves gaps, so it may be more than their count.
+pub(crate) fn next_seq(connection: &Connection, key: Key) -> StoreResult<u32> {
+    let mut statement =
+        connection.prepare_cached("SELECT coalesce(max(seq), -1) + 1 FROM journal WHERE execution = ?1")?;
+    Ok(statement.query_row([key.0], |row| row.get(0))?)
+}
+
+/// What the executor needs of an execution.
+pub(crate) fn load(connection: &Connection, key: Key) -> StoreResult<Option<Execution>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT rowid, id, type, name, status, flow_id, parent_id, orphan, schedule_id, webhook_id, created_at, input
+         FROM executions WHERE rowid = ?1",
+    )?;
+    let found = statement
+        .query_row([key.0], |row| {
+            Ok(Execution {
+                key: Key(row.get(0)?),
+                id: row.get(1)?,
+                is_schedule: row.get::<_, String>(2)? == ExecutionType::Schedule.as_str(),
+                name: row.get(3)?,
+                status: Status::parse(&row.get::<_, String>(4)?).unwrap_or(Status::Queued),
+                flow_id: row.get(5)?,
+                parent_id: row.get(6)?,
+                orphan: row.get(7)?,
+                schedule_id: row.get(8)?,
+                webhook_id: row.get(9)?,
+                created_at: Timestamp(row.get(10)?),
+                input: serde_json::from_str(&row.get::<_, String>(11)?).unwrap_or(Value::Null),
+            })
+        })
+        .optional()?;
+    Ok(found)
+}
+
+/// The number of the execution with that id.
+pub(crate) fn key_of(connection: &Connection, id: &str) -> StoreResult<Option<Key>> {
+    let mut statement = connection.prepare_cached("SELECT rowid FROM executions WHERE id = ?1")?;
+    Ok(statement.query_row([id], |row| row.get(0).map(Key)).optional()?)
+}
+
+/// The execution that this webhook call started before, under the same idempotency key.
+pub(crate) fn by_idempotency_key(connection: &Connection, webhook_id: &str, key: &str) -> StoreResult<Option<String>> {
+    let mut statement =
+        connection.prepare_cached("SELECT id FROM executions WHERE webhook_id = ?1 AND idempotency_key = ?2")?;
+    Ok(statement.query_row([webhook_id, key], |row| row.get(0)).optional()?)
+}
+
+/// Marks an execution as at work.
+pub(crate) fn set_running(connection: &Connection, key: Key, now: Timestamp) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE executions SET status = 'RUNNING', scheduled_for = NULL, started_at = coalesce(started_at, ?2)
+             WHERE rowid = ?1 AND ended_at IS NULL",
+        )?
+        .execute(params![key.0, now.0])?;
+    connection
+        .prepare_cached("UPDATE active SET state = 0, due_at = NULL WHERE execution = ?1 AND state <> 2")?
+        .execute([key.0])?;
+    Ok(())
+}
+
+/// Marks an execution as waiting. `state` tells recovery what it waits for.
+pub(crate) fn set_waiting(
+    connection: &Connection,
+    key: Key,
+    status: Status,
+    due: Option<Timestamp>,
+    state: ActiveState,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE executions SET status = ?2, scheduled_for = ?3 WHERE rowid = ?1 AND ended_at IS NULL")?
+        .execute(params![
+            key.0,
+            status.as_str(),
+            (status == Status::Scheduled).then_some(due).flatten().map(|due| due.0)
+        ])?;
+    connection
+        .prepare_cached("UPDATE active SET state = ?2, due_at = ?3 WHERE execution = ?1 AND state <> 2")?
+        .execute(params![key.0, state as i64, due.map(|due| due.0)])?;
+    Ok(())
+}
+
+/// Sets the line that says what the execution does now.
+pub(crate) fn set_message(connection: &Connection, key: Key, message: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE executions SET message = ?2 WHERE rowid = ?1")?
+        .execute(params![key.0, message])?;
+    Ok(())
+}
+
+/// Stops the delivery of results to an execution, or starts it again. False when it has ended or is in that state
+/// already.
+pub(crate) fn set_paused(connection: &Connection, key: Key, paused: bool, reason: &str) -> StoreResult<bool> {
+    let (from, to, status) = match paused {
+        true => ("state <> 2", ActiveState::Paused, Status::Paused),
+        false => ("state = 2", ActiveState::Runnable, Status::Queued),
+    };
+    let changed = connection
+        .prepare_cached(&format!("UPDATE active SET state = ?2, deaths = 0 WHERE execution = ?1 AND {from}"))?
+        .execute(params![key.0, to as i64])?;
+    if changed == 1 {
+        connection
+            .prepare_cached("UPDATE executions SET status = ?2, message = ?3 WHERE rowid = ?1")?
+            .execute(params![key.0, status.as_str(), reason])?;
+    }
+    Ok(changed == 1)
+}
+
+/// Asks an execution to end. False when it has ended already.
+pub(crate) fn request_cancel(connection: &Connection, key: Key) -> StoreResult<bool> {
+    Ok(connection.prepare_cached("UPDATE active SET cancel = 1 WHERE execution = ?1")?.execute([key.0])? == 1)
+}
+
+/// Asks the children that have not ended to end, but not the orphans. Returns them.
+pub(crate) fn cancel_children(connection: &Connection, parent_id: &str) -> StoreResult<Vec<Key>> {
+    let mut statement = connection
+        .prepare_cached("SELECT rowid FROM executions WHERE parent_id = ?1 AND orphan = 0 AND ended_at IS NULL")?;
+    let keys = statement.query_map([parent_id], |row| row.get(0).map(Key))?.collect::<Result<Vec<_>, _>>()?;
+    for key in &keys {
+        request_cancel(connection, *key)?;
+    }
+    Ok(keys)
+}
+
+/// Ends an execution. False when it had ended before.
+pub(crate) fn finish(connection: &Connection, key: Key, finish: &Finish) -> StoreResult<bool> {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE executions SET status = ?2, error_code = ?3, error_message = ?4, output = ?5,
+            response = ?6, ended_at = ?7,
+                 scheduled_for = NULL WHERE rowid = ?1 AND ended_at IS NULL",
+        )?
+        .execute(params![
+            key.0,
+            finish.status.as_str(),
+            finish.code,
+            finish.message,
+            finish.output.to_string(),
+            finish.response.as_ref().map(Value::to_string),
+            finish.at.0,
+        ])?;
+    connection.prepare_cached("DELETE FROM active WHERE execution = ?1")?.execute([key.0])?;
+    Ok(changed == 1)
+}
+
+/// Notes which execution took an ended one's place.
+pub(crate) fn set_continued_as(connection: &Connection, key: Key, id: &str) -> StoreResult<()> {
+    connection
+        .prepare_cached("UPDATE executions SET continued_as = ?2 WHERE rowid = ?1")?
+        .execute(params![key.0, id])?;
+    Ok(())
+}
+
+/// All that has not ended.
+pub(crate) fn active(connection: &Connection) -> StoreResult<Vec<Active>> {
+    let mut statement =
+        connection.prepare_cached("SELECT execution, state, due_at, cancel, deaths FROM active ORDER BY execution")?;
+    let rows = statement.query_map([], read_active)?.collect::<Result<Vec<_>, _>>()?;
+    Ok(rows)
+}
+
+/// What stands in the table about one execution.
+pub(crate) fn active_one(connection: &Connection, key: Key) -> StoreResult<Option<Active>> {
+    let mut statement = connection
+        .prepare_cached("SELECT execution, state, due_at, cancel, deaths FROM active WHERE execution = ?1")?;
+    Ok(statement.query_row([key.0], read_active).optional()?)
+}
+
+fn read_active(row: &Row<'_>) -> rusqlite::Result<Active> {
+    Ok(Active {
+        key: Key(row.get(0)?),
+        state: ActiveState::from_number(row.get(1)?),
+        due: row.get::<_, Option<i64>>(2)?.map(Timestamp),
+        cancel: row.get(3)?,
+        deaths: row.get(4)?,
+    })
+}
+
+/// After a crash: counts the deaths of the process that each runnable execution was resident at without making
+/// progress between them.
+pub(crate) fn count_deaths(connection: &Connection) -> StoreResult<()> {
+    connection.execute_batch(
+        "UPDATE active SET
+             deaths = CASE WHEN seq_at_death = (SELECT max(seq) FROM journal WHERE journal.execution = active.execution)
+                 THEN deaths + 1 ELSE 1 END,
+             seq_at_death = (SELECT max(seq) FROM journal WHERE journal.execution = active.execution)
+         WHERE state = 0 AND EXISTS
+             (SELECT 1 FROM executions WHERE executions.rowid = active.execution AND started_at IS NOT NULL)",
+    )?;
+    Ok(())
+}
+
+const COLUMNS: &str = "id, type, name, status, message, error_code, error_message, flow_id, version, parent_id, orphan,
+    schedule_id, webhook_id, created_at, created_by, started_at, ended_at, scheduled_for, input, output,
+    response, continued_as, rowid";
+
+/// The execution with that id as users see it, and its number.
+pub(crate) fn get(connection: &Connection, id: &str) -> StoreResult<Option<(Key, Value)>> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM executions WHERE id = ?1"))?;
+    let found = statement.query_row([id], |row| Ok((Key(row.get(22)?), to_json(row)))).optional()?;
+    found.map(|(key, json)| Ok((key, json?))).transpose()
+}
+
+/// One page of executions that have rows of their own.
+pub(crate) fn list(connection: &Connection, query: &Query) -> StoreResult<Page> {
+    let plan = plan(query);
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM executions {}", plan.sql))?;
+    let mut rows = statement.query(params_from_iter(plan.parameters))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(to_json(row)?);
+    }
+    Ok(records::page(query, found))
+}
+
+fn to_json(row: &Row<'_>) -> StoreResult<Value> {
+    let text = |index| row.get::<_, Option<String>>(index);
+    let time = |index| row.get::<_, Option<i64>>(index).map(|at| at.map(|at| Timestamp(at).to_string()));
+    let document = |index| -> StoreResult<Value> {
+        let text = row.get::<_, Option<String>>(index)?;
+        text.map_or(Ok(Value::Null), |text| {
+            serde_json::from_str(&text)
+                .map_err(|error| StoreError::Failed(format!("an execution's data is damaged: {error}")))
+        })
+    };
+    Ok(json!({
+        "id": text(0)?, "type": text(1)?, "name": text(2)?, "status": text(3)?, "message": text(4)?,
+        "error_code": text(5)?, "error_message": text(6)?, "flow_id": text(7)?, "version": text(8)?,
+        "parent_id": text(9)?, "orphan": row.get::<_, bool>(10)?, "schedule_id": text(11)?, "webhook_id": text(12)?,
+        "created_at": time(13)?, "created_by": text(14)?, "started_at": time(15)?, "ended_at": time(16)?,
+        "scheduled_for": time(17)?, "input": document(18)?, "output": document(19)?, "response": document(20)?,
+        "continued_as": text(21)?,
+    }))
+}

@@ -1,0 +1,148 @@
+//! The store: one SQLite database, one `Store`, one function an operation, SQL beside it.
+//!
+//! One connection writes, through [`writer::Writer`]; a few read. No read transaction outlives one function call. The
+//! list of functions in
+//! the submodules is the seam for another database.
+
+pub(crate) mod executions;
+pub(crate) mod logs;
+mod migrations;
+pub(crate) mod records;
+pub(crate) mod schedules;
+pub(crate) mod signals;
+pub(crate) mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rusqlite::{Connection, OpenFlags};
+
+pub(crate) use writer::{Urgency, Writer};
+
+/// What an operation on the store can answer instead of a result.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A rule of the data refused it; nothing was changed. The text is for users.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The database could not do it. Nothing of the batch was changed, and nobody may go on as if.
+    #[error("the database failed: {0}")]
+    Failed(String),
+}
+
+/// Why the data's rules refused an operation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing has that name or id.
+    #[error("{0}")]
+    NotFound(String),
+    /// It changed meanwhile, or the name is taken.
+    #[error("{0}")]
+    Conflict(String),
+    /// It is not valid.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl StoreError {
+    pub(crate) fn not_found(kind: &str, key: &str) -> Self {
+        Self::Refused(Refusal::NotFound(format!("there is no {kind} `{key}`")))
+    }
+
+    pub(crate) fn invalid(text: impl Into<String>) -> Self {
+        Self::Refused(Refusal::Invalid(text.into()))
+    }
+}
+
+/// The result of a store operation.
+pub(crate) type StoreResult<T> = Result<T, StoreError>;
+
+/// Connections for reading.
+pub(crate) struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+const READERS_IDLE_MAX: usize = 4;
+
+impl Readers {
+    pub(crate) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), idle: Mutex::new(Vec::new()) }
+    }
+
+    /// Runs `read` on a connection that sees everything committed so far.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> StoreResult<T>) -> StoreResult<T> {
+        let idle = self.lock().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => {
+                let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                let connection = Connection::open_with_flags(&self.path, flags)?;
+                connection.pragma_update(None, "query_only", true)?;
+                // LIKE compares case-sensitively everywhere, as the query language says.
+                connection.pragma_update(None, "case_sensitive_like", true)?;
+                connection
+            }
+        };
+        let result = read(&connection);
+        let mut idle = self.lock();
+        if idle.len() < READERS_IDLE_MAX {
+            idle.push(connection);
+        }
+        result
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Opens the writing connection: creates the database or migrates it, after a backup, and raises the epoch.
+pub(crate) fn open_for_writing(path: &Path) -> StoreResult<(Connection, Epoch)> {
+    let mut connection = Connection::open(path)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "case_sensitive_like", true)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    migrate(path, &mut connection)?;
+    let epoch =
+        connection
+            .query_row("UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value", [], |row| row.get(0))?;
+    let was_clean: i64 = connection.query_row("SELECT value FROM meta WHERE key = 'clean'", [], |row| row.get(0))?;
+    connection.execute("UPDATE meta SET value = 0 WHERE key = 'clean'", [])?;
+    Ok((connection, Epoch { number: epoch, was_clean: was_clean == 1 }))
+}
+
+/// One opening of the workspace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Epoch {
+    /// Counts openings.
+    pub number: i64,
+    /// Whether the opening before was closed in order.
+    pub was_clean: bool,
+}
+
+fn migrate(path: &Path, connection: &mut Connection) -> StoreResult<()> {
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let newest = i64::try_from(migrations::STEPS.len()).unwrap_or(i64::MAX);
+    if found > newest {
+        return Err(StoreError::Failed(format!(
+            "{} has format {found}, newer than this engine's {newest}; start the engine that wrote it, or \
+                 restore a backup",
+            path.display()
+        )));
+    }
+    if found > 0 && found < newest {
+        let backup = path.with_extension(format!("backup-{found}.db"));
+        connection.execute("VACUUM INTO ?1", [backup.to_string_lossy()])?;
+        tracing::info!(backup = %backup.display(), "database backed up before migration");
+    }
+    migrations::all().to_latest(connection).map_err(|error| StoreError::Failed(error.to_string()))
+}

@@ -1,0 +1,328 @@
+//! Records of every kind: get, list, save, delete. One way for all kinds.
+
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use serde_json::{Map, Value, json};
+
+use super::{Refusal, StoreError, StoreResult};
+use crate::clock::Timestamp;
+use crate::query::{Cursor, FieldType, Kind, Page, Query, plan};
+
+/// Names and ids, characters.
+const NAME_MAX: usize = 256;
+
+const COLUMNS: &str = "id, name, revision, created_at, created_by, modified_at, modified_by, deleted_at, data";
+
+/// Who changes something, and when.
+#[derive(Clone, Debug)]
+pub(crate) struct Stamp {
+    pub(crate) who: String,
+    pub(crate) now: Timestamp,
+    /// For a record that is created now.
+    pub(crate) new_id: String,
+}
+
+/// The record with that name, or else with that id, that is not in the trash.
+pub(crate) fn get(connection: &Connection, kind: Kind, key: &str) -> StoreResult<Option<Value>> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM records WHERE kind = ?1 AND (name = ?2 OR id = ?2) AND deleted_at IS NULL ORDER \
+             BY name = ?2 DESC LIMIT 1"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_row(params![kind.as_str(), key], |row| Ok(to_json(row))).optional()?.transpose()
+}
+
+/// Like [`get`], refusing when there is none.
+pub(crate) fn require(connection: &Connection, kind: Kind, key: &str) -> StoreResult<Value> {
+    match get(connection, kind, key)? {
+        Some(record) => Ok(record),
+        None => {
+            let near =
+                nearest(connection, kind, key)?.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            Err(StoreError::Refused(Refusal::NotFound(format!("there is no {} `{key}`{near}", kind.as_str()))))
+        }
+    }
+}
+
+fn nearest(connection: &Connection, kind: Kind, key: &str) -> StoreResult<Option<String>> {
+    let mut statement =
+        connection.prepare_cached("SELECT name FROM records WHERE kind = ?1 AND deleted_at IS NULL LIMIT 1000")?;
+    let names = statement.query_map([kind.as_str()], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+    let near = names.into_iter().map(|name| (strsim::damerau_levenshtein(key, &name), name)).min();
+    Ok(near.filter(|(distance, name)| *distance <= 2.max(name.len() / 5)).map(|(_, name)| name))
+}
+
+/// One page of records.
+pub(crate) fn list(connection: &Connection, query: &Query) -> StoreResult<Page> {
+    let plan = plan(query);
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM records {}", plan.sql))?;
+    let mut rows = statement.query(params_from_iter(plan.parameters))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(to_json(row)?);
+    }
+    Ok(page(query, found))
+}
+
+/// Cuts the row that only told that there are more, and says where they start.
+pub(crate) fn page(query: &Query, mut rows: Vec<Value>) -> Page {
+    let limit = query.limit as usize;
+    if rows.len() <= limit {
+        return Page { rows, next: None };
+    }
+    rows.truncate(limit);
+    let next = rows.last().map(|row| {
+        let value = match (query.order.field.ty, &row[query.order.field.name]) {
+            (FieldType::Time, Value::String(text)) => {
+                text.parse::<Timestamp>().map_or(Value::Null, |at| Value::from(at.0))
+            }
+            (_, value) => value.clone(),
+        };
+        Cursor(value, row["id"].as_str().unwrap_or_default().to_owned()).to_text()
+    });
+    Page { rows, next }
+}
+
+/// Creates the record or updates the fields given. A `revision` among them must be the present one.
+pub(crate) fn save(
+    connection: &Connection,
+    kind: Kind,
+    key: &str,
+    fields: &Map<String, Value>,
+    stamp: &Stamp,
+) -> StoreResult<Value> {
+    let present = get(connection, kind, key)?;
+    let mut document = match &present {
+        Some(record) => own_fields(kind, record),
+        None => Map::new(),
+    };
+    let mut name = present.as_ref().map_or(key, |record| record["name"].as_str().unwrap_or(key)).to_owned();
+    let mut id = None;
+    for (field_name, value) in fields {
+        match (field_name.as_str(), value) {
+            ("name", Value::String(new)) => name.clone_from(new),
+            ("id", Value::String(wanted)) => id = Some(wanted.clone()),
+            ("revision", wanted) => check_revision(kind, key, present.as_ref(), wanted)?,
+            _ => set_field(kind, &mut document, field_name, value)?,
+        }
+    }
+    check_name(kind, &name)?;
+    validate(kind, &document)?;
+    match present {
+        Some(record) => {
+            let present_id = record["id"].as_str().unwrap_or_default();
+            if id.is_some_and(|id| id != present_id) {
+                return Err(StoreError::invalid(format!("the id of {} `{key}` cannot change", kind.as_str())));
+            }
+            update(connection, kind, present_id, &name, &document, stamp)?;
+            require(connection, kind, present_id)
+        }
+        None => {
+            let id = id.unwrap_or_else(|| stamp.new_id.clone());
+            check_name(kind, &id)?;
+            insert(connection, kind, &id, &name, &document, stamp)?;
+            require(connection, kind, &id)
+        }
+    }
+}
+
+/// Sets fields that only the engine sets, such as a flow's version.
+pub(crate) fn set_computed(
+    connection: &Connection,
+    kind: Kind,
+    id: &str,
+    fields: &Value,
+    stamp: &Stamp,
+) -> StoreResult<()> {
+    connection
+        .prepare_cached(
+            "UPDATE records SET data = json_patch(data, ?1), revision = revision + 1, modified_at = ?2, modified_by \
+             = ?3 WHERE kind = ?4 AND id = ?5",
+        )?
+        .execute(params![fields.to_string(), stamp.now.0, stamp.who, kind.as_str(), id])?;
+    Ok(())
+}
+
+/// Moves the record to the trash, or deletes it for good. False when there was none.
+pub(crate) fn delete(
+    connection: &Connection,
+    kind: Kind,
+    key: &str,
+    permanently: bool,
+    stamp: &Stamp,
+) -> StoreResult<bool> {
+    let Some(record) = get(connection, kind, key)? else {
+        return Ok(false);
+    };
+    let id = record["id"].as_str().unwrap_or_default();
+    if permanently {
+        connection
+            .prepare_cached("DELETE FROM records WHERE kind = ?1 AND id = ?2")?
+            .execute(params![kind.as_str(), id])?;
+    } else {
+        connection
+            .prepare_cached(
+                "UPDATE records SET deleted_at = ?3, modified_by = ?4, revision = revision + 1 \
+                 WHERE kind = ?1 AND id = ?2",
+            )?
+            .execute(params![kind.as_str(), id, stamp.now.0, stamp.who])?;
+    }
+    Ok(true)
+}
+
+/// Takes a record out of the trash.
+pub(crate) fn restore(connection: &Connection, kind: Kind, id: &str) -> StoreResult<Value> {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE records SET deleted_at = NULL, revision = revision + 1 WHERE kind = ?1 AND id = \
+             ?2 AND deleted_at IS NOT NULL",
+        )?
+        .execute(params![kind.as_str(), id])
+        .map_err(|error| name_taken(error, kind, id))?;
+    match changed {
+        0 => Err(StoreError::Refused(Refusal::NotFound(format!(
+            "there is no {} with id `{id}` in the trash",
+            kind.as_str()
+        )))),
+        _ => require(connection, kind, id),
+    }
+}
+
+fn insert(
+    connection: &Connection,
+    kind: Kind,
+    id: &str,
+    name: &str,
+    document: &Map<String, Value>,
+    stamp: &Stamp,
+) -> StoreResult<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO records (kind, id, name, revision, created_at, created_by, modified_at, modified_by, data)
+             VALUES (?1, ?2, ?3, 1, ?4, ?5, ?4, ?5, ?6)",
+        )?
+        .execute(params![kind.as_str(), id, name, stamp.now.0, stamp.who, Value::Object(document.clone()).to_string()])
+        .map_err(|error| name_taken(error, kind, name))?;
+    Ok(())
+}
+
+fn update(
+    connection: &Connection,
+    kind: Kind,
+    id: &str,
+    name: &str,
+    document: &Map<String, Value>,
+    stamp: &Stamp,
+) -> StoreResult<()> {
+    connection
+        .prepare_cached(
+            "UPDATE records SET name = ?3, data = ?4, revision = revision + 1, modified_at = ?5, modified_by = ?6
+             WHERE kind = ?1 AND id = ?2",
+        )?
+        .execute(params![kind.as_str(), id, name, Value::Object(document.clone()).to_string(), stamp.now.0, stamp.who])
+        .map_err(|error| name_taken(error, kind, name))?;
+    Ok(())
+}
+
+fn name_taken(error: rusqlite::Error, kind: Kind, name: &str) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::ConstraintViolation) => StoreError::Refused(Refusal::Conflict(format!(
+            "a {} named `{name}`, or with that id, exists already",
+            kind.as_str()
+        ))),
+        _ => error.into(),
+    }
+}
+
+fn check_revision(kind: Kind, key: &str, present: Option<&Value>, wanted: &Value) -> StoreResult<()> {
+    match present {
+        Some(record) if record["revision"] == *wanted => Ok(()),
+        Some(record) => Err(StoreError::Refused(Refusal::Conflict(format!(
+            "{} `{key}` has revision {}, not {wanted}: it changed meanwhile; read it again",
+            kind.as_str(),
+            record["revision"]
+        )))),
+        None => Err(StoreError::not_found(kind.as_str(), key)),
+    }
+}
+
+fn check_name(kind: Kind, name: &str) -> StoreResult<()> {
+    let reason = if name.is_empty() {
+        "is empty"
+    } else if name.chars().count() > NAME_MAX {
+        "is longer than 256 characters"
+    } else if name.chars().any(char::is_control) {
+        "contains control characters"
+    } else if name.trim() != name {
+        "begins or ends with a space"
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::invalid(format!("the name of the {} {reason}", kind.as_str())))
+}
+
+fn set_field(kind: Kind, document: &mut Map<String, Value>, name: &str, value: &Value) -> StoreResult<()> {
+    let field = kind.field(name).map_err(|error| StoreError::invalid(error.to_string()))?;
+    if !field.writable {
+        return Err(StoreError::invalid(format!("`{name}` of a {} is set by the engine", kind.as_str())));
+    }
+    let fits = match field.ty {
+        FieldType::Text => value.is_string(),
+        FieldType::Integer => value.is_i64(),
+        FieldType::Bool => value.is_boolean(),
+        FieldType::Time => value.as_str().is_some_and(|text| text.parse::<Timestamp>().is_ok()),
+        FieldType::Json => true,
+    };
+    if value.is_null() {
+        document.remove(name);
+    } else if fits {
+        document.insert(name.to_owned(), value.clone());
+    } else {
+        return Err(StoreError::invalid(format!("`{name}` of a {} cannot be {value}", kind.as_str())));
+    }
+    Ok(())
+}
+
+/// Rules between the fields of a kind.
+fn validate(kind: Kind, document: &Map<String, Value>) -> StoreResult<()> {
+    let missing = |field: &str| !document.contains_key(field);
+    match kind {
+        Kind::Connector if missing("type") => Err(StoreError::invalid("a connector needs a `type`, such as \"ftp\"")),
+        Kind::Connector if !document.get("config").is_none_or(Value::is_object) => {
+            Err(StoreError::invalid("`config` of a connector is an object of inputs"))
+        }
+        Kind::Scheduler | Kind::Webhook if missing("flow_id") => {
+            Err(StoreError::invalid(format!("a {} needs a `flow_id`", kind.as_str())))
+        }
+        Kind::Schedule if missing("scheduler_id") || missing("flow_id") => {
+            Err(StoreError::invalid("a schedule needs a `scheduler_id` and a `flow_id`"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn own_fields(kind: Kind, record: &Value) -> Map<String, Value> {
+    kind.fields()
+        .filter(|field| !field.column)
+        .filter_map(|field| Some((field.name.to_owned(), record.get(field.name)?.clone())))
+        .collect()
+}
+
+fn to_json(row: &Row<'_>) -> StoreResult<Value> {
+    let time = |index| row.get::<_, Option<i64>>(index).map(|at| at.map(|at| Timestamp(at).to_string()));
+    let mut record = json!({
+        "id": row.get::<_, String>(0)?,
+        "name": row.get::<_, String>(1)?,
+        "revision": row.get::<_, i64>(2)?,
+        "created_at": time(3)?,
+        "created_by": row.get::<_, String>(4)?,
+        "modified_at": time(5)?,
+        "modified_by": row.get::<_, String>(6)?,
+    });
+    if let Some(deleted_at) = time(7)? {
+        record["deleted_at"] = deleted_at.into();
+    }
+    let data: Map<String, Value> = serde_json::from_str(&row.get::<_, String>(8)?)
+        .map_err(|error| StoreError::Failed(format!("a record's data is damaged: {error}")))?;
+    record.as_object_mut().expect("made above").extend(data);
+    Ok(record)
+}
