@@ -1,0 +1,99 @@
+//! What all handlers share: the engine, the options, and the two ways to use the engine that HTTP needs.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use serde_json::Value;
+use surefoot_engine::{Engine, EngineResult};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use crate::problem::Problem;
+use crate::{Access, Options};
+
+/// State of the router. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+struct Shared {
+    engine: Engine,
+    options: Options,
+    paths: Vec<String>,
+    tasks: TaskTracker,
+}
+
+/// How a wait for an execution ended.
+pub(crate) enum Waited {
+    /// The execution has ended; its row.
+    Ended(Value),
+    /// It has not, within the time.
+    TimeOver,
+    /// The server stops; the execution goes on when it is started again.
+    Stopping,
+}
+
+/// Cancelled when the server stops, so that nobody is kept waiting then. A router that is called directly never stops.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stopping(pub(crate) CancellationToken);
+
+impl<S: Sync> FromRequestParts<S> for Stopping {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
+
+impl App {
+    pub(crate) fn new(engine: Engine, options: Options, paths: Vec<String>) -> Self {
+        Self(Arc::new(Shared { engine, options, paths, tasks: TaskTracker::new() }))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    /// The path templates of all routes.
+    pub(crate) fn paths(&self) -> &[String] {
+        &self.0.paths
+    }
+
+    /// Who is recorded as the author of a change through the API.
+    pub(crate) fn who(&self) -> &'static str {
+        match self.0.options.access {
+            Access::Local => "local",
+            Access::Remote { .. } => "api",
+        }
+    }
+
+    /// Carries a change to its end, also when the caller hangs up and this future is dropped: a change has a part after
+    /// its commit (an execution is woken, a schedule is looked at) that must not be lost. The task is one write of the
+    /// store, and ends with it or with the engine.
+    pub(crate) async fn complete<T, F>(&self, change: impl FnOnce(Engine) -> F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: Future<Output = EngineResult<T>> + Send + 'static,
+    {
+        let change = change(self.0.engine.clone()).in_current_span();
+        match self.0.tasks.spawn(change).await {
+            Ok(result) => Ok(result?),
+            Err(error) => Err(Problem::internal(&error)),
+        }
+    }
+
+    /// Waits for the end of an execution, for at most that long.
+    pub(crate) async fn wait_ended(&self, id: &str, timeout: Duration, stopping: &Stopping) -> Result<Waited, Problem> {
+        tokio::select! {
+            ended = self.0.engine.wait_ended(id, Some(timeout)) => Ok(ended?.map_or(Waited::TimeOver, Waited::Ended)),
+            () = stopping.0.cancelled() => Ok(Waited::Stopping),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What handlers take out of a request. Unlike axum's own extractors these refuse with problem documents, refuse
+//! unknown fields (the types say so), and limit size and idle time of every body.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::request::Parts;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use serde::de::DeserializeOwned;
+
+use crate::app::App;
+use crate::problem::Problem;
+
+/// How long a caller may send nothing in the middle of a body.
+const BODY_IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// The parameters of the path, percent-decoded.
+pub(crate) struct InPath<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(value)) => Ok(Self(value)),
+            Err(rejection) => Err(Problem::malformed(format!("the path is not valid: {}", rejection.body_text()))),
+        }
+    }
+}
+
+/// The query string.
+pub(crate) struct InQuery<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(value)) => Ok(Self(value)),
+            Err(rejection) => Err(Problem::invalid(format!("the query is not valid: {}", rejection.body_text()))),
+        }
+    }
+}
+
+/// A body that is one JSON document, whatever its content type says.
+pub(crate) struct InJson<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for InJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        parse_json(&read_body(request, app.options().body_bytes_max).await?).map(Self)
+    }
+}
+
+/// Like [`InJson`]; no body at all counts as `{}`.
+pub(crate) struct InOptionalJson<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for InOptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let body = read_body(request, app.options().body_bytes_max).await?;
+        parse_json(if body.is_empty() { b"{}" } else { &body }).map(Self)
+    }
+}
+
+/// A JSON document: 400 when it is none, 422 when it is another one than asked for.
+pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| match error.is_data() {
+        true => Problem::invalid(format!("the body does not fit: {error}")),
+        false => Problem::malformed(format!("the body is not JSON: {error}")),
+    })
+}
+
+/// The whole body of a request, at most that long.
+pub(crate) async fn read_body(request: Request, bytes_max: usize) -> Result<Bytes, Problem> {
+    let announced =
+        request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > bytes_max) {
+        return Err(Problem::too_large(bytes_max));
+    }
+    let mut chunks = std::pin::pin!(chunks(request.into_body()));
+    let mut body = BytesMut::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(Problem::from)?;
+        if body.len() + chunk.len() > bytes_max {
+            return Err(Problem::too_large(bytes_max));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// Why a body ended before its end.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(crate) enum BodyCut {
+    /// The connection ended, or what came over it was no body.
+    #[error("the body ended before its end")]
+    Broken,
+    /// Nothing came for too long.
+    #[error("nothing of the body came for {} s", BODY_IDLE_MAX.as_secs())]
+    Idle,
+}
+
+impl From<BodyCut> for Problem {
+    fn from(cut: BodyCut) -> Self {
+        match cut {
+            BodyCut::Broken => Self::malformed(cut.to_string()),
+            BodyCut::Idle => Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", cut.to_string()),
+        }
+    }
+}
+
+/// The chunks of a body; the first error is the last item.
+pub(crate) fn chunks(body: Body) -> impl futures::Stream<Item = Result<Bytes, BodyCut>> + Send {
+    futures::stream::unfold(Some(body.into_data_stream()), async |stream| {
+        let mut stream = stream?;
+        match tokio::time::timeout(BODY_IDLE_MAX, stream.next()).await {
+            Ok(None) => None,
+            Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(stream))),
+            Ok(Some(Err(error))) => {
+                tracing::debug!(%error, "a request body was cut");
+                Some((Err(BodyCut::Broken), None))
+            }
+            Err(_) => Some((Err(BodyCut::Idle), None)),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stands_still_is_given_up() {
+        let never_ends = futures::stream::iter([Ok::<_, std::io::Error>("begin")]).chain(futures::stream::pending());
+        let problem = read_body(Request::new(Body::from_stream(never_ends)), 100).await.unwrap_err();
+        assert_eq!(problem_code(&problem), (408, "request_timeout".into()));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_is_malformed() {
+        let breaks = futures::stream::iter([Ok("begin"), Err(std::io::Error::other("reset"))]);
+        let problem = read_body(Request::new(Body::from_stream(breaks)), 100).await.unwrap_err();
+        assert_eq!(problem_code(&problem), (400, "invalid".into()));
+    }
+
+    #[tokio::test]
+    async fn a_long_body_is_refused_announced_or_not() {
+        let announced = Request::builder().header(CONTENT_LENGTH, 5).body(Body::empty()).unwrap();
+        for request in [announced, Request::new(Body::from("12345"))] {
+            let problem = read_body(request, 4).await.unwrap_err();
+            assert_eq!(problem_code(&problem), (413, "payload_too_large".into()));
+        }
+        assert_eq!(read_body(Request::new(Body::from("1234")), 4).await.unwrap(), "1234");
+    }
+
+    fn problem_code(problem: &Problem) -> (u64, String) {
+        let problem = serde_json::to_value(problem).unwrap();
+        (problem["status"].as_u64().unwrap(), problem["code"].as_str().unwrap().to_owned())
+    }
+}

@@ -1,0 +1,99 @@
+//! HTTP: the REST API under `/api/v1`, webhooks under `/api/latest/webhook`, health.
+//!
+//! This crate reaches data only through the public API of [`surefoot_engine`]; it knows no store, no journal and no
+//! terminal. Reading order: [`router`] (what is served, and to whom), `routes` (the one table), then one module an
+//! area. Every answer that is not a success is a problem document (RFC 9457), made in `problem` and nowhere else.
+//!
+//! Invariant: a change, once asked for, is carried to its end whether or not the caller stays to hear of it; see
+//! `App::complete`.
+
+mod access;
+mod app;
+mod connectors;
+mod executions;
+mod extract;
+mod files;
+mod flows;
+mod health;
+mod observe;
+mod problem;
+mod records;
+mod routes;
+mod serve;
+mod webhooks;
+
+use std::fmt;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware;
+use surefoot_engine::Engine;
+
+use app::App;
+
+pub use serve::{serve_tcp, serve_unix};
+
+/// Who may call, and how it is checked.
+#[derive(Clone)]
+pub enum Access {
+    /// Everybody who reaches the router, for everything: it is called in the same process, or through a socket file
+    /// that only the owner of the workspace can open.
+    Local,
+    /// Callers over TCP. Every request must name an allowed host; `/api/v1` also needs `Authorization: Bearer TOKEN`.
+    Remote {
+        /// Hosts besides `localhost`, `127.0.0.1` and `[::1]`: `example.com` with any port, `example.com:8443` with
+        /// that one alone.
+        hosts: Vec<String>,
+        /// Hexadecimal SHA-256 of the token. Empty: no token fits.
+        token_sha256: String,
+    },
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local => f.write_str("Local"),
+            Self::Remote { hosts, .. } => f.debug_struct("Remote").field("hosts", hosts).finish_non_exhaustive(),
+        }
+    }
+}
+
+/// How the router is to behave.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who may call.
+    pub access: Access,
+    /// Size of a request body, bytes. Components have a limit of their own, [`COMPONENT_BYTES_MAX`]; files have none.
+    pub body_bytes_max: usize,
+    /// How long the caller of a webhook is kept waiting for the end of its flow. Then the answer is 504, and the flow
+    /// runs on.
+    pub webhook_deadline: Duration,
+}
+
+impl Options {
+    /// The defaults: bodies of 16 MiB, a webhook deadline of 10 minutes.
+    pub fn new(access: Access) -> Self {
+        Self { access, body_bytes_max: 16 << 20, webhook_deadline: Duration::from_secs(600) }
+    }
+}
+
+/// Size of a component that is deployed, bytes.
+pub const COMPONENT_BYTES_MAX: usize = 256 << 20;
+
+/// Everything that is served for an engine. Must be called within a tokio runtime.
+pub fn router(engine: Engine, options: Options) -> Router {
+    let table = routes::table();
+    let app = App::new(engine, options, table.iter().map(|route| route.path.clone()).collect());
+    let mut router = Router::new();
+    for route in table {
+        router = router.route(&route.path, route.handlers);
+    }
+    // The last layer is the outermost: what access refuses is seen by `observe` and by nothing else.
+    router
+        .fallback(routes::not_found)
+        .method_not_allowed_fallback(routes::method_not_allowed)
+        .layer(middleware::from_fn_with_state(app.clone(), health::refuse_while_degraded))
+        .layer(middleware::from_fn_with_state(app.clone(), access::check))
+        .layer(middleware::from_fn(observe::observe))
+        .with_state(app)
+}

@@ -1,0 +1,158 @@
+//! Problem documents (RFC 9457): the only form of an answer that is not a success, and the one place where errors of
+//! the engine become such answers.
+
+use std::fmt::Display;
+
+use axum::Json;
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use surefoot_engine::{ComponentError, EngineError, Refusal};
+
+/// After how long a caller may try again what the server cannot do at the moment, seconds.
+const RETRY_AFTER_SECONDS: u16 = 5;
+
+/// The result of a handler.
+pub(crate) type Answer<T = Response> = Result<T, Problem>;
+
+/// Why a request was not done. Boxed, because most results are none.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Problem(Box<Document>);
+
+#[derive(Debug, Serialize)]
+struct Document {
+    #[serde(rename = "type")]
+    ty: &'static str,
+    title: &'static str,
+    status: u16,
+    code: String,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    execution_id: Option<String>,
+    #[serde(skip)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// A problem with a stable code for programs and a text for people, a fragment that says what to do.
+    pub(crate) fn new(status: StatusCode, code: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self(Box::new(Document {
+            ty: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            code: code.into(),
+            detail: detail.into(),
+            hint: None,
+            execution_id: None,
+            headers: Vec::new(),
+        }))
+    }
+
+    /// 400: the request cannot even be read.
+    pub(crate) fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid", detail)
+    }
+
+    /// 401.
+    pub(crate) fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+            .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    /// 403.
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// 404.
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", detail)
+    }
+
+    /// 405. `allowed` are the methods that the resource has; without them the router knows them and adds the header.
+    pub(crate) fn method_not_allowed(detail: impl Into<String>, allowed: Option<&[&str]>) -> Self {
+        let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
+        match allowed.map(|methods| HeaderValue::from_str(&methods.join(","))) {
+            Some(Ok(methods)) => problem.header(ALLOW, methods),
+            _ => problem,
+        }
+    }
+
+    /// 413.
+    pub(crate) fn too_large(bytes_max: usize) -> Self {
+        let detail = format!("the body is longer than {bytes_max} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail)
+    }
+
+    /// 422: the request can be read and is wrong.
+    pub(crate) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)
+    }
+
+    /// 503 while the engine recovers.
+    pub(crate) fn degraded() -> Self {
+        Self::unavailable("degraded", "the store failed and is recovering; nothing new is taken meanwhile")
+    }
+
+    /// 503 because the server stops.
+    pub(crate) fn stopping() -> Self {
+        Self::unavailable("stopping", "the server stops; what runs goes on when it is started again")
+    }
+
+    fn unavailable(code: &str, detail: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).header(RETRY_AFTER, RETRY_AFTER_SECONDS.into())
+    }
+
+    /// 500. What happened is for the log, not for the caller.
+    pub(crate) fn internal(error: &dyn Display) -> Self {
+        tracing::error!(%error, "a request failed inside");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something failed inside; the server's log says what")
+    }
+
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn execution(mut self, id: &str) -> Self {
+        self.0.execution_id = Some(id.to_owned());
+        self
+    }
+
+    #[must_use]
+    fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.push((name, value));
+        self
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Refused(Refusal::NotFound(text)) => Self::not_found(text),
+            EngineError::Refused(Refusal::Conflict(text)) => Self::new(StatusCode::CONFLICT, "conflict", text),
+            EngineError::Refused(Refusal::Invalid(text)) => Self::invalid(text),
+            EngineError::Component(ComponentError::Invalid(text)) => Self::invalid(text),
+            error @ (EngineError::Component(ComponentError::Io { .. })
+            | EngineError::Held { .. }
+            | EngineError::Io { .. }
+            | EngineError::Failed(_)) => Self::internal(&error),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(&self)).into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.headers_mut().extend(self.0.headers);
+        response
+    }
+}

@@ -1,0 +1,159 @@
+//! Webhooks: a name under which HTTP callers start a flow and get its response.
+//!
+//! The caller is told of success only by a flow that ended well and said so: a start that failed, a flow that failed
+//! or was cancelled, a deadline, a server that stops are never a 2xx. A call without an answer goes on without its
+//! caller; one with an `Idempotency-Key` can be made again and joins the first.
+
+mod answer;
+mod input;
+mod record;
+
+use std::collections::HashMap;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::header::CONTENT_SECURITY_POLICY;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+use surefoot_engine::{EngineError, StartRequest};
+
+use crate::app::{App, Stopping, Waited};
+use crate::extract::{InJson, InPath};
+use crate::problem::{Answer, Problem};
+use input::Call;
+use record::Webhook;
+
+/// On every answer to a call that started or joined an execution: its id.
+const EXECUTION: HeaderName = HeaderName::from_static("x-surefoot-execution");
+
+/// Starts an execution once, however often a call with the same value is repeated.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Length of an idempotency key, bytes.
+const IDEMPOTENCY_KEY_MAX: usize = 255;
+
+/// `/api/latest/webhook/NAME/call` and all below it, with any method.
+pub(crate) async fn call(
+    State(app): State<App>,
+    stopping: Stopping,
+    InPath(mut parameters): InPath<HashMap<String, String>>,
+    request: Request,
+) -> Response {
+    let name = parameters.remove("name").unwrap_or_default();
+    let path = parameters.remove("path").unwrap_or_default();
+    let mut response = match start(&app, &name, path, request).await {
+        Err(problem) => problem.into_response(),
+        Ok(Started { id, is_async: true }) => {
+            with_execution(&id, (StatusCode::ACCEPTED, Json(json!({ "id": id }))).into_response())
+        }
+        Ok(Started { id, is_async: false }) => with_execution(&id, finish(&app, &stopping, &id).await),
+    };
+    // Answers share the origin of the API: a page among them gets no rights there.
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    response
+}
+
+/// The execution that a call started or joined; durable.
+struct Started {
+    id: String,
+    is_async: bool,
+}
+
+async fn start(app: &App, name: &str, path: String, request: Request) -> Answer<Started> {
+    if app.engine().is_degraded() {
+        return Err(Problem::degraded());
+    }
+    let webhook = Webhook::find(app.engine(), name).await?;
+    webhook.check_method(request.method())?;
+    let idempotency_key = idempotency_key(request.headers());
+    let call = Call::read(path, request, app.options().body_bytes_max).await?;
+    webhook.check_key(&call)?;
+    let (is_async, idempotency_key) = (call.is_async()?, idempotency_key?);
+    let request = StartRequest {
+        flow: webhook.flow_id.clone(),
+        input: call.into_input(webhook.has_key())?,
+        name: None,
+        by: format!("webhook {}", webhook.name),
+        webhook_id: Some(webhook.id.clone()),
+        idempotency_key,
+    };
+    match app.complete(|engine| async move { Ok(engine.start(request).await) }).await? {
+        Ok((id, is_new)) => {
+            tracing::info!(webhook = webhook.name, execution = id, is_new, "webhook called");
+            Ok(Started { id, is_async })
+        }
+        Err(EngineError::Refused(reason)) => {
+            // What is wrong with the flow concerns the owner of the webhook and not its callers.
+            tracing::warn!(webhook = webhook.name, %reason, "a webhook could not start its flow");
+            let detail = format!("webhook `{}` could not start its flow", webhook.name);
+            let hint = "the server's log says why; often the flow does not exist or was never deployed";
+            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "start_failed", detail).hint(hint))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn finish(app: &App, stopping: &Stopping, id: &str) -> Response {
+    let deadline = app.options().webhook_deadline;
+    match app.wait_ended(id, deadline, stopping).await {
+        Ok(Waited::Ended(row)) => answer::of_ended(id, &row),
+        Ok(Waited::TimeOver) => {
+            let detail = format!("the flow has not ended within {} s; it runs on", deadline.as_secs_f64());
+            let hint = format!("see /api/v1/executions/{id}, or repeat the call with the same Idempotency-Key");
+            Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail).hint(hint).execution(id).into_response()
+        }
+        Ok(Waited::Stopping) => Problem::stopping().execution(id).into_response(),
+        Err(problem) => problem.execution(id).into_response(),
+    }
+}
+
+fn with_execution(id: &str, mut response: Response) -> Response {
+    if let Ok(id) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(EXECUTION, id);
+    }
+    response
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Answer<Option<String>> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    match value.to_str() {
+        Ok(key) if values.next().is_none() && !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_MAX => {
+            Ok(Some(key.to_owned()))
+        }
+        _ => Err(Problem::malformed(format!(
+            "Idempotency-Key must be given once, with 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters"
+        ))),
+    }
+}
+
+/// The body of a change of the key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyBody {
+    /// The new key; null removes the present one. It must be named, so that `{}` removes nothing.
+    #[serde(deserialize_with = "required")]
+    key: Option<String>,
+}
+
+fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Option::deserialize(deserializer)
+}
+
+/// `POST /api/v1/webhooks/KEY/key`: sets or removes the key. No answer ever shows it.
+pub(crate) async fn set_key(
+    State(app): State<App>,
+    InPath(webhook): InPath<String>,
+    InJson(KeyBody { key }): InJson<KeyBody>,
+) -> Answer<Json<Value>> {
+    if key.as_deref() == Some("") {
+        return Err(Problem::invalid("the key is empty; give another one, or null to remove it"));
+    }
+    let who = app.who();
+    let saved = app.complete(|engine| async move { engine.set_webhook_key(&webhook, key.as_deref(), who).await });
+    Ok(Json(saved.await?))
+}

@@ -1,0 +1,83 @@
+//! Executions, with the built-in flow that calls one connector.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::support::Server;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_followed_to_its_end() {
+    let server = Server::local();
+    let id = server.start_probe(json!({"text": "hello"})).await;
+    let row = server.get(&format!("/api/v1/executions/{id}/wait?timeout_ms=60000")).await.json(200);
+    assert_eq!((&row["status"], &row["output"]["text"]), (&json!("ENDED_SUCCESS"), &json!("hello")));
+    assert_eq!(server.get(&format!("/api/v1/executions/{id}")).await.json(200), row);
+    let listed = server.get("/api/v1/executions?limit=1").await.json(200);
+    assert_eq!(listed["rows"][0]["id"], id.as_str());
+
+    let journal = server.get(&format!("/api/v1/executions/{id}/journal")).await.json(200);
+    assert_eq!(journal["records"][0]["record"], "started");
+    assert!(!journal.to_string().contains("entropy"), "{journal}");
+    let log = server.get(&format!("/api/v1/executions/{id}/log?after_call=0&after_line=0&limit=5")).await.json(200);
+    assert!(log["lines"].is_array());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_ends_with_its_time() {
+    let server = Server::local();
+    let id = server.start_probe(json!({"hang": true})).await;
+    let began = Instant::now();
+    let row = server.get(&format!("/api/v1/executions/{id}/wait?timeout_ms=50")).await.json(200);
+    assert_eq!((&row["id"], &row["ended_at"]), (&json!(id), &Value::Null));
+    assert!(began.elapsed() >= Duration::from_millis(50));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pause_resume_cancel() {
+    let server = Server::local();
+    let id = server.start_probe(json!({"hang": true})).await;
+    let steer = async |action: &str| server.send(Method::POST, &format!("/api/v1/executions/{id}/{action}"), "").await;
+    steer("pause").await.json(200);
+    steer("resume").await.json(200);
+    steer("resume").await.problem(409, "conflict");
+    steer("cancel").await.json(200);
+    let row = server.get(&format!("/api/v1/executions/{id}/wait?timeout_ms=60000")).await.json(200);
+    assert_eq!(row["status"], "ENDED_CANCELLED");
+    for action in ["pause", "resume", "cancel"] {
+        let text = steer(action).await.problem(409, "conflict");
+        assert!(text.contains("ENDED_CANCELLED"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_are_accepted_once_durable_and_refused_after_the_end() {
+    let server = Server::local();
+    let id = server.start_probe(json!({"hang": true})).await;
+    let path = format!("/api/v1/executions/{id}/signals/approved%2F1");
+    let sent = server.post(&path, json!({"payload": {"by": "me"}, "id": "s-1"})).await.json(202);
+    assert_eq!(sent, json!({ "id": "s-1" }));
+    let generated = server.send(Method::POST, &path, "").await.json(202);
+    assert!(!generated["id"].as_str().unwrap().is_empty());
+    server.post(&path, json!({"paylaod": 1})).await.problem(422, "invalid");
+
+    server.send(Method::POST, &format!("/api/v1/executions/{id}/cancel"), "").await.json(200);
+    server.get(&format!("/api/v1/executions/{id}/wait?timeout_ms=60000")).await.json(200);
+    server.post(&path, json!({})).await.problem(409, "conflict");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_executions_and_wrong_queries() {
+    let server = Server::local();
+    for path in ["", "/log", "/journal", "/wait?timeout_ms=1"] {
+        server.get(&format!("/api/v1/executions/none{path}")).await.problem(404, "not_found");
+    }
+    for path in ["cancel", "pause", "resume", "signals/s"] {
+        server.send(Method::POST, &format!("/api/v1/executions/none/{path}"), "").await.problem(404, "not_found");
+    }
+    for query in ["log?after_call=1", "log?after_line=1", "log?limit=-1", "log?tail=1", "wait?timeout=1"] {
+        server.get(&format!("/api/v1/executions/none/{query}")).await.problem(422, "invalid");
+    }
+}

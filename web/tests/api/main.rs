@@ -1,0 +1,12 @@
+//! The REST API in process: each route when all is well, when nothing is there, and when it is asked wrongly.
+
+mod access;
+mod connectors;
+mod executions;
+mod files;
+mod flows;
+mod problems;
+mod records;
+mod serve;
+mod support;
+mod webhooks;

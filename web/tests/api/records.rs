@@ -1,0 +1,141 @@
+//! Records of every kind.
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use crate::support::Server;
+
+const WRITABLE: [(&str, &str); 7] = [
+    ("flows", "{}"),
+    ("connectors", r#"{"type": "probe"}"#),
+    ("schedules", r#"{"scheduler_id": "cron", "flow_id": "x"}"#),
+    ("schedulers", r#"{"flow_id": "x"}"#),
+    ("settings", r#"{"value": {"a": 1}}"#),
+    ("webhooks", r#"{"flow_id": "x"}"#),
+    ("projects", "{}"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_every_kind_live_and_die() {
+    let server = Server::local();
+    for (kinds, fields) in WRITABLE {
+        let path = format!("/api/v1/{kinds}/my-record");
+        server.get(&path).await.problem(404, "not_found");
+
+        let created = server.send(Method::PUT, &path, fields).await.json(200);
+        assert_eq!((&created["name"], &created["created_by"]), (&json!("my-record"), &json!("local")), "{kinds}");
+        let described = if kinds == "schedules" { json!({"is_enabled": false}) } else { json!({"description": "new"}) };
+        let updated = server.put(&path, described).await.json(200);
+        assert!(updated["revision"].as_i64() > created["revision"].as_i64(), "{kinds}: {updated}");
+        assert_eq!(server.get(&path).await.json(200), updated, "{kinds}");
+        let id = created["id"].as_str().unwrap();
+        assert_eq!(server.get(&format!("/api/v1/{kinds}/{id}")).await.json(200), updated, "{kinds} by id");
+
+        let gone = server.send(Method::DELETE, &path, "").await.json(200);
+        assert_eq!(gone, json!({ "deleted": true }));
+        server.get(&path).await.problem(404, "not_found");
+        let trash = server.get(&format!("/api/v1/{kinds}?deleted=true")).await.json(200);
+        assert_eq!(trash["rows"][0]["id"], id, "{kinds}");
+        let restored = server.post(&format!("/api/v1/{kinds}/{id}/restore"), Value::Null).await.json(200);
+        assert_eq!(restored["name"], "my-record");
+        server.post(&format!("/api/v1/{kinds}/{id}/restore"), Value::Null).await.problem(404, "not_found");
+
+        let gone = server.send(Method::DELETE, &format!("{path}?permanently=true"), "").await.json(200);
+        assert_eq!(gone, json!({ "deleted": true }));
+        let gone = server.send(Method::DELETE, &path, "").await.json(200);
+        assert_eq!(gone, json!({ "deleted": false }));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_revision_is_a_conflict() {
+    let server = Server::local();
+    let first = server.put("/api/v1/settings/s", json!({"value": 1})).await.json(200);
+    server.put("/api/v1/settings/s", json!({"value": 2, "revision": first["revision"]})).await.json(200);
+    let stale = server.put("/api/v1/settings/s", json!({"value": 3, "revision": first["revision"]})).await;
+    assert!(stale.problem(409, "conflict").contains("revision"));
+    assert_eq!(server.get("/api/v1/settings/s").await.json(200)["value"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_fields_say_which_and_what_there_is() {
+    let server = Server::local();
+    let wrong = |fields: Value| server.put("/api/v1/webhooks/w", fields);
+    let near = wrong(json!({"flow_id": "x", "is_enable": true})).await.problem(422, "invalid");
+    assert!(near.contains("did you mean `is_enabled`"), "{near}");
+    wrong(json!({"flow_id": "x", "is_enabled": "yes"})).await.problem(422, "invalid");
+    wrong(json!({"flow_id": "x", "key_sha256": "ab"})).await.problem(422, "invalid");
+    wrong(json!({})).await.problem(422, "invalid");
+    wrong(json!(["not", "an", "object"])).await.problem(422, "invalid");
+    server.send(Method::PUT, "/api/v1/webhooks/w", "{\"flow_id\":").await.problem(400, "invalid");
+    server.send(Method::PUT, "/api/v1/webhooks/w", "").await.problem(400, "invalid");
+    server.get("/api/v1/webhooks/w").await.problem(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_filter_order_and_page() {
+    let server = Server::local();
+    for name in ["c", "a", "b", "other"] {
+        server.put(&format!("/api/v1/settings/{name}"), json!({ "value": name })).await.json(200);
+    }
+    let filter =
+        "%7B%22field%22%3A%22name%22%2C%22op%22%3A%22in%22%2C%22value%22%3A%5B%22a%22%2C%22b%22%2C%22c%22%5D%7D";
+    let names = |page: &Value| -> Vec<String> {
+        page["rows"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let page = server.get(&format!("/api/v1/settings?filter={filter}&order=-name&limit=2")).await.json(200);
+    assert_eq!(names(&page), ["c", "b"]);
+    let cursor = page["next"].as_str().unwrap();
+    let path = format!("/api/v1/settings?filter={filter}&order=-name&limit=2&cursor={cursor}");
+    let page = server.get(&path).await.json(200);
+    assert_eq!((names(&page), &page["next"]), (vec!["a".to_owned()], &Value::Null));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_list_is_an_error_and_never_empty() {
+    let server = Server::local();
+    server.get("/api/v1/flows?filter=%7B").await.problem(400, "invalid");
+    let unknown = "/api/v1/flows?filter=%7B%22field%22%3A%22nmae%22%2C%22op%22%3A%22eq%22%2C%22value%22%3A1%7D";
+    assert!(server.get(unknown).await.problem(422, "invalid").contains("did you mean `name`"));
+    for query in ["flter=1", "order=no_such", "limit=0", "limit=many", "cursor=zz", "deleted=perhaps"] {
+        server.get(&format!("/api/v1/flows?{query}")).await.problem(422, "invalid");
+    }
+    server.send(Method::DELETE, "/api/v1/flows/x?permanent=true", "").await.problem(422, "invalid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_with_slashes_spaces_and_umlauts() {
+    let server = Server::local();
+    let saved = server.put("/api/v1/settings/a%2Fb%20%C3%BC", json!({"value": 1})).await.json(200);
+    assert_eq!(saved["name"], "a/b ü");
+    assert_eq!(server.get("/api/v1/settings/a%2Fb%20%C3%BC").await.json(200), saved);
+    server.get("/api/v1/settings/%FF").await.problem(400, "invalid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_not_shown() {
+    let server = Server::local();
+    let fields = json!({"type": "probe", "config": {"text": "shown", "password": "hunter2"}});
+    server.put("/api/v1/connectors/c", fields).await.json(200);
+    let webhook = server.put("/api/v1/webhooks/w", json!({"flow_id": "x"})).await.json(200);
+    let keyed = server.post("/api/v1/webhooks/w/key", json!({"key": "hunter2"})).await.json(200);
+    assert!(keyed["revision"].as_i64() > webhook["revision"].as_i64(), "{keyed}");
+    for path in ["/api/v1/connectors/c", "/api/v1/connectors", "/api/v1/webhooks/w", "/api/v1/webhooks"] {
+        let body = server.get(path).await.body;
+        let text = String::from_utf8_lossy(&body);
+        assert!(!text.contains("hunter2") && !text.contains("key_sha256"), "{text}");
+    }
+    assert!(!keyed.to_string().contains("sha256"), "{keyed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_a_webhook_must_be_named() {
+    let server = Server::local();
+    server.put("/api/v1/webhooks/w", json!({"flow_id": "x"})).await.json(200);
+    server.post("/api/v1/webhooks/w/key", json!({})).await.problem(422, "invalid");
+    server.post("/api/v1/webhooks/w/key", json!({"key": ""})).await.problem(422, "invalid");
+    server.post("/api/v1/webhooks/w/key", json!({"key": 7})).await.problem(422, "invalid");
+    server.post("/api/v1/webhooks/w/key", json!({"key": "k", "hint": "h"})).await.problem(422, "invalid");
+    server.post("/api/v1/webhooks/v/key", json!({"key": "k"})).await.problem(404, "not_found");
+    server.post("/api/v1/webhooks/w/key", json!({"key": null})).await.json(200);
+}

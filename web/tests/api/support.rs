@@ -1,0 +1,150 @@
+//! A router on a workspace of its own, without a network, and a connector that does what it is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use serde_json::{Value, json};
+use surefoot_connector_api::{CallContext, CallError, Connector, Effect, ErrorClass, Inputs};
+use surefoot_engine::{Config, Engine};
+use surefoot_web::{Access, Options, router};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+/// The router under test, and its workspace.
+pub(crate) struct Server {
+    pub(crate) router: Router,
+    engine: Engine,
+    _data: TempDir,
+}
+
+/// An answer, read to its end.
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Server {
+    pub(crate) fn local() -> Self {
+        Self::new(Options::new(Access::Local))
+    }
+
+    pub(crate) fn new(options: Options) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let engine = Engine::open(Config::new(data.path()), vec![Arc::new(Probe)]).unwrap();
+        Self { router: router(engine.clone(), options), engine, _data: data }
+    }
+
+    /// The same workspace behind other options.
+    pub(crate) fn with(&self, options: Options) -> Router {
+        router(self.engine.clone(), options)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.send(Method::GET, path, Body::empty()).await
+    }
+
+    pub(crate) async fn send(&self, method: Method, path: &str, body: impl Into<Body>) -> Reply {
+        self.request(Request::builder().method(method).uri(path).body(body.into()).unwrap()).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Reply {
+        self.send(Method::PUT, path, body.to_string()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Reply {
+        self.send(Method::POST, path, body.to_string()).await
+    }
+
+    pub(crate) async fn request(&self, request: Request<Body>) -> Reply {
+        send(&self.router, request).await
+    }
+
+    /// Starts the built-in flow that calls the probe with these inputs; its id.
+    pub(crate) async fn start_probe(&self, inputs: Value) -> String {
+        let body = json!({"input": {"connector": "type:probe", "inputs": inputs}});
+        let started = self.post("/api/v1/flows/native:connect/run", body).await;
+        started.json(201)["id"].as_str().unwrap().to_owned()
+    }
+}
+
+pub(crate) async fn send(router: &Router, request: Request<Body>) -> Reply {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    Reply { status: parts.status, headers: parts.headers, body }
+}
+
+impl Reply {
+    /// The document of an answer with that status.
+    #[track_caller]
+    pub(crate) fn json(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The text of a problem with that status and code.
+    #[track_caller]
+    pub(crate) fn problem(&self, status: u16, code: &str) -> String {
+        let problem = self.json(status);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!((&problem["type"], &problem["status"]), (&json!("about:blank"), &json!(status)), "{problem}");
+        assert_eq!(problem["code"], code, "{problem}");
+        assert!(problem["title"].is_string(), "{problem}");
+        format!("{}; {}", problem["detail"].as_str().unwrap(), problem["hint"].as_str().unwrap_or_default())
+    }
+
+    #[track_caller]
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no header {name} in {:?}", self.headers)).to_str().unwrap()
+    }
+}
+
+/// Gives back its inputs; fails with `fail`; never ends with `hang`.
+struct Probe;
+
+#[async_trait]
+impl Connector for Probe {
+    fn type_name(&self) -> &'static str {
+        "probe"
+    }
+
+    fn description(&self) -> &'static str {
+        "Does what it is told"
+    }
+
+    fn input_schema(&self) -> Value {
+        json!({
+            "type": "object",
+            "additionalProperties": false,
+            "properties": {
+                "text": {"type": "string"},
+                "password": {"type": "string", "writeOnly": true},
+                "fail": {"type": "string"},
+                "hang": {"type": "boolean"},
+            },
+        })
+    }
+
+    fn output_schema(&self) -> Value {
+        json!({"type": "object"})
+    }
+
+    fn effect(&self, _: &Inputs) -> Effect {
+        Effect::Read
+    }
+
+    async fn call(&self, _: &CallContext<'_>, inputs: Inputs) -> Result<Value, CallError> {
+        if inputs.contains_key("hang") {
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+        }
+        match inputs.get("fail").and_then(Value::as_str) {
+            Some(message) => Err(CallError::not_sent(ErrorClass::Refused, message)),
+            None => Ok(json!({"text": inputs.get("text"), "has_password": inputs.contains_key("password")})),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Webhooks up to the start of their flow, and of a flow that fails; what flows answer is in the end-to-end tests.
+
+use axum::body::Body;
+use axum::http::{Method, Request};
+use serde_json::{Value, json};
+
+use crate::support::{Reply, Server};
+
+const CALL: &str = "/api/latest/webhook/w/call";
+
+/// A server with the webhook `w`, which starts a flow that fails: it calls a connector without a name.
+async fn server(fields: Value) -> Server {
+    let server = Server::local();
+    let mut all = json!({"flow_id": "native:connect"});
+    all.as_object_mut().unwrap().extend(fields.as_object().cloned().unwrap());
+    server.put("/api/v1/webhooks/w", all).await.json(200);
+    server
+}
+
+async fn executions(server: &Server) -> usize {
+    server.get("/api/v1/executions").await.json(200)["rows"].as_array().unwrap().len()
+}
+
+async fn with_header(server: &Server, name: &str, value: &str) -> Reply {
+    server.request(Request::post(CALL).header(name, value).body(Body::empty()).unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_is_not_enabled_is_not_there() {
+    let server = server(json!({ "is_key_required": false })).await;
+    let disabled = server.post(CALL, json!({})).await.problem(404, "not_found");
+    let unknown = server.post("/api/latest/webhook/v/call", json!({})).await.problem(404, "not_found");
+    assert_eq!(disabled.replace("`w`", "`v`"), unknown, "nothing tells the two apart");
+    assert_eq!(executions(&server).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_without_the_key_that_it_requires_says_how_to_set_one() {
+    let server = server(json!({ "is_enabled": true })).await;
+    let text = server.post(CALL, json!({})).await.problem(403, "forbidden");
+    assert!(text.contains("/api/v1/webhooks/NAME/key"), "{text}");
+    assert_eq!(executions(&server).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_key_starts_nothing() {
+    let server = server(json!({ "is_enabled": true })).await;
+    server.post("/api/v1/webhooks/w/key", json!({"key": "right"})).await.json(200);
+    server.post(CALL, json!({})).await.problem(401, "unauthorized");
+    server.post(&format!("{CALL}?key=wrong"), json!({})).await.problem(401, "unauthorized");
+    with_header(&server, "x-surefoot-key", "wrong").await.problem(401, "unauthorized");
+    with_header(&server, "authorization", "Bearer wrong").await.problem(401, "unauthorized");
+    with_header(&server, "authorization", "Basic right").await.problem(401, "unauthorized");
+    let malformed = Request::post(CALL).header("content-type", "application/json").body(Body::from("{")).unwrap();
+    server.request(malformed).await.problem(401, "unauthorized");
+    assert_eq!(executions(&server).await, 0);
+
+    with_header(&server, "x-surefoot-key", "right").await.json(500);
+    with_header(&server, "authorization", "Bearer right").await.json(500);
+    server.post(&format!("{CALL}?key=right"), json!({})).await.json(500);
+    assert_eq!(executions(&server).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn methods_are_those_of_the_record() {
+    let server = server(json!({"is_enabled": true, "is_key_required": false})).await;
+    let reply = server.get(CALL).await;
+    reply.problem(405, "method_not_allowed");
+    assert_eq!(reply.header("allow"), "POST");
+    server.put("/api/v1/webhooks/w", json!({"methods": ["GET", "put"]})).await.json(200);
+    let reply = server.post(CALL, json!({})).await;
+    reply.problem(405, "method_not_allowed");
+    assert_eq!(reply.header("allow"), "GET,PUT");
+    server.send(Method::OPTIONS, CALL, "").await.problem(405, "method_not_allowed");
+    server.send(Method::HEAD, CALL, "").await;
+    assert_eq!(executions(&server).await, 0);
+    server.get(CALL).await.json(500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_that_fails_is_a_problem_with_its_code_and_the_execution() {
+    let server = server(json!({"is_enabled": true, "is_key_required": false, "methods": ["POST", "HEAD"]})).await;
+    let reply = server.post(CALL, json!({})).await;
+    let problem = reply.json(500);
+    let id = problem["execution_id"].as_str().unwrap();
+    let row = server.get(&format!("/api/v1/executions/{id}")).await.json(200);
+    assert_eq!((&problem["code"], &problem["detail"]), (&row["error_code"], &row["error_message"]));
+    assert_eq!((&row["status"], &row["created_by"]), (&json!("ENDED_ERROR"), &json!("webhook w")));
+    assert_eq!(reply.header("x-surefoot-execution"), id);
+    assert_eq!(reply.header("content-security-policy"), "sandbox");
+    assert_eq!(reply.header("x-content-type-options"), "nosniff");
+
+    let head = server.send(Method::HEAD, CALL, "").await;
+    assert_eq!((head.status.as_u16(), head.body.len()), (500, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_that_cannot_start_is_never_a_success() {
+    let server = server(json!({"is_enabled": true, "is_key_required": false, "flow_id": "no-such"})).await;
+    for query in ["", "?async=1"] {
+        let text = server.post(&format!("{CALL}{query}"), json!({})).await.problem(500, "start_failed");
+        assert!(text.contains("log says why") && !text.contains("no-such"), "{text}");
+    }
+    assert_eq!(executions(&server).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_calls_start_nothing() {
+    let server = server(json!({"is_enabled": true, "is_key_required": false})).await;
+    let malformed = Request::post(CALL).header("content-type", "application/json").body(Body::from("{")).unwrap();
+    server.request(malformed).await.problem(400, "invalid");
+    server.post(&format!("{CALL}?async=perhaps"), json!({})).await.problem(400, "invalid");
+    with_header(&server, "idempotency-key", "").await.problem(400, "invalid");
+    with_header(&server, "idempotency-key", &"k".repeat(256)).await.problem(400, "invalid");
+    assert_eq!(executions(&server).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_idempotency_key_joins_and_gets_the_same_answer() {
+    let server = server(json!({"is_enabled": true, "is_key_required": false})).await;
+    let first = with_header(&server, "idempotency-key", "release-7").await;
+    let again = with_header(&server, "idempotency-key", "release-7").await;
+    assert_eq!(first.json(500), again.json(500));
+    assert_eq!(first.header("x-surefoot-execution"), again.header("x-surefoot-execution"));
+    assert_eq!(executions(&server).await, 1);
+    with_header(&server, "idempotency-key", "release-8").await.json(500);
+    assert_eq!(executions(&server).await, 2);
+}
