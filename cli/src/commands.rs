@@ -1,0 +1,104 @@
+//! The commands: one file and one line in each table here.
+
+mod build;
+mod connector;
+#[cfg(feature = "demo")]
+mod demo;
+mod deploy;
+mod execution;
+mod file;
+mod flow;
+mod new;
+mod project;
+mod run;
+mod schedule;
+mod scheduler;
+mod serve;
+mod setting;
+mod webhook;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::context::Context;
+
+/// What can be done.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// See it work: build the example flows, start target systems, test an upgrade over HTTP
+    #[cfg(feature = "demo")]
+    Demo(demo::Arguments),
+    /// Open the workspace, do its work, and answer HTTP
+    Serve(serve::Arguments),
+    /// Make the folder of a new flow
+    New(new::Arguments),
+    /// Build a flow's component
+    Build(build::Arguments),
+    /// Make a component the present version of a flow
+    Deploy(deploy::Arguments),
+    /// Run a flow and wait for its end
+    Run(run::Arguments),
+    /// Look at executions and steer them
+    #[command(subcommand, visible_alias = "executions")]
+    Execution(execution::Command),
+    /// Deployed flows and their versions
+    #[command(subcommand, visible_alias = "flows")]
+    Flow(flow::Command),
+    /// Stored configurations of connector types
+    #[command(subcommand, visible_alias = "connectors")]
+    Connector(connector::Command),
+    /// Files of the workspace
+    #[command(subcommand, visible_alias = "files")]
+    File(file::Command),
+    /// What starts flows at times
+    #[command(subcommand, visible_alias = "schedules")]
+    Schedule(schedule::Command),
+    /// Flows that decide when
+    #[command(subcommand, visible_alias = "schedulers")]
+    Scheduler(scheduler::Command),
+    /// Stored JSON documents
+    #[command(subcommand, visible_alias = "settings")]
+    Setting(setting::Command),
+    /// Names under which HTTP callers start flows
+    #[command(subcommand, visible_alias = "webhooks")]
+    Webhook(webhook::Command),
+    /// Groups of records
+    #[command(subcommand, visible_alias = "projects")]
+    Project(project::Command),
+}
+
+impl Command {
+    /// How much of what goes on inside the user wants to read without asking: 0 errors, 1 warnings, 2 everything of
+    /// note.
+    pub(crate) fn log_level(&self) -> usize {
+        match self {
+            // What it breaks on purpose would come as warnings.
+            #[cfg(feature = "demo")]
+            Self::Demo(_) => 0,
+            Self::Serve(_) => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// Does what was asked. The exit code is one of [`exit_codes`](crate::exit_codes).
+pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
+    match command {
+        #[cfg(feature = "demo")]
+        Command::Demo(arguments) => demo::run(arguments, context).await,
+        Command::Serve(arguments) => serve::run(arguments, context).await,
+        Command::New(arguments) => new::run(&arguments, context),
+        Command::Build(arguments) => build::run(&arguments, context).await,
+        Command::Deploy(arguments) => deploy::run(arguments, context).await,
+        Command::Run(arguments) => run::run(arguments, context).await,
+        Command::Execution(command) => execution::run(command, context).await,
+        Command::Flow(command) => flow::run(command, context).await,
+        Command::Connector(command) => connector::run(command, context).await,
+        Command::File(command) => file::run(command, context).await,
+        Command::Schedule(command) => schedule::run(command, context).await,
+        Command::Scheduler(command) => scheduler::run(command, context).await,
+        Command::Setting(command) => setting::run(command, context).await,
+        Command::Webhook(command) => webhook::run(command, context).await,
+        Command::Project(command) => project::run(command, context).await,
+    }
+}

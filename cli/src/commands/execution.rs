@@ -1,0 +1,214 @@
+//! `surefoot execution`: what ran and runs, and steering it.
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::client::Path;
+use crate::context::Context;
+use crate::follow::{self, Log};
+use crate::records::{self, Kind, Wanted};
+use crate::table::{self, name_of, plain, time};
+use crate::{exit_codes, inputs};
+
+pub(crate) const KIND: Kind = Kind {
+    name: "execution",
+    plural: "executions",
+    columns: &[
+        plain("ID", "id"),
+        plain("TYPE", "type"),
+        plain("NAME", "name"),
+        plain("STATUS", "status"),
+        time("CREATED", "created_at"),
+        time("ENDED", "ended_at"),
+        name_of("FLOW", "flow_id", "flows"),
+        plain("ERROR", "error_message"),
+    ],
+};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// List them, newest first
+    #[command(visible_alias = "ls")]
+    List(ListArguments),
+    /// Show one
+    Show {
+        /// Id
+        id: String,
+    },
+    /// Show the log of one
+    Log {
+        /// Id
+        id: String,
+        /// Go on until it ends
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Show what one did: its calls and their results
+    Journal {
+        /// Id
+        id: String,
+    },
+    /// Ask one to end; it does at its next call
+    Cancel {
+        /// Id
+        id: String,
+    },
+    /// Let one do nothing until it is resumed
+    Pause {
+        /// Id
+        id: String,
+    },
+    /// Let a paused one go on
+    Resume {
+        /// Id
+        id: String,
+    },
+    /// Send a signal that one waits for, or will
+    Signal {
+        /// Id
+        id: String,
+        /// The signal's name
+        name: String,
+        /// What it carries: JSON, `@FILE`, or `-` for standard input
+        #[arg(long, value_name = "JSON")]
+        payload: Option<String>,
+    },
+    /// Wait until one has ended, and show it
+    Wait {
+        /// Id
+        id: String,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct ListArguments {
+    /// Only those that match, such as '{"field": "error_code", "op": "eq", "value": "trap"}'
+    #[arg(long, value_name = "JSON")]
+    filter: Option<String>,
+    /// Only those with this status, such as RUNNING
+    #[arg(long)]
+    status: Option<String>,
+    /// Only those of this flow
+    #[arg(long, value_name = "NAME|ID")]
+    flow: Option<String>,
+    /// Only the children and connections of this execution
+    #[arg(long, value_name = "ID")]
+    parent: Option<String>,
+    /// Only those of this type: FLOW, CONNECTION or SCHEDULE
+    #[arg(long, value_name = "TYPE")]
+    r#type: Option<String>,
+    /// The field to order by; with a leading `-` the largest first
+    #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
+    order: Option<String>,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+}
+
+pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
+    match command {
+        Command::List(arguments) => list(arguments, context).await,
+        Command::Show { id } => {
+            let row = context.client().await?.get(Path::api(["executions", &id])).await?;
+            records::show(context.printer, &row)
+        }
+        Command::Log { id, follow } => log(&id, follow, context).await,
+        Command::Journal { id } => journal(&id, context).await,
+        Command::Cancel { id } => steer(&id, "cancel", context).await,
+        Command::Pause { id } => steer(&id, "pause", context).await,
+        Command::Resume { id } => steer(&id, "resume", context).await,
+        Command::Signal { id, name, payload } => {
+            let payload = inputs::optional_json(payload.as_deref())?;
+            let path = Path::api(["executions", &id, "signals", &name]);
+            let sent = context.client().await?.post(path, json!({ "payload": payload })).await?;
+            if context.printer.is_json() {
+                context.printer.json(&sent)?;
+            } else {
+                context.printer.say(format_args!("sent signal `{name}` to {id}"));
+            }
+            Ok(exit_codes::SUCCESS)
+        }
+        Command::Wait { id } => {
+            let row = follow::until_end(context.client().await?, &id, |_| Ok(())).await?;
+            records::show(context.printer, &row)?;
+            Ok(follow::exit_code(&row))
+        }
+    }
+}
+
+async fn list(arguments: ListArguments, context: &Context) -> Result<u8> {
+    let equals = |field: &str, value: Value| json!({ "field": field, "op": "eq", "value": value });
+    let mut filters: Vec<Value> = arguments.filter.as_deref().map(inputs::json).transpose()?.into_iter().collect();
+    let given = [("status", arguments.status), ("parent_id", arguments.parent), ("type", arguments.r#type)];
+    filters.extend(given.into_iter().filter_map(|(field, value)| Some(equals(field, value?.into()))));
+    if let Some(flow) = arguments.flow {
+        filters.push(equals("flow_id", records::id_of(context.client().await?, "flows", &flow).await?.into()));
+    }
+    let filter = match filters.len() {
+        0 | 1 => filters.pop(),
+        _ => Some(json!({ "and": filters })),
+    };
+    let wanted = Wanted { filter, order: arguments.order, limit: arguments.limit, trash: false };
+    records::list(&KIND, &wanted, context).await
+}
+
+/// With `--follow` and JSON one line of JSON for each line, otherwise an array.
+async fn log(id: &str, follow: bool, context: &Context) -> Result<u8> {
+    let (client, printer) = (context.client().await?, context.printer);
+    if follow {
+        let print = |line: &Value| {
+            if printer.is_json() { printer.json_line(line) } else { printer.line(follow::line_text(line)) }
+        };
+        let row = follow::until_end(client, id, print).await?;
+        printer.say(follow::outcome(&row));
+        return Ok(exit_codes::SUCCESS);
+    }
+    let lines = Log::of(id).new_lines(client).await?;
+    if printer.is_json() {
+        printer.json(&Value::Array(lines))?;
+    } else {
+        for line in &lines {
+            printer.line(follow::line_text(line))?;
+        }
+    }
+    Ok(exit_codes::SUCCESS)
+}
+
+async fn journal(id: &str, context: &Context) -> Result<u8> {
+    let mut journal = context.client().await?.get(Path::api(["executions", id, "journal"])).await?;
+    let printer = context.printer;
+    if printer.is_json() {
+        printer.json(&journal["records"])?;
+        return Ok(exit_codes::SUCCESS);
+    }
+    let Value::Array(records) = journal["records"].take() else { return Ok(exit_codes::SUCCESS) };
+    let none = Default::default();
+    let at = time("AT", "at");
+    let rows = records.iter().map(|record| {
+        let text = |field: &str| if record[field].is_null() { String::new() } else { table::text_of(&record[field]) };
+        vec![text("seq"), table::cell(record, &at, &none), text("record"), text("call"), text("kind"), detail(record)]
+    });
+    printer.table(&["SEQ", at.title, "RECORD", "CALL", "KIND", "WHAT"], rows.collect())?;
+    Ok(exit_codes::SUCCESS)
+}
+
+/// What a record of the journal holds beside its head, on one line.
+fn detail(record: &Value) -> String {
+    let shown = ["args", "reply", "outcome", "version"].iter().filter_map(|field| match &record[*field] {
+        Value::Null => None,
+        value => Some(format!("{field} {}", table::shortened(&table::text_of(value)))),
+    });
+    shown.collect::<Vec<_>>().join("  ")
+}
+
+async fn steer(id: &str, action: &str, context: &Context) -> Result<u8> {
+    let row = context.client().await?.post(Path::api(["executions", id, action]), json!({})).await?;
+    let printer = context.printer;
+    if printer.is_json() {
+        printer.json(&row)?;
+    } else {
+        printer.say(format_args!("execution {id} has status {}", table::text_of(&row["status"])));
+    }
+    Ok(exit_codes::SUCCESS)
+}

@@ -1,0 +1,226 @@
+//! `surefoot webhook`: names under which HTTP callers start flows and get their answers.
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use crate::client::{Answer, Call, Client, Content, Method, Path};
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::records::{self, Kind, RecordCommand};
+use crate::table::{name_of, plain, time};
+use crate::{exit_codes, inputs, workspace};
+
+pub(crate) const KIND: Kind = Kind {
+    name: "webhook",
+    plural: "webhooks",
+    columns: &[
+        plain("NAME", "name"),
+        plain("ENABLED", "is_enabled"),
+        plain("KEY REQUIRED", "is_key_required"),
+        name_of("FLOW", "flow_id", "flows"),
+        plain("METHODS", "methods"),
+        name_of("PROJECT", "project_id", "projects"),
+        time("MODIFIED", "modified_at"),
+    ],
+};
+
+/// Where webhooks are called.
+const CALLS: &str = "/api/latest/webhook";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Create or change one; a new one is disabled until --enable
+    Set(Box<SetArguments>),
+    /// Call one, as an HTTP caller would, and print the answer's body
+    Call(CallArguments),
+    #[command(flatten)]
+    Record(RecordCommand),
+}
+
+#[derive(Args)]
+pub(crate) struct SetArguments {
+    /// Name or id
+    key: String,
+    /// The flow that a call starts
+    #[arg(long, value_name = "NAME|ID")]
+    flow: Option<String>,
+    /// Answer calls
+    #[arg(long, conflicts_with = "disable")]
+    enable: bool,
+    /// Answer no calls
+    #[arg(long)]
+    disable: bool,
+    #[command(flatten)]
+    secret: SecretArguments,
+    /// HTTP methods it answers, such as POST,GET; without it POST alone
+    #[arg(long, value_name = "METHODS", value_delimiter = ',')]
+    methods: Vec<String>,
+    /// The project it belongs to
+    #[arg(long, value_name = "NAME|ID")]
+    project: Option<String>,
+    /// What it is for
+    #[arg(long)]
+    description: Option<String>,
+}
+
+/// The key that callers must show. Only its digest is stored.
+#[derive(Args)]
+#[group(multiple = false)]
+struct SecretArguments {
+    /// Callers must show this key; `@FILE` and `-` read it
+    #[arg(long = "key", value_name = "KEY", id = "secret")]
+    key: Option<String>,
+    /// Make a key, and print it once
+    #[arg(long)]
+    generate_key: bool,
+    /// Anybody who reaches the server may call
+    #[arg(long)]
+    no_key: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct CallArguments {
+    /// Name
+    name: String,
+    /// What to send: JSON, `@FILE`, or `-` for standard input
+    #[arg(long, value_name = "JSON")]
+    json: Option<String>,
+    /// The HTTP method
+    #[arg(long, default_value = "POST")]
+    method: Method,
+    /// The webhook's key; `@FILE` and `-` read it
+    #[arg(long, env = "SUREFOOT_WEBHOOK_KEY", hide_env_values = true)]
+    key: Option<String>,
+}
+
+pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
+    match command {
+        Command::Set(arguments) => set(*arguments, context).await,
+        Command::Call(arguments) => call(&arguments, context).await,
+        Command::Record(command) => records::run(&KIND, command, context).await,
+    }
+}
+
+async fn set(arguments: SetArguments, context: &Context) -> Result<u8> {
+    let (client, printer) = (context.client().await?, context.printer);
+    let mut fields = Map::new();
+    for (field, plural, key) in [("flow_id", "flows", &arguments.flow), ("project_id", "projects", &arguments.project)]
+    {
+        if let Some(key) = key {
+            fields.insert(field.into(), records::id_of(client, plural, key).await?.into());
+        }
+    }
+    if arguments.enable || arguments.disable {
+        fields.insert("is_enabled".into(), arguments.enable.into());
+    }
+    if !arguments.methods.is_empty() {
+        fields.insert("methods".into(), arguments.methods.iter().map(|method| method.to_uppercase()).collect());
+    }
+    if let Some(description) = &arguments.description {
+        fields.insert("description".into(), description.as_str().into());
+    }
+    let secret = Secret::wanted(&arguments.secret)?;
+    if !matches!(secret, Secret::Unchanged) {
+        fields.insert("is_key_required".into(), (!matches!(secret, Secret::None)).into());
+    }
+    let mut record = save(client, &arguments.key, fields, &secret).await?;
+    match &secret {
+        Secret::None => printer.warn("anybody who reaches the server may call this webhook"),
+        Secret::Generated(key) if printer.is_json() => record["key"] = key.as_str().into(),
+        _ => {}
+    }
+    records::saved(&KIND, printer, &record, "saved")?;
+    if let Secret::Generated(key) = &secret
+        && !printer.is_json()
+    {
+        printer.say("its key, which is shown this once:");
+        printer.line(key)?;
+    }
+    Ok(exit_codes::SUCCESS)
+}
+
+/// What is to become of a webhook's key.
+enum Secret {
+    Unchanged,
+    None,
+    Given(String),
+    Generated(String),
+}
+
+impl Secret {
+    fn wanted(arguments: &SecretArguments) -> Result<Self> {
+        Ok(match &arguments.key {
+            _ if arguments.no_key => Self::None,
+            _ if arguments.generate_key => Self::Generated(workspace::new_secret()),
+            Some(key) => Self::Given(read_key(key)?),
+            None => Self::Unchanged,
+        })
+    }
+}
+
+/// Saves the fields and the key. A webhook is enabled last, so that it never answers without the key that was asked
+/// for.
+async fn save(client: &Client, webhook: &str, mut fields: Map<String, Value>, secret: &Secret) -> Result<Value> {
+    let path = Path::api([KIND.plural, webhook]);
+    let key = match secret {
+        Secret::Unchanged => return client.put(path, Value::Object(fields)).await,
+        Secret::None => Value::Null,
+        Secret::Given(key) | Secret::Generated(key) => key.as_str().into(),
+    };
+    let enable = fields.remove("is_enabled");
+    let record = client.put(path.clone(), Value::Object(fields)).await?;
+    let id = record["id"].as_str().unwrap_or(webhook);
+    let record = client.post(Path::api([KIND.plural, id, "key"]), json!({ "key": key })).await?;
+    match enable {
+        None => Ok(record),
+        Some(enable) => client.put(path, json!({ "is_enabled": enable })).await,
+    }
+}
+
+async fn call(arguments: &CallArguments, context: &Context) -> Result<u8> {
+    let printer = context.printer;
+    let key = arguments.key.as_deref().map(read_key).transpose()?;
+    let body = arguments.json.as_deref().map(inputs::json).transpose()?;
+    let request = request(&arguments.name, arguments.method.clone(), key.as_deref(), body);
+    let answer = context.client().await?.send(request).await?;
+    let status = answer.status;
+    let ok = answer.is_success();
+    let body = text(answer).await?;
+    if printer.is_json() {
+        let document: Value = serde_json::from_str(&body).unwrap_or_else(|_| body.into());
+        printer.json(&json!({ "status": status, "body": document }))?;
+    } else {
+        printer.say(format_args!("status {status}"));
+        printer.line(body)?;
+    }
+    Ok(if ok { exit_codes::SUCCESS } else { exit_codes::RUN_FAILED })
+}
+
+/// A webhook's call. The key goes into a header: addresses end up in logs.
+pub(crate) fn request(name: &str, method: Method, key: Option<&str>, body: Option<Value>) -> Call {
+    let call = Call::new(method, Path::below(CALLS, [name, "call"]));
+    let call = match key {
+        Some(key) => call.header("x-surefoot-key", key.to_owned()),
+        None => call,
+    };
+    match body {
+        Some(body) => call.content(Content::Json(body)),
+        None => call,
+    }
+}
+
+async fn text(answer: Answer) -> Result<String> {
+    Ok(String::from_utf8_lossy(&answer.bytes().await?).into_owned())
+}
+
+/// A key as it was passed, or from where it was said to be.
+fn read_key(key: &str) -> Result<String> {
+    let (_, key) = inputs::pair(&format!("key={key}"))?;
+    if key.is_empty() {
+        return Err(Failure::usage("the key is empty")
+            .hint("Use --no-key for a webhook that anybody may call.")
+            .into());
+    }
+    Ok(key)
+}

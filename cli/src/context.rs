@@ -1,0 +1,66 @@
+//! What every command gets: where the workspace is, how to reach it, how to print.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use tokio::sync::OnceCell;
+
+use crate::cli::Global;
+use crate::client::Client;
+use crate::printer::Printer;
+
+/// The data folder where nobody says otherwise.
+const DATA_DEFAULT: &str = "./surefoot-data";
+
+/// See the module.
+pub(crate) struct Context {
+    /// Writes data and talk.
+    pub(crate) printer: Printer,
+    data: Option<PathBuf>,
+    server: Option<String>,
+    token: Option<String>,
+    client: OnceCell<Client>,
+}
+
+impl Context {
+    /// From the options that all commands share.
+    pub(crate) fn new(global: &Global) -> Self {
+        Self {
+            printer: Printer::new(global.output),
+            data: global.data.clone(),
+            server: global.server.clone(),
+            token: global.token.clone(),
+            client: OnceCell::new(),
+        }
+    }
+
+    /// The data folder.
+    pub(crate) fn data(&self) -> PathBuf {
+        let from_environment =
+            || std::env::var_os("SUREFOOT_DATA").filter(|value| !value.is_empty()).map(PathBuf::from);
+        self.data.clone().or_else(from_environment).unwrap_or_else(|| DATA_DEFAULT.into())
+    }
+
+    /// The data folder of the command line, and of nothing else.
+    #[cfg_attr(
+        not(feature = "demo"),
+        expect(dead_code, reason = "only the demo must not take over a workspace by default")
+    )]
+    pub(crate) fn data_option(&self) -> Option<&Path> {
+        self.data.as_deref()
+    }
+
+    /// The way to the workspace, opened when it is first asked for.
+    pub(crate) async fn client(&self) -> Result<&Client> {
+        let open = || Client::open(self.data(), self.server.as_deref(), self.token.as_deref());
+        self.client.get_or_try_init(open).await
+    }
+
+    /// Leaves the workspace in order, if a command opened it.
+    pub(crate) async fn close(self) -> Result<()> {
+        match self.client.into_inner() {
+            Some(client) => client.close().await,
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The binary `surefoot`: the composition root. It knows terminals, and joins engine, connectors and web; what a
+//! command does is in [`commands`], one file each.
+//!
+//! Invariant: data is reached through [`client`] alone, which speaks the HTTP API, whether a server runs or not.
+
+mod cli;
+mod client;
+mod commands;
+mod context;
+mod exit_codes;
+mod failure;
+mod follow;
+mod guest;
+mod inputs;
+mod printer;
+mod records;
+mod server;
+mod signals;
+mod table;
+mod workspace;
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use clap::error::ErrorKind;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::Cli;
+use crate::context::Context;
+
+/// How long blocking work may hold up the end of the process: a read of a terminal never returns by itself.
+const LAST_GRACE: Duration = Duration::from_millis(200);
+
+/// What is logged, the least first. `surefoot` means all of our crates.
+const LOG_LEVELS: [&str; 5] = ["error", "warn", "warn,surefoot=info", "warn,surefoot=debug", "info,surefoot=trace"];
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let context = Context::new(&cli.global);
+    let printer = context.printer;
+    let done = start_logging(&cli).and_then(|()| run(cli, context));
+    ExitCode::from(done.unwrap_or_else(|error| {
+        let report = failure::report(&error);
+        printer.error(report.message, report.hint.as_deref());
+        report.exit_code
+    }))
+}
+
+/// Help and version are data and end well; anything else that the parser says is a usage error.
+fn refuse(error: &clap::Error) -> ExitCode {
+    // There is nobody left to tell when the terminal is gone.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::from(exit_codes::SUCCESS),
+        _ => ExitCode::from(exit_codes::USAGE),
+    }
+}
+
+fn run(cli: Cli, context: Context) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let done = runtime.block_on(async {
+        let done = commands::run(cli.command, &context).await;
+        let closed = context.close().await;
+        done.and_then(|exit_code| closed.map(|()| exit_code))
+    });
+    runtime.shutdown_timeout(LAST_GRACE);
+    done
+}
+
+/// What the parts of the program note goes to standard error: warnings, or with `-v` and `SUREFOOT_LOG` more.
+fn start_logging(cli: &Cli) -> anyhow::Result<()> {
+    let level = usize::from(cli.global.verbose) + cli.command.log_level();
+    let default = LOG_LEVELS[level.min(LOG_LEVELS.len() - 1)];
+    let filter = match std::env::var("SUREFOOT_LOG") {
+        Ok(directives) => EnvFilter::try_new(&directives).map_err(|error| {
+            failure::Failure::usage(format!("SUREFOOT_LOG=`{directives}` is not a filter: {error}"))
+        })?,
+        Err(_) => EnvFilter::new(default),
+    };
+    let writer = std::io::stderr;
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(writer().is_terminal()).with_writer(writer).init();
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! A workspace that answers HTTP: over TCP for everybody with a token, over a socket in the data folder for its owner.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use axum::Router;
+use sha2::{Digest as _, Sha256};
+use surefoot_engine::Engine;
+use surefoot_web::{Access, Options};
+use tokio::net::{TcpListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+use crate::workspace;
+
+/// How often to look whether the socket is there.
+const SOCKET_POLL: Duration = Duration::from_millis(5);
+
+/// See the module. Stop it with [`Server::stop`]: dropped, it leaves running connector calls to the next start.
+pub(crate) struct Server {
+    engine: Engine,
+    address: SocketAddr,
+    socket: PathBuf,
+    stop: CancellationToken,
+    listeners: JoinSet<Result<()>>,
+}
+
+/// What is served, and to whom.
+pub(crate) struct Endpoint {
+    /// Where to listen; port 0 takes a free one.
+    pub(crate) listen: String,
+    /// Names under which callers reach it, beside those of the loopback.
+    pub(crate) hosts: Vec<String>,
+}
+
+impl Server {
+    /// Begins to listen. The engine is the server's from then on; where nobody can listen, it is closed.
+    pub(crate) async fn start(engine: Engine, endpoint: Endpoint) -> Result<Self> {
+        let started = Self::listen(engine.clone(), endpoint).await;
+        if started.is_err() {
+            // In order, since an engine that just dies counts against what it had at work.
+            engine.shutdown(Duration::ZERO).await.map_err(Failure::from)?;
+        }
+        started
+    }
+
+    async fn listen(engine: Engine, endpoint: Endpoint) -> Result<Self> {
+        let data = engine.data().to_owned();
+        let token = workspace::token(&data)?;
+        let listener = listen(&endpoint.listen).await?;
+        let address = listener.local_addr()?;
+        let mut hosts = endpoint.hosts;
+        if !address.ip().is_unspecified() {
+            hosts.push(match address {
+                SocketAddr::V4(v4) => v4.ip().to_string(),
+                SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+            });
+        }
+        let access = Access::Remote { hosts, token_sha256: hex::encode(Sha256::digest(token.as_bytes())) };
+        let remote = surefoot_web::router(engine.clone(), Options::new(access));
+        let socket = workspace::socket(&data);
+        let stop = CancellationToken::new();
+        let mut listeners = JoinSet::new();
+        let stopped = stop.clone();
+        listeners.spawn(async move { Ok(surefoot_web::serve_tcp(listener, remote, stopped).await?) });
+        let (local, path, stopped) = (local_router(&engine), socket.clone(), stop.clone());
+        listeners.spawn(async move {
+            surefoot_web::serve_unix(&path, local, stopped).await.map_err(|error| no_socket(&path, &error))
+        });
+        let mut server = Self { engine, address, socket, stop, listeners };
+        server.until_reachable().await?;
+        Ok(server)
+    }
+
+    /// Returns when the socket answers: whoever is told about the server then finds it.
+    async fn until_reachable(&mut self) -> Result<()> {
+        let socket = self.socket.clone();
+        let answers = async {
+            while UnixStream::connect(&socket).await.is_err() {
+                tokio::time::sleep(SOCKET_POLL).await;
+            }
+        };
+        tokio::select! {
+            () = answers => Ok(()),
+            error = self.failed() => Err(error),
+        }
+    }
+
+    /// Where it is reached on this machine.
+    pub(crate) fn url(&self) -> String {
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(match address {
+                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        format!("http://{address}")
+    }
+
+    /// The socket of its owner.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Returns only when a listener ends by itself, which none should.
+    pub(crate) async fn failed(&mut self) -> anyhow::Error {
+        match self.listeners.join_next().await {
+            Some(Ok(Err(error))) => error.context("the server stopped listening"),
+            Some(Err(error)) => anyhow::Error::from(error).context("a listener broke"),
+            Some(Ok(Ok(()))) | None => anyhow::anyhow!("the server stopped listening"),
+        }
+    }
+
+    /// Takes nothing new, lets callers get their answers, lets connector calls end for at most `grace`, closes the
+    /// workspace.
+    pub(crate) async fn stop(mut self, grace: Duration) -> Result<()> {
+        self.stop.cancel();
+        // Each listener has a grace period of its own, and ends.
+        while let Some(ended) = self.listeners.join_next().await {
+            if let Ok(Err(error)) = ended {
+                tracing::warn!("a listener ended badly: {error:#}");
+            }
+        }
+        Ok(self.engine.shutdown(grace).await.map_err(Failure::from)?)
+    }
+}
+
+/// Everything that is served, for the owner of the workspace.
+pub(crate) fn local_router(engine: &Engine) -> Router {
+    surefoot_web::router(engine.clone(), Options::new(Access::Local))
+}
+
+async fn listen(address: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let failure = Failure::unavailable(format!("cannot listen on {address}: {error}"));
+        failure.hint("Choose another address with --listen; port 0 takes a free one.").into()
+    })
+}
+
+fn no_socket(socket: &Path, error: &std::io::Error) -> anyhow::Error {
+    let failure = Failure::usage(format!("cannot listen on the socket {}: {error}", socket.display()));
+    failure.hint("A socket's path has at most 107 bytes: choose a data folder with a shorter one.").into()
+}
