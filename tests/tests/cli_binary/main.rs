@@ -1,0 +1,8 @@
+//! The binary as users have it: started as a process, told by arguments, judged by output and exit code.
+
+mod demo;
+mod flows;
+mod records;
+mod server;
+mod support;
+mod usage;

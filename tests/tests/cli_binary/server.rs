@@ -1,0 +1,95 @@
+//! The server as a process: who may talk to it, who holds the workspace, how it stops.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::json;
+
+use crate::support::Cli;
+
+#[test]
+fn a_second_process_says_who_holds_the_workspace() {
+    let cli = Cli::new();
+    let server = cli.serve(&[]);
+    let holder = format!("held by process {}", server.id());
+    cli.run(&["serve", "--listen", "127.0.0.1:0"]).refused(69, &[&holder, "hint: "]);
+    // Without its socket the server cannot be asked, and the workspace cannot be opened.
+    std::fs::remove_file(cli.data().join("surefoot.sock")).unwrap();
+    cli.run(&["flow", "list"]).refused(69, &[&holder, "hint: "]);
+    drop(server);
+    assert_eq!(cli.json(&["flow", "list"]), json!([]), "a dead process holds nothing");
+}
+
+#[test]
+fn a_server_drains_when_it_is_told_to_stop() {
+    let cli = Cli::new();
+    let server = cli.serve(&[]);
+    cli.ok(&["setting", "set", "s", "1"]);
+    assert_eq!(server.stop(), Some(0));
+    assert!(!cli.data().join("surefoot.sock").exists());
+    assert_eq!(cli.json(&["setting", "show", "s"])["value"], 1);
+}
+
+#[test]
+fn a_server_that_cannot_listen_leaves_the_workspace_in_order() {
+    let cli = Cli::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    cli.run(&["serve", "--listen", &address]).refused(69, &["cannot listen on", "hint: "]);
+    assert!(!cli.data().join("surefoot.sock").exists());
+    assert_eq!(cli.serve(&[]).stop(), Some(0));
+}
+
+#[test]
+fn over_tcp_the_api_wants_the_token() {
+    let cli = Cli::new();
+    let server = cli.serve(&[]);
+    let (url, file) = (server.url.as_str(), cli.data().join("token"));
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let token = std::fs::read_to_string(file).unwrap();
+    cli.run(&["--server", url, "flow", "list"]).refused(64, &["token", "hint: Pass --token"]);
+    cli.run(&["--server", url, "--token", "wrong", "flow", "list"]).refused(64, &["hint: Pass --token"]);
+    assert_eq!(cli.json(&["--server", url, "--token", token.trim(), "flow", "list"]), json!([]));
+    assert_eq!(server.stop(), Some(0));
+
+    let server = cli.serve(&[]);
+    assert_eq!(cli.json(&["--server", &server.url, "--token", token.trim(), "flow", "list"]), json!([]), "it stays");
+}
+
+/// Enabled and keyed in one command, called with the key and without; the key is shown once and stored nowhere.
+#[test]
+fn c_27_webhooks_are_disabled_until_enabled_and_want_their_key() {
+    let cli = Cli::new();
+    let _server = cli.serve(&[]);
+    cli.deploy("hello");
+    let key = cli.ok(&["webhook", "set", "w", "--flow", "hello", "--generate-key"]).trim().to_owned();
+    assert_eq!(key.len(), 64);
+    assert!(cli.run(&["webhook", "call", "w", "--key", &key]).stderr.contains("status 404"), "disabled");
+    cli.ok(&["webhook", "set", "w", "--enable"]);
+    assert_eq!(cli.run(&["webhook", "call", "w"]).code, 1);
+    assert!(cli.run(&["webhook", "call", "w", "--key", "wrong"]).stderr.contains("status 401"));
+    let answer = cli.json(&["webhook", "call", "w", "--key", &key, "--json", r#"{"a": 1}"#]);
+    assert_eq!((&answer["status"], &answer["body"]["json"]), (&json!(200), &json!({"a": 1})));
+    let shown = cli.ok(&["webhook", "show", "w"]) + &cli.ok(&["webhook", "show", "w", "--output", "json"]);
+    assert!(!shown.contains(&key) && !shown.contains("sha256"), "{shown}");
+
+    let done = cli.run(&["webhook", "set", "w", "--no-key"]);
+    assert!(done.code == 0 && done.stderr.contains("warning: "), "{}", done.stderr);
+    assert_eq!(cli.json(&["webhook", "call", "w"])["status"], 200);
+}
+
+#[test]
+fn connectors_reach_what_the_settings_allow() {
+    let cli = Cli::new();
+    std::fs::create_dir(cli.data()).unwrap();
+    std::fs::write(cli.data().join("surefoot.toml"), "[egress]\nallow = [\"127.0.0.1\"]\n").unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let test = |host: &str| {
+        let (host, port) = (format!("hostname={host}"), format!("port={closed}"));
+        cli.run(&["connector", "test", "type:ftp", &host, &port, "src=a", "dst=surefoot:b"])
+    };
+    test("127.0.0.1").refused(1, &["(network)", "refused"]);
+    test("127.0.0.2").refused(1, &["(egress)"]);
+    let _server = cli.serve(&["--allow-egress", "127.0.0.2"]);
+    test("127.0.0.2").refused(1, &["(network)", "refused"]);
+    test("127.0.0.3").refused(1, &["(egress)"]);
+}

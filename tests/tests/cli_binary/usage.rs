@@ -1,0 +1,85 @@
+//! Help, exit codes, and which stream says what.
+
+use std::net::TcpListener;
+
+use crate::support::Cli;
+
+#[test]
+fn help_and_version_are_data_and_end_well() {
+    let cli = Cli::new();
+    for (arguments, says) in [
+        (&["--help"][..], "Exit codes: 0 done, 1 a run failed"),
+        (&["--version"], env!("CARGO_PKG_VERSION")),
+        (&["execution", "list", "--help"], "--parent"),
+    ] {
+        let done = cli.run(arguments);
+        assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{arguments:?}");
+        assert!(done.stdout.contains(says), "{arguments:?}: {}", done.stdout);
+    }
+    assert!(!cli.data().exists(), "help makes no workspace");
+}
+
+#[test]
+fn what_cannot_be_done_as_asked_is_64() {
+    let cli = Cli::new();
+    for (arguments, says) in [
+        (&["nonsense"][..], "nonsense"),
+        (&["run"], "required"),
+        (&["flow", "list", "--output", "xml"], "xml"),
+        (&["flow", "list", "--limit", "0"], "0"),
+        (&["serve", "--allow-egress", "no such host"], "egress rule"),
+        (&["demo", "--break", "everything"], "everything"),
+        (&["run", "hello", "--input", "{"], "is not JSON"),
+        (&["run", "hello"], "there is no flow `hello`"),
+        (&["flow", "show", "hello"], "there is no flow `hello`"),
+        (&["flow", "remove", "hello"], "there is no flow `hello`"),
+        (&["flow", "list", "--filter", r#"{"field":"colour","op":"eq","value":1}"#], "no field `colour`"),
+        (&["execution", "show", "1"], "there is no execution"),
+        (&["deploy", "missing.wasm"], "cannot read"),
+        (&["deploy", "."], "there is no Cargo.toml"),
+        (&["new", "Not-A-Name"], "Not-A-Name"),
+        (&["connector", "set", "c", "--type", "telepathy"], "hint: Types are echo, ftp, mssql, scp, smtp."),
+        (&["connector", "set", "c", "--type", "ftp", "hots=a"], "no input `hots`"),
+        (&["webhook", "set", "w", "--no-key", "--generate-key"], "cannot be used with"),
+        (&["schedule", "next", "* * *"], "not a cron expression"),
+        (&["--server", "ftp://localhost", "flow", "list"], "write http://HOST:PORT"),
+    ] {
+        cli.run(arguments).refused(64, &[says]);
+    }
+}
+
+#[test]
+fn an_unreachable_server_is_69() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let cli = Cli::new();
+    cli.run(&["--server", &format!("http://{address}"), "flow", "list"])
+        .refused(69, &["cannot reach the server", "hint: "]);
+    assert!(!cli.data().exists(), "with a server's address no workspace is touched");
+}
+
+#[test]
+fn settings_with_unknown_keys_are_refused() {
+    let cli = Cli::new();
+    std::fs::create_dir(cli.data()).unwrap();
+    std::fs::write(cli.data().join("surefoot.toml"), "[egress]\nalow = []\n").unwrap();
+    cli.run(&["flow", "list"]).refused(64, &["surefoot.toml", "alow", "hint: "]);
+}
+
+#[test]
+fn standard_output_holds_data_alone() {
+    let cli = Cli::new();
+    let done = cli.run(&["flow", "list"]);
+    assert_eq!((done.code, done.stdout.as_str(), done.stderr.as_str()), (0, "", "there is no flow\n"));
+    let done = cli.run(&["flow", "list", "--output", "json"]);
+    assert_eq!((done.code, done.stdout.as_str(), done.stderr.as_str()), (0, "[]\n", ""));
+}
+
+#[test]
+fn cron_expressions_are_explained() {
+    let cli = Cli::new();
+    let times = cli.json(&["schedule", "next", "30 2 * * *", "--tz", "UTC", "-n", "3"]);
+    let times: Vec<&str> = times.as_array().unwrap().iter().map(|time| time.as_str().unwrap()).collect();
+    assert_eq!(times.len(), 3);
+    assert!(times.iter().all(|time| time.ends_with("T02:30:00.000000Z")), "{times:?}");
+    assert!(times.is_sorted_by(|one, next| one < next), "{times:?}");
+}

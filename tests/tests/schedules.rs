@@ -1,0 +1,79 @@
+//! Schedules with the built-in scheduler `cron`.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use surefoot_engine::query::Kind;
+use surefoot_tests::workspace::{PATIENCE, Workspace};
+
+async fn wait_for_rows(workspace: &Workspace, filter: &Value, enough: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
+    let mut changes = workspace.engine.changes();
+    let wait = async {
+        loop {
+            let rows = workspace.rows("execution", filter.clone()).await?;
+            if enough(&rows) {
+                return Ok(rows);
+            }
+            let _ = tokio::time::timeout(std::time::Duration::from_millis(200), changes.recv()).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await?
+}
+
+async fn every_second(workspace: &Workspace) -> Result<Value> {
+    workspace.deploy(&["hello"]).await?;
+    workspace
+        .save(Kind::Setting, "every-second", json!({"value": {"cron": "* * * * * *", "time_zone": "Europe/Vienna"}}))
+        .await?;
+    let terms = json!({"scheduler_id": "cron", "setting_id": "every-second", "flow_id": "hello", "is_enabled": true});
+    workspace.save(Kind::Schedule, "ticks", terms).await
+}
+
+/// It starts the flow once for each time, also across a restart, until it is disabled.
+#[tokio::test(flavor = "multi_thread")]
+async fn cron_fires_once_for_each_time_until_it_is_disabled() -> Result<()> {
+    let workspace = Workspace::open()?;
+    let schedule = every_second(&workspace).await?;
+    let started = json!({"and": [{"field": "type", "op": "eq", "value": "FLOW"}, {"field": "name", "op": "eq",
+    "value": "hello"}]});
+    wait_for_rows(&workspace, &started, |rows| rows.len() >= 2).await?;
+    let workspace = workspace.reopen().await?;
+    let rows = wait_for_rows(&workspace, &started, |rows| rows.len() >= 4).await?;
+    let mut times: Vec<&str> = rows.iter().filter_map(|row| row["input"]["scheduled_for"].as_str()).collect();
+    let count = times.len();
+    times.dedup();
+    assert_eq!(times.len(), count, "a time fired twice: {rows:#?}");
+    workspace.save(Kind::Schedule, "ticks", json!({"is_enabled": false})).await?;
+    let alive = json!({"and": [{"field": "schedule_id", "op": "eq", "value": schedule["id"]},
+    {"field": "ended_at", "op": "is_null"}]});
+    wait_for_rows(&workspace, &alive, <[Value]>::is_empty).await?;
+    Ok(())
+}
+
+/// A setting without an expression, and a time zone that does not exist, fail with what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_setting_fails_the_iteration_with_its_reason() -> Result<()> {
+    let workspace = Workspace::open()?;
+    let schedule = every_second(&workspace).await?;
+    workspace
+        .save(Kind::Setting, "every-second", json!({"value": {"cron": "* * * * *", "time_zone": "Mars/Base"}}))
+        .await?;
+    let failed = json!({"and": [{"field": "schedule_id", "op": "eq", "value": schedule["id"]},
+    {"field": "status", "op": "eq", "value": "ENDED_ERROR"}]});
+    let rows = wait_for_rows(&workspace, &failed, |rows| !rows.is_empty()).await?;
+    assert!(rows[0]["error_message"].as_str().unwrap_or_default().contains("Europe/Vienna"), "{rows:#?}");
+    Ok(())
+}
+
+/// A schedule that names what does not exist is refused when it is saved.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_of_something_that_does_not_exist_is_refused() -> Result<()> {
+    let workspace = Workspace::open()?;
+    every_second(&workspace).await?;
+    for (field, value) in [("scheduler_id", "crn"), ("setting_id", "none"), ("flow_id", "helo"), ("project_id", "none")]
+    {
+        let refused =
+            workspace.save(Kind::Schedule, "ticks", json!({field: value})).await.expect_err("it does not exist");
+        assert!(refused.to_string().contains(value), "{refused}");
+    }
+    Ok(())
+}

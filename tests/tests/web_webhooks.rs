@@ -1,0 +1,194 @@
+//! Webhooks over real HTTP, with real flows: what a flow sees of a call, and what a caller gets at each kind of end.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+use surefoot_tests::workspace::{Server, Workspace};
+
+const KEY: &str = "correct-horse";
+
+/// A workspace with the webhook `hook`, which starts that example flow.
+async fn workspace(flow: &str, fields: Value) -> Result<Workspace> {
+    let workspace = Workspace::open()?;
+    workspace.deploy(&[flow]).await?;
+    workspace.webhook("hook", flow, fields).await?;
+    Ok(workspace)
+}
+
+async fn set_key(server: &Server) -> Result<()> {
+    let body = json!({ "key": KEY }).to_string();
+    server.api(Method::POST, "webhooks/hook/key").body(body).send().await?.error_for_status()?;
+    Ok(())
+}
+
+fn with_json(request: RequestBuilder, body: &Value) -> RequestBuilder {
+    request.header("content-type", "application/json").body(body.to_string())
+}
+
+async fn document(answer: Response, status: u16) -> Result<Value> {
+    let (found, text) = (answer.status().as_u16(), answer.text().await?);
+    ensure!(found == status, "{found} instead of {status}: {text}");
+    Ok(serde_json::from_str(&text)?)
+}
+
+fn execution_of(answer: &Response) -> Result<String> {
+    let header = answer.headers().get("x-surefoot-execution").context("no header X-Surefoot-Execution")?;
+    Ok(header.to_str()?.to_owned())
+}
+
+/// The execution that a call has started, as soon as it waits.
+async fn waiting_execution(workspace: &Workspace) -> Result<String> {
+    let waits = json!({"field": "status", "op": "eq", "value": "WAITING"});
+    let rows = workspace.until_rows("execution", waits, |rows| rows.len() == 1).await?;
+    Ok(rows[0]["id"].as_str().context("every row has an id")?.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_is_taken_from_four_places_and_left_nowhere() -> Result<()> {
+    let workspace = workspace("hello", json!({ "is_key_required": null })).await?;
+    let server = workspace.serve().await?;
+    set_key(&server).await?;
+    let post = |rest: &str| server.webhook(Method::POST, "hook", rest);
+    let body = json!({"version": 2});
+    let calls = [
+        with_json(post(&format!("?key={KEY}&a=1")), &body),
+        with_json(post("?a=1"), &body).header("X-Surefoot-Key", KEY),
+        with_json(post("?a=1"), &body).bearer_auth(KEY),
+        with_json(post("?a=1"), &json!({"version": 2, "key": KEY})),
+        // All at once, and a cookie, which is nobody's business.
+        with_json(post(&format!("?key={KEY}&a=1")), &json!({"version": 2, "key": KEY}))
+            .header("X-Surefoot-Key", KEY)
+            .bearer_auth(KEY)
+            .header("Cookie", "session=1"),
+    ];
+    for call in calls {
+        let answer = call.send().await?;
+        let id = execution_of(&answer)?;
+        let seen = document(answer, 200).await?;
+        assert_eq!((&seen["query"], &seen["json"]), (&json!({"a": "1"}), &body));
+        for hidden in ["authorization", "x-surefoot-key", "cookie"] {
+            assert!(seen["headers"].get(hidden).is_none(), "{hidden} in {seen}");
+        }
+        let stored = [workspace.engine.execution(&id).await?, json!(workspace.engine.journal(&id).await?)];
+        assert!(stored.iter().all(|shown| !shown.to_string().contains(KEY)), "the key stands in {stored:?}");
+    }
+    let wrong = with_json(post("?key=battery"), &json!({ "key": "staple" })).bearer_auth("x").send().await?;
+    assert_eq!(document(wrong, 401).await?["code"], "unauthorized");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_sees_method_path_query_headers_and_body() -> Result<()> {
+    let workspace = workspace("hello", json!({"methods": ["GET", "HEAD", "POST", "PUT"]})).await?;
+    let server = workspace.serve().await?;
+    let form = server.webhook(Method::POST, "hook", "/jobs/7%20b?x=1&x=2");
+    let form = form.header("Content-Type", "application/x-www-form-urlencoded").body("a=1&b=x+y");
+    let answer = form.header("X-From", "test").send().await?;
+    for (name, value) in [("content-security-policy", "sandbox"), ("x-content-type-options", "nosniff")] {
+        assert_eq!(answer.headers()[name], value);
+    }
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    let mut seen = document(answer, 200).await?;
+    assert_eq!(seen["headers"]["x-from"], "test");
+    seen["headers"].take();
+    let expected = json!({
+        "method": "POST", "path": "jobs/7 b", "query": {"x": ["1", "2"]}, "headers": null,
+        "json": {"a": "1", "b": "x y"}, "body": null,
+    });
+    assert_eq!(seen, expected);
+
+    let binary = server.webhook(Method::PUT, "hook", "/").body(vec![0xff, 0xfe]).send().await?;
+    let seen = document(binary, 200).await?;
+    assert_eq!((&seen["path"], &seen["json"], &seen["body"]), (&json!(""), &Value::Null, &json!("//4=")));
+
+    let head = server.webhook(Method::HEAD, "hook", "").send().await?;
+    assert_eq!(head.status(), 200);
+    execution_of(&head)?;
+    assert!(head.bytes().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_asynchronous_call_gets_the_id_of_what_runs() -> Result<()> {
+    let workspace = workspace("long-sleep", json!({})).await?;
+    let server = workspace.serve().await?;
+    let answer = server.webhook(Method::POST, "hook", "?async=1").send().await?;
+    let header = execution_of(&answer)?;
+    let body = document(answer, 202).await?;
+    assert_eq!(body, json!({ "id": header }));
+    let row = workspace.until(&header, |row| row["status"] == "WAITING").await?;
+    assert_eq!(row["created_by"], "webhook hook");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_the_deadline_the_caller_is_let_go_and_the_flow_runs_on() -> Result<()> {
+    let workspace = workspace("long-sleep", json!({})).await?;
+    let server = workspace.serve_with(|options| options.webhook_deadline = Duration::from_millis(300)).await?;
+    let call = || server.webhook(Method::POST, "hook", "").header("Idempotency-Key", "release-7");
+    let (first, again) = (call().send().await?, call().send().await?);
+    let id = execution_of(&first)?;
+    assert_eq!(execution_of(&again)?, id, "the second call joined the first");
+    let problem = document(first, 504).await?;
+    assert_eq!((&problem["code"], &problem["execution_id"]), (&json!("timeout"), &json!(id)));
+    let row = workspace.until(&id, |row| row["status"] == "WAITING").await?;
+    assert!(row["ended_at"].is_null());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_joined_get_one_answer_and_a_cancelled_run_is_no_success() -> Result<()> {
+    let workspace = workspace("long-sleep", json!({})).await?;
+    let server = workspace.serve().await?;
+    let call = || server.webhook(Method::POST, "hook", "").header("Idempotency-Key", "release-7").send();
+    let cancelled = async {
+        let id = waiting_execution(&workspace).await?;
+        workspace.engine.cancel(&id).await?;
+        anyhow::Ok(id)
+    };
+    let (first, second, id) = tokio::join!(call(), call(), cancelled);
+    let (first, second, id) = (first?, second?, id?);
+    assert_eq!((execution_of(&first)?, execution_of(&second)?), (id.clone(), id.clone()));
+    let problem = document(first, 500).await?;
+    assert_eq!((&problem["code"], &problem["execution_id"]), (&json!("cancelled"), &json!(id)));
+    assert_eq!(document(second, 500).await?, problem);
+    // Also long after the end.
+    assert_eq!(document(call().await?, 500).await?, problem);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_hangs_up_stops_nothing() -> Result<()> {
+    let workspace = Workspace::open_in_still_time()?;
+    workspace.deploy(&["long-sleep"]).await?;
+    workspace.webhook("hook", "long-sleep", json!({})).await?;
+    let server = workspace.serve().await?;
+    let id = tokio::select! {
+        answer = server.webhook(Method::POST, "hook", "").send() => panic!("answered before the end: {answer:?}"),
+        id = waiting_execution(&workspace) => id?,
+    };
+    workspace.advance(Duration::from_secs(3600))?;
+    let row = workspace.ended(&id).await?;
+    assert_eq!((&row["status"], &row["output"]["slept_seconds"]), (&json!("ENDED_SUCCESS"), &json!(3600.0)));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_tells_who_waits() -> Result<()> {
+    let workspace = workspace("long-sleep", json!({})).await?;
+    let server = workspace.serve().await?;
+    let call = server.webhook(Method::POST, "hook", "").send();
+    let stopped = async {
+        let id = waiting_execution(&workspace).await?;
+        server.stop().await?;
+        anyhow::Ok(id)
+    };
+    let (answer, id) = tokio::join!(call, stopped);
+    let answer = answer?;
+    assert!(answer.headers().contains_key("retry-after"));
+    let problem = document(answer, 503).await?;
+    assert_eq!((&problem["code"], &problem["execution_id"]), (&json!("stopping"), &json!(id?)));
+    Ok(())
+}
