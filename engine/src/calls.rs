@@ -2,18 +2,20 @@
 //! cancelling that never
 //! touches it, and its end is always recorded.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures::FutureExt;
 use surefoot_connector_api::{CallContext, CallError, Effect, ErrorClass, Inputs, Sent, StoredFile};
 
 use crate::clock::Timestamp;
-use crate::core::{Core, Event, Resident, Settled, lock};
+use crate::core::{Core, Event, LostMark, Resident, Settled, lock};
 use crate::files::{self, ConnectionFiles};
 use crate::journal::{ConnectionStart, Failure, Outcome, Record, Status};
 use crate::store::writer::Ticket;
-use crate::store::{Urgency, executions};
+use crate::store::{StoreError, Urgency, executions};
 
 /// Between attempts to record an end.
 const RECORD_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -26,16 +28,17 @@ pub(crate) struct Performance {
     pub(crate) n: u32,
     pub(crate) start: ConnectionStart,
     pub(crate) inputs: Inputs,
+    pub(crate) lost: LostMark,
 }
 
 /// Performs a call, after its intent is durable if it has one, and records how it ended.
 pub(crate) async fn perform(performance: Arc<Performance>, intent: Option<Ticket<()>>) {
-    let Performance { core, resident, n, start, inputs } = &*performance;
+    let Performance { core, resident, n, start, inputs, .. } = &*performance;
     if let Some(intent) = intent
         && intent.done().await.is_err()
     {
         // Nothing has left, and nothing is recorded: after recovery the flow asks again.
-        lock(&resident.running).remove(n);
+        performance.leave();
         return;
     }
     let began = core.now();
@@ -53,44 +56,75 @@ pub(crate) async fn perform(performance: Arc<Performance>, intent: Option<Ticket
     let timeout = Duration::from_millis(start.timeout_ms);
     let idempotency_key = core.digester.idempotency_key(&resident.execution.id, *n);
     let context = CallContext { dialer: &core.dialer, files: &store, idempotency_key: &idempotency_key, timeout };
-    let outcome = match tokio::time::timeout(timeout, connector.call(&context, inputs.clone())).await {
-        Ok(Ok(output)) => Outcome::Success(output),
-        Ok(Err(error)) => Outcome::Failed(error),
-        Err(_) => Outcome::Failed(CallError {
-            class: ErrorClass::Timeout,
-            sent: if start.effect == Effect::Write { Sent::Unknown } else { Sent::No },
-            message: format!("no end within {} ms", start.timeout_ms),
-            peer_code: None,
-        }),
+    let unknown = |class, message| {
+        let sent = if start.effect == Effect::Write { Sent::Unknown } else { Sent::No };
+        Outcome::Failed(CallError { class, sent, message, peer_code: None })
+    };
+    // A panic of a connector is a failure of this call and of nothing else.
+    let call = AssertUnwindSafe(connector.call(&context, inputs.clone())).catch_unwind();
+    let outcome = match tokio::time::timeout(timeout, call).await {
+        Ok(Ok(Ok(output))) if crate::journal::is_too_deep(&output) => {
+            unknown(ErrorClass::Protocol, "the output is nested too deep".to_owned())
+        }
+        Ok(Ok(Ok(output))) => Outcome::Success(output),
+        Ok(Ok(Err(error))) => Outcome::Failed(error),
+        Ok(Err(_)) => unknown(ErrorClass::Protocol, "the connector panicked".to_owned()),
+        Err(_) => unknown(ErrorClass::Timeout, format!("no end within {} ms", start.timeout_ms)),
     };
     let staged = if matches!(outcome, Outcome::Success(_)) { store.take_staged() } else { Vec::new() };
     settle(performance.clone(), began, outcome, staged).await;
 }
 
-/// Records how a call ended, together with the names of the files that it wrote, and tells the execution. What has happened outside stays in
+/// Records how a call ended, together with the names of the files that it wrote, and tells the execution. What has
+/// happened outside stays in
 /// memory until it is recorded: after a failed commit it is tried again.
 pub(crate) async fn settle(performance: Arc<Performance>, began: Timestamp, outcome: Outcome, staged: Vec<StoredFile>) {
-    let Performance { core, resident, n, .. } = &*performance;
-    loop {
+    let Performance { core, resident, n, lost, .. } = &*performance;
+    let mut outcome = outcome;
+    while !lost.load(Ordering::SeqCst) {
         let recorded = submit_end(&performance, began, &outcome, &staged);
-        lock(&resident.settled).insert(*n, Settled { outcome: outcome.clone() });
-        resident.touch();
+        // The wait that sees this end commits after it. But a file's name may be refused, so then the end is seen
+        // later.
+        let show = || lock(&resident.settled).insert(*n, Settled { outcome: outcome.clone() });
+        if staged.is_empty() {
+            show();
+            resident.touch();
+        }
         match recorded.done().await {
-            Ok(()) => break,
+            Ok(()) => {
+                show();
+                resident.touch();
+                break;
+            }
+            // Nothing was recorded: a file's name was refused. That is how the call ended, then.
+            Err(StoreError::Refused(refusal)) => {
+                outcome = Outcome::Failed(CallError::rejected(ErrorClass::InvalidInput, refusal.to_string()));
+            }
             Err(error) => {
                 // Not shown to a guest before it is on its way again.
                 lock(&resident.settled).remove(n);
-                tracing::warn!(execution = %resident.execution.id, call = n, %error, "the end of a connection is not recorded yet");
+                tracing::warn!(execution = %resident.execution.id, call = n, %error, "the end of a connection \
+                     is not recorded yet");
+                tokio::select! {
+                    () = core.stopping.cancelled() => break,
+                    () = tokio::time::sleep(RECORD_AGAIN_AFTER) => {}
+                }
             }
         }
-        tokio::select! {
-            () = core.stopping.cancelled() => break,
-            () = tokio::time::sleep(RECORD_AGAIN_AFTER) => {}
-        }
     }
-    lock(&resident.running).remove(n);
+    performance.leave();
     core.changed(&resident.execution.id);
     core.send(Event::CallRecorded(resident.execution.key));
+}
+
+impl Performance {
+    /// The call is over. A later one of the same number is another's.
+    fn leave(&self) {
+        let mut running = lock(&self.resident.running);
+        if running.get(&self.n).is_some_and(|mark| Arc::ptr_eq(mark, &self.lost)) {
+            running.remove(&self.n);
+        }
+    }
 }
 
 fn submit_end(performance: &Performance, began: Timestamp, outcome: &Outcome, staged: &[StoredFile]) -> Ticket<()> {
@@ -101,12 +135,12 @@ fn submit_end(performance: &Performance, began: Timestamp, outcome: &Outcome, st
     let lazy = start.effect == Effect::Read && staged.is_empty() && resident.has_instance.load(Ordering::SeqCst);
     let urgency = if lazy { Urgency::Lazy } else { Urgency::Now };
     let stamp = core.stamp(&format!("execution {}", resident.execution.id));
-    let (resident, staged) = (resident.clone(), staged.to_vec());
+    let staged = if matches!(outcome, Outcome::Success(_)) { staged.to_vec() } else { Vec::new() };
     core.writer.submit(urgency, move |connection| {
         for file in &staged {
             files::save_name(connection, &file.name, file.size_bytes, &file.sha256, &stamp)?;
         }
-        Ok(executions::append(connection, key, resident.next_seq(), &record)?)
+        Ok(executions::append(connection, key, &record)?)
     })
 }
 

@@ -9,7 +9,7 @@ use crate::calls;
 use crate::core::Core;
 use crate::id;
 use crate::journal::{Outcome, Record, Started, Status};
-use crate::query::{Filter, Kind, Page, Query};
+use crate::query::{Cursor, FieldType, Filter, Kind, Page, Query};
 use crate::schedules;
 use crate::store::executions::{self, ExecutionType, Key, NewExecution};
 use crate::store::records::{self, Stamp};
@@ -150,6 +150,7 @@ impl Core {
             entropy: self.config.entropy.bytes32().to_vec(),
             version,
             limits: self.config.limits,
+            end_actions: Vec::new(),
             engine: env!("CARGO_PKG_VERSION").to_owned(),
         };
         Ok(NewExecution {
@@ -207,10 +208,8 @@ impl Core {
 
     /// The execution with that id, or the one that has taken its place by continuing as new.
     pub(crate) fn last_of_chain(&self, connection: &Connection, id: &str) -> StoreResult<Option<Value>> {
-        let mut found = executions::get(connection, id)?.map(|(_, row)| row);
-        while let Some(next) = found.as_ref().and_then(|row| row["continued_as"].as_str()) {
-            found = executions::get(connection, next)?.map(|(_, row)| row);
-        }
+        let last = executions::last_of_chain(connection, id)?;
+        let found = executions::get(connection, &last)?.map(|(_, row)| row);
         Ok(found.map(|row| self.present_execution(row)))
     }
 
@@ -279,8 +278,18 @@ impl Core {
         let mut children = query.clone();
         children.cursor = None;
         children.limit = crate::query::LIMIT_MAX;
-        let children = executions::list(connection, &children)?.rows;
-        let mut rows: Vec<Value> = children.into_iter().map(|row| self.present_execution(row)).collect();
+        let mut rows = Vec::new();
+        loop {
+            let page = executions::list(connection, &children)?;
+            rows.extend(page.rows.into_iter().map(|row| self.present_execution(row)));
+            match page.next {
+                Some(next) => {
+                    children.cursor =
+                        Some(Cursor::parse(&next).map_err(|error| StoreError::invalid(error.to_string()))?)
+                }
+                None => break,
+            }
+        }
         let matches = |row: &Value| query.filter.as_ref().is_none_or(|filter| filter.matches(row));
         rows.extend(self.connections_of(connection, parent)?.into_iter().filter(matches));
         Ok(sorted_page(query, rows))
@@ -344,6 +353,20 @@ fn tie_break(row: &Value) -> (&str, u32) {
 
 /// Orders and cuts rows in memory, as SQL does for the others.
 fn sorted_page(query: &Query, mut rows: Vec<Value>) -> Page {
+    rows.sort_by(|left, right| compare(query, left, right));
+    if let Some(Cursor(value, id)) = &query.cursor {
+        // By value, not by position: the row itself may be gone from the list since.
+        let mut last = serde_json::json!({ "id": id });
+        last[query.order.field.name] = match (query.order.field.ty, value.as_i64()) {
+            (FieldType::Time, Some(micros)) => crate::clock::Timestamp(micros).to_string().into(),
+            _ => value.clone(),
+        };
+        rows.retain(|row| compare(query, row, &last).is_gt());
+    }
+    records::page(query, rows)
+}
+
+fn compare(query: &Query, left: &Value, right: &Value) -> std::cmp::Ordering {
     let field = query.order.field.name;
     let key = |row: &Value| match &row[field] {
         Value::Null => (true, String::new()),
@@ -351,16 +374,7 @@ fn sorted_page(query: &Query, mut rows: Vec<Value>) -> Page {
         Value::Bool(value) => (false, u8::from(*value).to_string()),
         other => (false, format!("{:020}", other.as_i64().unwrap_or(0))),
     };
-    let compare = |left: &Value, right: &Value| {
-        let ((left_null, left_key), (right_null, right_key)) = (key(left), key(right));
-        let by_key = if query.order.descending { right_key.cmp(&left_key) } else { left_key.cmp(&right_key) };
-        left_null.cmp(&right_null).then(by_key).then_with(|| tie_break(left).cmp(&tie_break(right)))
-    };
-    rows.sort_by(compare);
-    if let Some(cursor) = &query.cursor
-        && let Some(at) = rows.iter().position(|row| row["id"] == cursor.1.as_str())
-    {
-        rows.drain(..=at);
-    }
-    records::page(query, rows)
+    let ((left_null, left_key), (right_null, right_key)) = (key(left), key(right));
+    let by_key = if query.order.descending { right_key.cmp(&left_key) } else { left_key.cmp(&right_key) };
+    left_null.cmp(&right_null).then(by_key).then_with(|| tie_break(left).cmp(&tie_break(right)))
 }

@@ -1,8 +1,8 @@
 //! What all parts of a running engine share, and the in-memory side of each execution that is at work.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::files::Blobs;
 use crate::host::WasmHost;
 use crate::id::Entropy;
-use crate::journal::{Digester, Limits, Outcome, Started};
+use crate::journal::{Digester, Limits, Outcome, Record, Started};
 use crate::native::NativeFlow;
 use crate::store::executions::{Execution, Key};
 use crate::store::records::Stamp;
@@ -149,12 +149,11 @@ impl Core {
 pub(crate) struct Resident {
     pub(crate) execution: Execution,
     pub(crate) started: Started,
-    /// Sequence number of the next journal record. Taken inside the writer, so that order is the order of commits.
-    tail: AtomicU32,
     /// Connections that have ended, durable or on their way.
     pub(crate) settled: Mutex<HashMap<u32, Settled>>,
-    /// Connections that are being performed.
-    pub(crate) running: Mutex<HashSet<u32>>,
+    /// Connections that are being performed. The mark says that their start was lost in a failed commit: their end is
+    /// nobody's then.
+    pub(crate) running: Mutex<HashMap<u32, LostMark>>,
     /// Whether an instance exists. Written by the executor alone.
     pub(crate) has_instance: AtomicBool,
     /// Something happened since the instance last looked.
@@ -164,6 +163,9 @@ pub(crate) struct Resident {
     pub(crate) pause: AtomicBool,
 }
 
+/// See [`Resident::running`].
+pub(crate) type LostMark = Arc<AtomicBool>;
+
 /// A connection that has ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Settled {
@@ -171,11 +173,10 @@ pub(crate) struct Settled {
 }
 
 impl Resident {
-    pub(crate) fn new(execution: Execution, started: Started, next_seq: u32) -> Self {
+    pub(crate) fn new(execution: Execution, started: Started) -> Self {
         Self {
             execution,
             started,
-            tail: AtomicU32::new(next_seq),
             settled: Mutex::default(),
             running: Mutex::default(),
             has_instance: AtomicBool::new(false),
@@ -184,15 +185,6 @@ impl Resident {
             cancel: AtomicBool::new(false),
             pause: AtomicBool::new(false),
         }
-    }
-
-    pub(crate) fn next_seq(&self) -> u32 {
-        self.tail.fetch_add(1, Ordering::SeqCst)
-    }
-
-    /// Number of journal records, including those on their way.
-    pub(crate) fn records(&self) -> u32 {
-        self.tail.load(Ordering::SeqCst)
     }
 
     /// Tells the instance to look again.
@@ -211,8 +203,21 @@ impl Resident {
         self.wake.notified().await;
     }
 
+    /// After a failed commit, with no instance left: forgets what the journal does not have.
+    pub(crate) fn keep_recorded(&self, journal: &[Record]) {
+        let started = |n: u32| {
+            journal.iter().any(|record| matches!(record, Record::Call { n: of, connection: Some(_), .. } if *of == n))
+        };
+        let settled = |n: u32| journal.iter().any(|record| matches!(record, Record::Settled { n: of, .. } if *of == n));
+        lock(&self.settled).retain(|n, _| settled(*n));
+        lock(&self.running).retain(|n, lost| {
+            lost.store(!started(*n), Ordering::SeqCst);
+            started(*n)
+        });
+    }
+
     pub(crate) fn is_running(&self, call: u32) -> bool {
-        lock(&self.running).contains(&call)
+        lock(&self.running).contains_key(&call)
     }
 }
 

@@ -148,7 +148,7 @@ fn end(
 ) -> StoreResult<Vec<Key>> {
     let mut woken = Vec::new();
     if let Some(input) = continued {
-        match guarded(connection, |connection| continue_as_new(core, connection, execution, finish, input)) {
+        match guarded(connection, |connection| continue_as_new(core, connection, execution, finish, actions, input)) {
             Ok(key) => return Ok(vec![key]),
             Err(StoreError::Refused(refusal)) => {
                 let message = format!("it could not continue as new: {refusal}");
@@ -272,11 +272,22 @@ fn continue_as_new(
     connection: &Connection,
     old: &Execution,
     finish: &Finish,
+    actions: &[EndAction],
     input: Value,
 ) -> StoreResult<Key> {
     let id = crate::id::child_id(&format!("{}/continued", old.id), 0);
     let by = format!("execution {}", old.id);
+    let mut input = input;
+    if old.is_schedule
+        && let Value::Object(fields) = &mut input
+    {
+        for term in schedules::TERMS {
+            fields.entry(term).or_insert_with(|| old.input[term].clone());
+        }
+    }
+    let asked = executions::active_one(connection, old.key)?;
     let mut new = core.new_flow_execution(connection, id.clone(), &old.flow_id, input, &by)?;
+    new.started.end_actions = actions.iter().map(|action| json!(action)).collect();
     new.name.clone_from(&old.name);
     new.parent_id.clone_from(&old.parent_id);
     new.orphan = old.orphan;
@@ -288,12 +299,20 @@ fn continue_as_new(
     let key = executions::insert(connection, &new, core.now())?;
     executions::finish(connection, old.key, finish)?;
     executions::set_continued_as(connection, old.key, &id)?;
+    executions::move_children(connection, &old.id, &id)?;
     signals::move_unused(connection, old.key, key)?;
     if let Some(schedule_id) = &old.schedule_id
         && let Some(state) = store_schedules::state(connection, schedule_id)?
         && state.execution_id == old.id
     {
         store_schedules::set_state(connection, schedule_id, &ScheduleState { execution_id: id, ..state })?;
+    }
+    // What was asked of the old one is asked of the new one.
+    if asked.is_some_and(|asked| asked.cancel) {
+        executions::request_cancel(connection, key)?;
+    }
+    if asked.is_some_and(|asked| asked.state == executions::ActiveState::Paused) {
+        executions::set_paused(connection, key, true, "paused")?;
     }
     Ok(key)
 }

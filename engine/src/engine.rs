@@ -66,7 +66,7 @@ impl From<StoreError> for EngineError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Refused(refusal) => Self::Refused(refusal),
-            StoreError::Failed(text) => Self::Failed(text),
+            error => Self::Failed(error.to_string()),
         }
     }
 }
@@ -139,8 +139,14 @@ impl Engine {
         }
         let (events, received) = mpsc::unbounded_channel();
         let failed = events.clone();
-        let writer = Writer::new(&database, connection, epoch, move || {
-            let _ = failed.send(Event::StoreFailed);
+        let stopping = CancellationToken::new();
+        let stop = stopping.clone();
+        let writer = Writer::new(&database, connection, epoch, move |error| match error {
+            // Taking the workspace back would only make the other process do the same.
+            StoreError::Stale { .. } => stop.cancel(),
+            _ => {
+                let _ = failed.send(Event::StoreFailed);
+            }
         });
         let mut flows = native::all();
         flows.extend(natives);
@@ -159,7 +165,7 @@ impl Engine {
             residents: Mutex::default(),
             places: Arc::new(Semaphore::new(config.residents_max)),
             tasks: TaskTracker::new(),
-            stopping: CancellationToken::new(),
+            stopping,
             degraded: false.into(),
             config,
         });
@@ -316,6 +322,9 @@ impl Engine {
     /// Starts a flow. Returns the execution's id once that is durable, and whether it was started now (true) or
     /// joined (false).
     pub async fn start(&self, request: StartRequest) -> EngineResult<(String, bool)> {
+        if crate::journal::is_too_deep(&request.input) {
+            return Err(StoreError::invalid("the input is nested too deep").into());
+        }
         let (core, id, now) = (self.core.clone(), self.core.new_id(), self.core.now());
         let (id, key) = self
             .write_and_wake(
@@ -420,6 +429,7 @@ impl Engine {
         let owned = id.to_owned();
         self.write_and_wake(
             move |connection| {
+                let owned = executions::last_of_chain(connection, &owned)?;
                 let key = require_key(connection, &owned)?;
                 if !change(connection, key)? {
                     let status =
@@ -447,11 +457,14 @@ impl Engine {
         sender: &str,
         signal_id: Option<String>,
     ) -> EngineResult<String> {
+        if crate::journal::is_too_deep(&payload) {
+            return Err(StoreError::invalid("the payload is nested too deep").into());
+        }
         let signal = Signal { id: signal_id.unwrap_or_else(|| self.core.new_id()), payload, sender: sender.to_owned() };
         let (owned, name, now, signal_id) = (id.to_owned(), name.to_owned(), self.core.now(), signal.id.clone());
         self.write_and_wake(
             move |connection| {
-                let last = last_id(connection, &owned)?;
+                let last = executions::last_of_chain(connection, &owned)?;
                 let key = require_key(connection, &last)?;
                 if executions::active_one(connection, key)?.is_none() {
                     return Err(StoreError::Refused(Refusal::Conflict(format!(
@@ -484,16 +497,12 @@ impl Engine {
     /// Creates a record or updates the fields given.
     pub async fn save(&self, kind: Kind, key: &str, fields: Map<String, Value>, by: &str) -> EngineResult<Value> {
         let (core, key, stamp) = (self.core.clone(), key.to_owned(), self.core.stamp(by));
-        let schedule = move |record: &Value| {
-            let id = record["id"].as_str().unwrap_or_default().to_owned();
-            (kind == Kind::Schedule).then_some(Event::ScheduleChanged(id))
-        };
         let save = move |connection: &rusqlite::Connection| {
             let kind = crate::session::writable_kind(kind.as_str())?;
             let record = core.save_record(connection, kind, &key, &fields, &stamp)?;
             Ok(core.present(kind, record))
         };
-        self.write_and_wake(save, schedule).await
+        self.write_and_wake(save, move |record| schedule_changed(kind, record)).await
     }
 
     /// Deletes a record, to the trash or for good. False when there was none.
@@ -504,18 +513,21 @@ impl Engine {
             let deleted = core.delete_record(connection, kind, &key, permanently, &stamp)?;
             Ok((deleted, record))
         };
-        let schedule = move |(_, record): &(bool, Option<Value>)| {
-            let id = record.as_ref()?["id"].as_str()?.to_owned();
-            (kind == Kind::Schedule).then_some(Event::ScheduleChanged(id))
-        };
-        Ok(self.write_and_wake(delete, schedule).await?.0)
+        let follows = move |(_, record): &(bool, Option<Value>)| schedule_changed(kind, record.as_ref()?);
+        Ok(self.write_and_wake(delete, follows).await?.0)
     }
 
     /// Takes a record out of the trash, by id.
     pub async fn restore(&self, kind: Kind, id: &str) -> EngineResult<Value> {
         let (core, id) = (self.core.clone(), id.to_owned());
-        self.write(move |connection| records::restore(connection, kind, &id).map(|record| core.present(kind, record)))
-            .await
+        let restore = move |connection: &rusqlite::Connection| {
+            let record = records::restore(connection, kind, &id)?;
+            if kind == Kind::Schedule {
+                crate::schedules::reconcile(&core, connection, &record)?;
+            }
+            Ok(core.present(kind, record))
+        };
+        self.write_and_wake(restore, move |record| schedule_changed(kind, record)).await
     }
 
     /// Stores a file from a stream of chunks.
@@ -568,19 +580,14 @@ impl Engine {
     }
 }
 
-fn require_key(connection: &rusqlite::Connection, id: &str) -> StoreResult<Key> {
-    executions::key_of(connection, id)?.ok_or_else(|| StoreError::not_found("execution", id))
+/// A schedule whose record changed has to be looked at.
+fn schedule_changed(kind: Kind, record: &Value) -> Option<Event> {
+    let id = record["id"].as_str()?.to_owned();
+    (kind == Kind::Schedule).then_some(Event::ScheduleChanged(id))
 }
 
-fn last_id(connection: &rusqlite::Connection, id: &str) -> StoreResult<String> {
-    let mut last = id.to_owned();
-    while let Some((_, row)) = executions::get(connection, &last)? {
-        match row["continued_as"].as_str() {
-            Some(next) => last = next.to_owned(),
-            None => break,
-        }
-    }
-    Ok(last)
+fn require_key(connection: &rusqlite::Connection, id: &str) -> StoreResult<Key> {
+    executions::key_of(connection, id)?.ok_or_else(|| StoreError::not_found("execution", id))
 }
 
 /// A journal record for people.

@@ -22,8 +22,8 @@ use crate::store::{StoreError, StoreResult, Urgency, schedules};
 /// Deaths of the process in a row, without progress between them, after which an execution is paused.
 const DEATHS_MAX: i64 = 3;
 
-/// Between attempts to open a database that failed.
-const REOPEN_DELAY: Duration = Duration::from_secs(1);
+/// Between attempts at what failed and may pass.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 pub(crate) struct Executor {
     core: Arc<Core>,
@@ -42,7 +42,7 @@ impl Executor {
 
     /// Runs until the engine stops.
     pub(crate) async fn run(mut self) {
-        self.recover();
+        self.recover().await;
         let stopping = self.core.stopping.clone();
         loop {
             let due = self.timers.first().map(|(due, _)| *due);
@@ -59,47 +59,51 @@ impl Executor {
     }
 
     async fn handle(&mut self, event: Event) {
-        let result = match event {
+        match event {
             Event::Wake(key) => self.wake(key),
             Event::InstanceGone(key, departure) => self.instance_gone(key, departure),
             Event::CallRecorded(key) => self.call_recorded(key),
             Event::ScheduleChanged(schedule_id) => self.schedule_changed(&schedule_id),
-            Event::StoreFailed => {
-                self.reopen().await;
-                Ok(())
-            }
-        };
-        if let Err(error) = result {
-            tracing::error!(%error, "the executor could not read the store");
+            Event::StoreFailed => self.reopen().await,
         }
     }
 
     /// Takes up everything that has not ended.
-    fn recover(&mut self) {
-        let active = self.core.readers.read(executions::active);
-        match active {
-            Ok(active) => {
-                let count = active.len();
-                for active in active {
-                    if let Err(error) = self.consider(active) {
-                        tracing::error!(%error, "an execution could not be recovered");
-                    }
-                }
-                tracing::info!(executions = count, "recovered");
+    async fn recover(&mut self) {
+        let active = loop {
+            match self.core.readers.read(executions::active) {
+                Ok(active) => break active,
+                Err(error) => tracing::error!(%error, "the store cannot be read; trying again"),
             }
-            Err(error) => tracing::error!(%error, "the store cannot be read"),
+            tokio::select! {
+                () = self.core.stopping.cancelled() => return,
+                () = tokio::time::sleep(AGAIN_AFTER) => {}
+            }
+        };
+        tracing::info!(executions = active.len(), "recovered");
+        for active in active {
+            self.consider(active);
         }
     }
 
-    fn wake(&mut self, key: Key) -> StoreResult<()> {
-        match self.core.readers.read(|connection| executions::active_one(connection, key))? {
-            Some(active) => self.consider(active),
-            None => Ok(()),
+    fn wake(&mut self, key: Key) {
+        match self.core.readers.read(|connection| executions::active_one(connection, key)) {
+            Ok(Some(active)) => self.consider(active),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(execution = key.0, %error, "the store cannot be read; trying again");
+                self.wake_again(key);
+            }
         }
+    }
+
+    /// No wake-up is lost to a passing failure.
+    fn wake_again(&mut self, key: Key) {
+        self.timers.insert((self.core.now().after(AGAIN_AFTER), key));
     }
 
     /// Brings an execution that has not ended to where it should be.
-    fn consider(&mut self, active: Active) -> StoreResult<()> {
+    fn consider(&mut self, active: Active) {
         let Active { key, state, due, cancel, deaths } = active;
         if self.instances.contains(&key) {
             match self.core.resident(key) {
@@ -112,10 +116,10 @@ impl Executor {
                     self.missed.insert(key);
                 }
             }
-            return Ok(());
+            return;
         }
         if state == ActiveState::Paused && !cancel {
-            return Ok(());
+            return;
         }
         if deaths >= DEATHS_MAX && !cancel {
             return self.pause_suspect(key);
@@ -126,13 +130,12 @@ impl Executor {
             && !cancel
         {
             self.timers.insert((due, key));
-            return Ok(());
+            return;
         }
         self.activate(key);
-        Ok(())
     }
 
-    fn pause_suspect(&mut self, key: Key) -> StoreResult<()> {
+    fn pause_suspect(&mut self, key: Key) {
         tracing::error!(
             execution = key.0,
             "paused as suspect: the process died {DEATHS_MAX} times while it was at work"
@@ -146,7 +149,6 @@ impl Executor {
                 .writer
                 .submit(Urgency::Now, move |connection| executions::set_paused(connection, key, true, &reason)),
         );
-        Ok(())
     }
 
     fn activate(&mut self, key: Key) {
@@ -166,7 +168,7 @@ impl Executor {
         });
     }
 
-    fn instance_gone(&mut self, key: Key, departure: Departure) -> StoreResult<()> {
+    fn instance_gone(&mut self, key: Key, departure: Departure) {
         self.instances.remove(&key);
         let missed = self.missed.remove(&key);
         let resident = self.core.resident(key);
@@ -176,20 +178,21 @@ impl Executor {
         let dirty = missed || resident.as_ref().is_some_and(|resident| resident.take_dirty());
         self.forget_if_idle(key);
         match departure {
-            Departure::Ended => Ok(()),
-            Departure::Dropped if !dirty => Ok(()),
-            Departure::Parked(_) | Departure::Paused | Departure::Dropped if dirty => self.wake(key),
+            Departure::Ended => {}
+            Departure::Parked(_) | Departure::Paused if dirty => self.wake(key),
             Departure::Parked(Some(due)) => {
                 self.timers.insert((due, key));
-                Ok(())
             }
-            Departure::Parked(None) | Departure::Paused | Departure::Dropped => Ok(()),
+            Departure::Parked(None) | Departure::Paused => {}
+            Departure::Dropped => self.wake_again(key),
         }
     }
 
-    fn call_recorded(&mut self, key: Key) -> StoreResult<()> {
+    fn call_recorded(&mut self, key: Key) {
         self.forget_if_idle(key);
-        if self.instances.contains(&key) { Ok(()) } else { self.wake(key) }
+        if !self.instances.contains(&key) {
+            self.wake(key);
+        }
     }
 
     /// Drops the in-memory side of an execution that has neither an instance nor a running call.
@@ -203,9 +206,18 @@ impl Executor {
         }
     }
 
-    fn schedule_changed(&mut self, schedule_id: &str) -> StoreResult<()> {
-        let keys = self.core.readers.read(|connection| schedules::unended(connection, schedule_id))?;
-        keys.into_iter().try_for_each(|key| self.wake(key))
+    fn schedule_changed(&mut self, schedule_id: &str) {
+        match self.core.readers.read(|connection| schedules::unended(connection, schedule_id)) {
+            Ok(keys) => keys.into_iter().for_each(|key| self.wake(key)),
+            Err(error) => {
+                tracing::error!(schedule_id, %error, "the store cannot be read; trying again");
+                let (core, schedule_id) = (self.core.clone(), schedule_id.to_owned());
+                self.core.tasks.spawn(async move {
+                    tokio::time::sleep(AGAIN_AFTER).await;
+                    core.send(Event::ScheduleChanged(schedule_id));
+                });
+            }
+        }
     }
 
     fn fire_timers(&mut self) {
@@ -215,39 +227,52 @@ impl Executor {
                 break;
             }
             self.timers.pop_first();
-            if let Err(error) = self.wake(key) {
-                tracing::error!(%error, "a due execution could not be woken");
-            }
+            self.wake(key);
         }
     }
 
-    /// After a failed commit: drops every instance, opens the database anew, and recovers.
+    /// After a failed commit: lets every instance go while the writer still refuses everything, opens the database
+    /// anew,
+    /// and recovers.
     async fn reopen(&mut self) {
         self.core.degraded.store(true, Ordering::SeqCst);
         for resident in lock(&self.core.residents).values() {
             resident.touch();
         }
-        loop {
-            match self.core.writer.reopen() {
-                Ok(()) => break,
-                Err(error) => tracing::error!(%error, "the database cannot be opened; trying again"),
-            }
-            tokio::time::sleep(REOPEN_DELAY).await;
-        }
         while !self.instances.is_empty() {
             match self.events.recv().await {
                 Some(Event::InstanceGone(key, _)) => {
                     self.instances.remove(&key);
+                    if let Some(resident) = self.core.resident(key) {
+                        resident.has_instance.store(false, Ordering::SeqCst);
+                    }
                 }
                 Some(_) => {}
                 None => return,
             }
         }
-        lock(&self.core.residents).retain(|_, resident| !lock(&resident.running).is_empty());
+        while let Err(error) = self.forget_what_was_lost().and_then(|()| self.core.writer.reopen()) {
+            tracing::error!(%error, "the database cannot be opened; trying again");
+            tokio::select! {
+                () = self.core.stopping.cancelled() => return,
+                () = tokio::time::sleep(AGAIN_AFTER) => {}
+            }
+        }
         self.core.degraded.store(false, Ordering::SeqCst);
         self.timers.clear();
         self.missed.clear();
-        self.recover();
+        self.recover().await;
+    }
+
+    /// Calls go on while the store is down. What the failed commit took of their executions is forgotten with it.
+    fn forget_what_was_lost(&self) -> StoreResult<()> {
+        let mut residents = lock(&self.core.residents);
+        for resident in residents.values() {
+            let key = resident.execution.key;
+            resident.keep_recorded(&self.core.readers.read(|connection| executions::journal(connection, key))?);
+        }
+        residents.retain(|_, resident| !lock(&resident.running).is_empty());
+        Ok(())
     }
 }
 
@@ -266,12 +291,16 @@ async fn run_instance(core: Arc<Core>, key: Key) -> Departure {
     let session = match open_session(&core, key) {
         Ok(Some(session)) => session,
         Ok(None) => return Departure::Ended,
+        Err(StoreError::Damaged(reason)) => {
+            tracing::error!(execution = key.0, %reason, "the journal is damaged");
+            return endings::fail_internally(&core, key, &reason).await;
+        }
         Err(error) => {
-            tracing::error!(execution = key.0, %error, "the journal cannot be read");
-            return endings::fail_internally(&core, key, &error.to_string()).await;
+            tracing::error!(execution = key.0, %error, "the journal cannot be read; trying again");
+            return Departure::Dropped;
         }
     };
-    if session.resident().records() == 1 {
+    if session.is_live() {
         let now = core.now();
         drop(core.writer.append(Urgency::Lazy, move |connection| executions::set_running(connection, key, now)));
     }
@@ -282,10 +311,11 @@ async fn run_instance(core: Arc<Core>, key: Key) -> Departure {
     };
     match result {
         Err(End::Departed(departed)) => {
-            if departed.0 == Departure::Paused {
-                // What this run queued must be durable before another run reads the journal.
-                let flushed = core.writer.append(Urgency::Now, |_| Ok(())).done().await;
-                return if flushed.is_ok() { Departure::Paused } else { Departure::Dropped };
+            if !matches!(departed.0, Departure::Parked(_)) {
+                // What this run queued must be durable before another run reads the journal. If it cannot be, another
+                // run
+                // begins only after recovery.
+                let _ = core.writer.append(Urgency::Now, |_| Ok(())).done().await;
             }
             departed.0
         }
@@ -295,24 +325,21 @@ async fn run_instance(core: Arc<Core>, key: Key) -> Departure {
 
 /// Loads an execution and its journal; none when it has ended.
 fn open_session(core: &Arc<Core>, key: Key) -> StoreResult<Option<Arc<Session>>> {
-    let loaded = core.readers.read(|connection| {
-        let execution = executions::load(connection, key)?;
-        Ok(execution
-            .map(|execution| (execution, executions::journal(connection, key), executions::next_seq(connection, key))))
+    let loaded = core.readers.read(|connection| match executions::load(connection, key)? {
+        Some(execution) if !execution.status.has_ended() => {
+            Ok(Some((execution, executions::journal(connection, key)?)))
+        }
+        _ => Ok(None),
     })?;
-    let Some((execution, journal, next_seq)) = loaded else {
+    let Some((execution, journal)) = loaded else {
         return Ok(None);
     };
-    if execution.status.has_ended() {
-        return Ok(None);
-    }
-    let (journal, next_seq) = (journal?, next_seq?);
     let Some(Record::Started(started)) = journal.first().cloned() else {
-        return Err(StoreError::Failed("the journal has no first record".into()));
+        return Err(StoreError::Damaged("the journal has no first record".into()));
     };
     let resident = {
         let mut residents = lock(&core.residents);
-        residents.entry(key).or_insert_with(|| Arc::new(Resident::new(execution, started, next_seq))).clone()
+        residents.entry(key).or_insert_with(|| Arc::new(Resident::new(execution, started))).clone()
     };
     resident.has_instance.store(true, Ordering::SeqCst);
     // Read after the resident is known: whoever asks for a cancel from now on finds it.
@@ -320,5 +347,5 @@ fn open_session(core: &Arc<Core>, key: Key) -> StoreResult<Option<Arc<Session>>>
         resident.cancel.store(active.cancel, Ordering::SeqCst);
         resident.pause.store(active.state == ActiveState::Paused, Ordering::SeqCst);
     }
-    Ok(Some(Arc::new(Session::new(core.clone(), resident, journal))))
+    Session::new(core.clone(), resident, journal).map(|session| Some(Arc::new(session)))
 }

@@ -165,7 +165,7 @@ impl FileAccess for ConnectionFiles {
         let record = self.core.readers.read(|connection| records::require(connection, Kind::File, name));
         let record = record.map_err(|error| match error {
             StoreError::Refused(refusal) => CallError::not_sent(ErrorClass::NotFound, refusal.to_string()),
-            StoreError::Failed(text) => storage_error(text),
+            error => storage_error(error),
         })?;
         let (size, sha256) = stat_of(&record);
         let stream = self.core.blobs.read(&sha256).await.map_err(storage_error)?;
@@ -173,6 +173,8 @@ impl FileAccess for ConnectionFiles {
     }
 
     async fn write(&self, name: &str) -> Result<Box<dyn FileSink>, CallError> {
+        records::check_name(Kind::File, name)
+            .map_err(|error| CallError::not_sent(ErrorClass::InvalidInput, error.to_string()))?;
         let writer = self.core.blobs.begin(&self.core.new_id()).await.map_err(storage_error)?;
         Ok(Box::new(Sink { name: name.to_owned(), writer, staged: self.staged.clone() }))
     }

@@ -250,3 +250,137 @@ async fn a_failed_commit_fails_its_batch_and_the_engine_recovers() {
     }
     assert!(!engine.is_degraded());
 }
+
+/// A connector that answers after a while, and counts what it did.
+struct Slow(Arc<std::sync::atomic::AtomicU32>);
+
+#[async_trait]
+impl surefoot_connector_api::Connector for Slow {
+    fn type_name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn description(&self) -> &'static str {
+        "Answers after a while."
+    }
+
+    fn input_schema(&self) -> Value {
+        json!({"type": "object", "additionalProperties": false, "properties": {"panic": {"type": "boolean"}}})
+    }
+
+    fn output_schema(&self) -> Value {
+        json!({})
+    }
+
+    fn effect(&self, _inputs: &surefoot_connector_api::Inputs) -> surefoot_connector_api::Effect {
+        surefoot_connector_api::Effect::Write
+    }
+
+    async fn call(
+        &self,
+        _context: &surefoot_connector_api::CallContext<'_>,
+        inputs: surefoot_connector_api::Inputs,
+    ) -> Result<Value, surefoot_connector_api::CallError> {
+        assert!(inputs.get("panic") != Some(&json!(true)), "a connector's own mistake");
+        let times = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        Ok(json!(times))
+    }
+}
+
+fn open_with_slow(folder: &Path, count: &Arc<std::sync::atomic::AtomicU32>) -> Engine {
+    let caller = flow(|session, input| async move {
+        let inputs = input.as_object().cloned().unwrap_or_default();
+        let id =
+            session.start_connection("type:slow", inputs, crate::session::ConnectionOptions::default()).await?.unwrap();
+        let ended = session.wait(&[id], ReturnWhen::AllEnded, None).await?.unwrap();
+        Ok(json!([ended[0].code, ended[0].output]))
+    });
+    let flows = vec![("caller".to_owned(), caller)];
+    Engine::open_with(Config::new(folder), vec![Arc::new(Slow(count.clone()))], flows, WriterMode::Thread).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_ends_while_the_store_is_down_is_recorded_and_not_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let engine = open_with_slow(folder.path(), &count);
+    let id = start(&engine, "caller", json!({})).await;
+    let called = async {
+        while count.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, called).await.expect("the connector is called");
+    let broken = engine.core.writer.append(crate::store::Urgency::Now, |connection| {
+        connection.execute("INSERT INTO no_such_table VALUES (1)", [])
+    });
+    assert!(broken.done().await.is_err());
+    assert_eq!(ended(&engine, &id).await["output"], json!(["", 1]), "the result of the one performance");
+    assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connector_that_panics_fails_its_call_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open_with_slow(folder.path(), &Arc::default());
+    let id = start(&engine, "caller", json!({"panic": true})).await;
+    assert_eq!(ended(&engine, &id).await["output"], json!(["unknown_outcome", null]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn end_actions_go_along_when_an_execution_continues_as_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let counter = flow(|session, input| async move {
+        if input["n"] == 0 {
+            let action = EndAction::SaveRecord {
+                kind: "setting".into(),
+                key: "mark".into(),
+                fields: json!({"value": "cleaned"}),
+            };
+            let _ = session.on_end(action).await?;
+            return Err(End::ContinueAsNew(json!({"n": 1})));
+        }
+        let mark = session.record_get("setting", "mark").await?.unwrap().unwrap_or_default();
+        Ok(mark["value"].clone())
+    });
+    let engine = open(folder.path(), vec![("counter", counter)]);
+    let mark = json!({"value": "untouched"});
+    engine.save(Kind::Setting, "mark", mark.as_object().unwrap().clone(), "test").await.unwrap();
+    let id = start(&engine, "counter", json!({"n": 0})).await;
+    assert_eq!(ended(&engine, &id).await["output"], "untouched", "not before the last has ended");
+    assert_eq!(engine.record(Kind::Setting, "mark").await.unwrap()["value"], "cleaned");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_id_belongs_to_one_execution() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), vec![("sleeper", sleeper("name"))]);
+    let (first, second) = (start(&engine, "sleeper", Value::Null).await, start(&engine, "sleeper", Value::Null).await);
+    engine.signal(&first, "go", json!(1), "test", Some("one".into())).await.unwrap();
+    let refused = engine.signal(&second, "go", json!(1), "test", Some("one".into())).await;
+    assert!(matches!(refused, Err(EngineError::Refused(_))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn input_that_no_reader_could_read_again_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), vec![("sleeper", sleeper("name"))]);
+    let deep = (0..120).fold(Value::Null, |inner, _| json!([inner]));
+    let request = StartRequest {
+        flow: "native:sleeper".into(),
+        input: deep.clone(),
+        by: "test".into(),
+        ..StartRequest::default()
+    };
+    assert!(matches!(engine.start(request).await, Err(EngineError::Refused(_))));
+    let setting = json!({ "value": deep });
+    assert!(engine.save(Kind::Setting, "deep", setting.as_object().unwrap().clone(), "test").await.is_err());
+    let wide: Vec<Value> = (0..500).map(|_| json!({"and": []})).collect();
+    let query = crate::session::QueryCall {
+        kind: "execution".into(),
+        filter: Some(json!({ "or": wide })),
+        ..Default::default()
+    };
+    assert!(matches!(engine.query(query).await, Err(EngineError::Refused(_))));
+}

@@ -26,7 +26,7 @@ const DELAY_MAX: Duration = Duration::from_secs(3600);
 const ITERATION_MIN: Duration = Duration::from_secs(1);
 
 /// The fields of a schedule whose change begins a new iteration.
-const TERMS: [&str; 4] = ["scheduler_id", "setting_id", "flow_id", "project_id"];
+pub(crate) const TERMS: [&str; 4] = ["scheduler_id", "setting_id", "flow_id", "project_id"];
 
 /// Brings the executions of a schedule in line with its record, which was just saved or is about to be deleted.
 /// Returns the
@@ -105,7 +105,8 @@ pub(crate) fn after_iteration(
     };
     let now = core.now();
     let not_before = if succeeded {
-        let earliest = ended.created_at.after(ITERATION_MIN);
+        // `created_at` may be ahead of a clock that was set back.
+        let earliest = ended.created_at.min(now).after(ITERATION_MIN);
         (earliest > now).then_some(earliest)
     } else {
         let doublings = u32::try_from(state.errors - 1).unwrap_or(u32::MAX).min(16);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::wasi::Guest;
 use crate::clock::Timestamp;
-use crate::journal::{CallKind, HostError};
+use crate::journal::{CallKind, HostError, is_too_deep};
 use crate::session::{CallResult, ConnectionOptions, End, EndAction, EndedDependency, QueryCall, ReturnWhen as When};
 
 wasmtime::component::bindgen!({
@@ -57,7 +57,12 @@ impl From<HostError> for Error {
 
 /// What a guest passed as JSON.
 fn parse(text: &str, what: &str) -> Result<Value, HostError> {
-    serde_json::from_str(text).map_err(|error| HostError::InvalidInput(format!("{what} is not JSON: {error}")))
+    let value =
+        serde_json::from_str(text).map_err(|error| HostError::InvalidInput(format!("{what} is not JSON: {error}")))?;
+    if is_too_deep(&value) {
+        return Err(HostError::InvalidInput(format!("{what} is nested too deep")));
+    }
+    Ok(value)
 }
 
 fn parse_object(text: &str, what: &str) -> Result<Map<String, Value>, HostError> {
@@ -70,7 +75,10 @@ fn parse_object(text: &str, what: &str) -> Result<Map<String, Value>, HostError>
 
 /// A document of which nothing depends: kept as text when it is no JSON.
 fn lenient(text: String) -> Value {
-    if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+    if text.is_empty() {
+        return Value::Null;
+    }
+    serde_json::from_str(&text).ok().filter(|value| !is_too_deep(value)).unwrap_or(Value::String(text))
 }
 
 impl surefoot::flow::execution::Host for Guest {
@@ -149,6 +157,9 @@ impl surefoot::flow::execution::Host for Guest {
             Ok(inputs) => inputs,
             Err(error) => return Ok(Err(error.into())),
         };
+        if flow.starts_with("native:") {
+            return Ok(Err(HostError::NotFound(format!("there is no flow `{flow}`")).into()));
+        }
         answer(self.called().start_flow(&flow, inputs, options.name.as_deref(), options.orphan).await, |id| id)
     }
 
@@ -173,6 +184,14 @@ impl surefoot::flow::execution::Host for Guest {
 
     async fn on_end(&mut self, action: WitEndAction) -> Answer<()> {
         let action = match action {
+            WitEndAction::SaveRecord((kind, ..)) if kind == "connector" => {
+                // Its fields would stand in the journal, secrets included.
+                let text = "a connector cannot be saved at the end of an execution".to_owned();
+                return Ok(Err(HostError::InvalidInput(text).into()));
+            }
+            WitEndAction::StartFlow((flow, _)) if flow.starts_with("native:") => {
+                return Ok(Err(HostError::NotFound(format!("there is no flow `{flow}`")).into()));
+            }
             WitEndAction::SaveRecord((kind, key, fields)) => match parse_object(&fields, "the fields to save") {
                 Ok(fields) => EndAction::SaveRecord { kind, key, fields: Value::Object(fields) },
                 Err(error) => return Ok(Err(error.into())),

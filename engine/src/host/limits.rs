@@ -12,6 +12,8 @@ use crate::session::{End, Session};
 /// Refuses memory beyond the execution's recorded limit, in a way that no guest can catch: none may branch on it.
 pub(super) struct MemoryLimit {
     bytes_max: u64,
+    /// Of all memories of the guest.
+    bytes: u64,
 }
 
 /// Table elements of one guest.
@@ -19,17 +21,28 @@ const TABLE_ELEMENTS_MAX: usize = 1 << 20;
 
 impl MemoryLimit {
     pub(super) fn new(bytes_max: u64) -> Self {
-        Self { bytes_max }
+        Self { bytes_max, bytes: 0 }
     }
 }
 
 impl ResourceLimiter for MemoryLimit {
-    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if desired as u64 > self.bytes_max {
-            let message = format!("the flow asked for {desired} bytes of memory; the limit is {}", self.bytes_max);
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // The memory's own maximum is part of the component: the guest may see that.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let wanted = self.bytes.saturating_add((desired - current) as u64);
+        if wanted > self.bytes_max {
+            let message = format!("the flow asked for {wanted} bytes of memory; the limit is {}", self.bytes_max);
             return Err(End::Limit("memory_bytes_max", message).into());
         }
+        self.bytes = wanted;
         Ok(true)
+    }
+
+    /// The machine has no memory left. That is no fact that a replay would find again.
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(End::dropped().into())
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {

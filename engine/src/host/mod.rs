@@ -21,6 +21,7 @@ use wasmtime::{Config, Engine, Store};
 
 use crate::core::lock;
 use crate::files::sha256_hex;
+use crate::journal::is_too_deep;
 use crate::session::{End, Session};
 
 use contract::{Flow, FlowPre};
@@ -61,6 +62,7 @@ pub(crate) struct WasmHost {
     folder: PathBuf,
     key: [u8; 32],
     loaded: Mutex<HashMap<String, FlowPre<Guest>>>,
+    loading: Mutex<()>,
     ticker: Ticker,
 }
 
@@ -82,7 +84,15 @@ impl WasmHost {
         linker.allow_shadowing(false);
         Flow::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
         let ticker = Ticker::start(engine.clone(), SLICE);
-        Ok(Self { engine, linker, folder: folder.to_owned(), key: *key, loaded: Mutex::default(), ticker })
+        Ok(Self {
+            engine,
+            linker,
+            folder: folder.to_owned(),
+            key: *key,
+            loaded: Mutex::default(),
+            loading: Mutex::default(),
+            ticker,
+        })
     }
 
     /// Checks, stores and compiles a component. Returns its digest.
@@ -100,8 +110,11 @@ impl WasmHost {
         }
         let digest = sha256_hex(component);
         let path = self.folder.join(format!("{digest}.wasm"));
-        if !path.exists() {
-            write_durably(&path, component)?;
+        {
+            let _loading = lock(&self.loading);
+            if !path.exists() {
+                write_durably(&path, component)?;
+            }
         }
         self.load(&digest)?;
         Ok(digest)
@@ -109,6 +122,11 @@ impl WasmHost {
 
     /// The compiled component, from memory, the cache on disk, or by compiling it.
     fn load(&self, digest: &str) -> Result<FlowPre<Guest>, ComponentError> {
+        if let Some(found) = lock(&self.loaded).get(digest) {
+            return Ok(found.clone());
+        }
+        // One at a time: a recovery begins many executions of one version at once.
+        let _loading = lock(&self.loading);
         if let Some(found) = lock(&self.loaded).get(digest) {
             return Ok(found.clone());
         }
@@ -147,7 +165,9 @@ impl WasmHost {
         let code = component.serialize().map_err(invalid)?;
         let mut file = self.mac(digest, &code).finalize().into_bytes().to_vec();
         file.extend_from_slice(&code);
-        write_durably(&self.cache_path(digest), &file)?;
+        if let Err(error) = write_durably(&self.cache_path(digest), &file) {
+            tracing::warn!(%error, "machine code is not kept; it will be compiled again");
+        }
         Ok(component)
     }
 
@@ -165,7 +185,11 @@ impl WasmHost {
 
     /// Runs a component's handler once.
     pub(crate) async fn run(&self, session: Arc<Session>, digest: &str, input: Value) -> Result<Value, End> {
-        let pre = self.load(digest).map_err(|error| End::Error("component".into(), error.to_string()))?;
+        let ready = lock(&self.loaded).get(digest).cloned();
+        let pre = match ready {
+            Some(pre) => pre,
+            None => load_apart(&session, digest).await?,
+        };
         let mut store = Store::new(&self.engine, Guest::new(session.clone()));
         store.limiter(|guest| &mut guest.limits);
         let _ticking = self.ticker.tick_while_held();
@@ -181,12 +205,33 @@ impl WasmHost {
             end = session.departed() => return Err(end),
         };
         match result {
-            Ok(Ok(output)) => serde_json::from_str(&output).map_err(|error| {
-                End::Error("invalid_output".into(), format!("the flow's output is not JSON: {error}"))
-            }),
+            Ok(Ok(output)) => match serde_json::from_str(&output) {
+                Ok(output) if is_too_deep(&output) => {
+                    Err(End::Error("invalid_output".into(), "the flow's output is nested too deep".into()))
+                }
+                Ok(output) => Ok(output),
+                Err(error) => {
+                    Err(End::Error("invalid_output".into(), format!("the flow's output is not JSON: {error}")))
+                }
+            },
             Ok(Err(text)) => Err(End::Error("error".into(), text)),
             Err(error) => Err(end_of(&session, &error)),
         }
+    }
+}
+
+/// Loads a component on a thread that may block.
+async fn load_apart(session: &Session, digest: &str) -> Result<FlowPre<Guest>, End> {
+    let (core, digest) = (session.core().clone(), digest.to_owned());
+    match tokio::task::spawn_blocking(move || core.host.load(&digest)).await {
+        Ok(Ok(pre)) => Ok(pre),
+        Ok(Err(error @ ComponentError::Invalid(_))) => Err(End::Error("component".into(), error.to_string())),
+        // What passes ends no execution: the executor tries again.
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a component cannot be read; trying again");
+            Err(End::dropped())
+        }
+        Err(_) => Err(End::dropped()),
     }
 }
 
@@ -222,7 +267,9 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), ComponentError> {
         let path = path.to_owned();
         move |source| ComponentError::Io { doing, path, source }
     };
-    let temporary = path.with_extension("part");
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".part");
+    let temporary = PathBuf::from(temporary);
     std::fs::write(&temporary, bytes).map_err(io("writing"))?;
     let file = std::fs::File::open(&temporary).map_err(io("opening"))?;
     file.sync_all().map_err(io("syncing"))?;

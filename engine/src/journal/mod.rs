@@ -27,6 +27,22 @@ pub enum DecodeError {
     Damaged(String),
 }
 
+/// How deep a document may be nested. What stores or answers it wraps it a few levels deeper, and readers stop at 127.
+const DEPTH_MAX: usize = 100;
+
+/// Whether a document is nested deeper than any reader must cope with.
+pub fn is_too_deep(value: &serde_json::Value) -> bool {
+    fn deeper_than(value: &serde_json::Value, levels: usize) -> bool {
+        let Some(below) = levels.checked_sub(1) else { return true };
+        match value {
+            serde_json::Value::Array(items) => items.iter().any(|item| deeper_than(item, below)),
+            serde_json::Value::Object(members) => members.values().any(|member| deeper_than(member, below)),
+            _ => false,
+        }
+    }
+    deeper_than(value, DEPTH_MAX)
+}
+
 /// A record as stored bytes.
 pub fn encode(record: &Record) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(128);

@@ -84,6 +84,9 @@ pub struct Started {
     /// The limits that hold for the whole execution.
     #[serde(rename = "l")]
     pub limits: Limits,
+    /// What to do at the end, taken over from the execution that continued as this one.
+    #[serde(rename = "x", default, skip_serializing_if = "Vec::is_empty")]
+    pub end_actions: Vec<Value>,
     /// The engine's version, for people.
     #[serde(rename = "g")]
     pub engine: String,

@@ -18,6 +18,9 @@ use crate::clock::Timestamp;
 use crate::journal::HostError;
 use crate::session::{End, Session};
 
+/// A last firing that lies further in the future was stamped by a wrong clock.
+const CLOCK_STEP_MAX: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
 pub(super) struct Cron;
 
 /// Why there is no next time.
@@ -57,7 +60,10 @@ impl NativeFlow for Cron {
         let last =
             input["previous"]["fired_for"].as_str().and_then(|text| text.parse::<Timestamp>().ok()).unwrap_or(now);
         let invalid = |error: CronError| End::Error("invalid_input".into(), error.to_string());
-        let due = next_occurrence(expression, zone, last.min(now)).map_err(invalid)?;
+        // A clock that was set back a little must not make a time fire twice; one that was far ahead must not stop
+        // the schedule.
+        let from = if last.since(now) > CLOCK_STEP_MAX { now } else { last };
+        let due = next_occurrence(expression, zone, from).map_err(invalid)?;
         session.sleep_until(due, Some(&format!("until {due}"))).await?;
         let flow_input = json!({"schedule_id": input["schedule_id"], "scheduled_for": due.to_string()});
         let started = session.start_flow(&text("flow_id"), flow_input, None, true).await?.map_err(host)?;

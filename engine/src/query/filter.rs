@@ -37,8 +37,10 @@ const OPS: [(&str, Op); 9] = [
 
 /// How deep `and`, `or`, `not` may be nested.
 const DEPTH_MAX: usize = 32;
-/// Comparisons and list values in one filter.
-const TERMS_MAX: usize = 1000;
+/// Nodes and list values in one filter.
+const TERMS_MAX: usize = 400;
+/// Length of a pattern, bytes.
+const PATTERN_BYTES_MAX: usize = 1000;
 
 /// A checked filter. Times stand in it as microseconds.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +102,10 @@ fn parse(kind: Kind, json: &Value, depth: usize, terms: &mut usize) -> Result<Fi
     if depth > DEPTH_MAX {
         return Err(QueryError(format!("the filter is nested more than {DEPTH_MAX} deep")));
     }
+    *terms += 1;
+    if *terms > TERMS_MAX {
+        return Err(QueryError(format!("the filter has more than {TERMS_MAX} terms")));
+    }
     let object = json.as_object().ok_or_else(|| {
         QueryError(r#"a filter is {"field","op","value"}, {"and":[…]}, {"or":[…]} or {"not":…}"#.into())
     })?;
@@ -131,7 +137,7 @@ fn leaf(kind: Kind, field: &Value, op: &Value, value: &Value, terms: &mut usize)
     let op = OPS.iter().find(|(candidate, _)| *candidate == op_name).map(|(_, op)| *op).ok_or_else(|| {
         QueryError(format!("there is no op `{op_name}`; ops are {}", OPS.map(|(name, _)| name).join(", ")))
     })?;
-    *terms += value.as_array().map_or(1, Vec::len);
+    *terms += value.as_array().map_or(0, Vec::len);
     if *terms > TERMS_MAX {
         return Err(QueryError(format!("the filter has more than {TERMS_MAX} terms")));
     }
@@ -146,6 +152,9 @@ fn leaf(kind: Kind, field: &Value, op: &Value, value: &Value, terms: &mut usize)
         }
         Op::Like if field.ty != FieldType::Text => {
             return Err(QueryError(format!("`like` works on texts, and `{name}` is none")));
+        }
+        Op::Like if value.as_str().is_some_and(|pattern| pattern.len() > PATTERN_BYTES_MAX) => {
+            return Err(QueryError(format!("the pattern for `{name}` is longer than {PATTERN_BYTES_MAX} bytes")));
         }
         _ => operand(field, value)?,
     };

@@ -77,7 +77,8 @@ const WEBHOOK: &[Field] = &[
     data("flow_id", Text),
     data("is_enabled", Bool),
     data("is_key_required", Bool),
-    computed("key_sha256", Text),
+    // A document to queries: nobody compares it or orders by it.
+    computed("key_sha256", Json),
     data("methods", Json),
     data("description", Text),
     data("project_id", Text),
@@ -108,6 +109,9 @@ const EXECUTION: &[Field] = &[
     column("response", Json, false),
     column("continued_as", Text, false),
 ];
+
+/// Longer names are compared with nothing, bytes.
+const NAME_BYTES_MAX: usize = 64;
 
 /// A kind of record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -163,6 +167,7 @@ impl Kind {
         self.fields().find(|field| field.name == name).ok_or_else(|| {
             let nearest = self
                 .fields()
+                .filter(|_| name.len() <= NAME_BYTES_MAX)
                 .map(|field| (strsim::damerau_levenshtein(name, field.name), field.name))
                 .min()
                 .filter(|(distance, _)| *distance <= 3)
@@ -171,7 +176,12 @@ impl Kind {
                 let names: Vec<_> = self.fields().map(|field| field.name).collect();
                 format!("; fields are {}", names.join(", "))
             });
-            QueryError(format!("a {} has no field `{name}`{hint}", self.as_str()))
+            QueryError(format!("a {} has no field `{}`{hint}", self.as_str(), shortened(name)))
         })
     }
+}
+
+/// A name for a message, cut when it is long.
+fn shortened(name: &str) -> String {
+    name.chars().take(NAME_BYTES_MAX).collect()
 }

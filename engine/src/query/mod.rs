@@ -95,7 +95,7 @@ impl Query {
 }
 
 impl Cursor {
-    fn parse(text: &str) -> Result<Self, QueryError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, QueryError> {
         hex::decode(text)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())

@@ -8,7 +8,7 @@ use surefoot_connector_api::{Effect, InputError, Inputs, merge, redact, validate
 
 use super::{CallResult, End, HostError, Session, Turn};
 use crate::calls::{self, Performance};
-use crate::core::{Event, lock};
+use crate::core::{Event, LostMark, lock};
 use crate::id;
 use crate::journal::{Call, CallKind, ConnectionStart, Outcome, Record, Reply, canonical};
 use crate::query::Kind;
@@ -89,7 +89,7 @@ impl Session {
         let record = match found {
             Ok(record) => record,
             Err(StoreError::Refused(refusal)) => return Ok(Err(refusal.into())),
-            Err(StoreError::Failed(_)) => return Err(End::dropped()),
+            Err(_) => return Err(End::dropped()),
         };
         let text = |field: &str| record[field].as_str().unwrap_or_default().to_owned();
         let Some(implementation) = self.core.connectors.get(text("type").as_str()) else {
@@ -139,11 +139,8 @@ impl Session {
         // crash
         // before the record is durable makes the flow ask again.
         let urgency = if start.effect == Effect::Write { Urgency::Now } else { Urgency::Lazy };
-        let (key, resident) = (self.execution().key, self.resident.clone());
-        let intent = self
-            .core
-            .writer
-            .append(urgency, move |connection| executions::append(connection, key, resident.next_seq(), &record));
+        let key = self.execution().key;
+        let intent = self.core.writer.append(urgency, move |connection| executions::append(connection, key, &record));
         let intent = (start.effect == Effect::Write).then_some(intent);
         self.perform(n, start, inputs, intent);
         Ok(Ok(connection_id))
@@ -156,9 +153,14 @@ impl Session {
         inputs: Inputs,
         intent: Option<crate::store::writer::Ticket<()>>,
     ) {
-        lock(&self.resident.running).insert(n);
-        let performance = Performance { core: self.core.clone(), resident: self.resident.clone(), n, start, inputs };
-        self.core.tasks.spawn(calls::perform(Arc::new(performance), intent));
+        let performance = self.performance(n, start, inputs);
+        self.core.tasks.spawn(calls::perform(performance, intent));
+    }
+
+    fn performance(&self, n: u32, start: ConnectionStart, inputs: Inputs) -> Arc<Performance> {
+        let (core, resident, lost) = (self.core.clone(), self.resident.clone(), LostMark::default());
+        lock(&resident.running).insert(n, lost.clone());
+        Arc::new(Performance { core, resident, n, start, inputs, lost })
     }
 
     /// At replay: what becomes of a connection that was started before and has no recorded end.
@@ -171,7 +173,8 @@ impl Session {
         let Some(start) = start else {
             return Err(self.damaged());
         };
-        if lock(&self.resident.settled).contains_key(&n) || self.resident.is_running(n) {
+        // In this order: a call is seen as ended before it leaves the running ones.
+        if self.resident.is_running(n) || lock(&self.resident.settled).contains_key(&n) {
             return Ok(());
         }
         let options = ConnectionOptions {
@@ -192,20 +195,8 @@ impl Session {
         match again {
             Some(prepared) => self.perform(n, start, prepared.inputs.clone(), None),
             None => {
-                lock(&self.resident.running).insert(n);
-                let performance = Performance {
-                    core: self.core.clone(),
-                    resident: self.resident.clone(),
-                    n,
-                    start,
-                    inputs: Inputs::new(),
-                };
-                self.core.tasks.spawn(calls::settle(
-                    Arc::new(performance),
-                    self.core.now(),
-                    Outcome::Interrupted,
-                    Vec::new(),
-                ));
+                let performance = self.performance(n, start, Inputs::new());
+                self.core.tasks.spawn(calls::settle(performance, self.core.now(), Outcome::Interrupted, Vec::new()));
             }
         }
         Ok(())

@@ -58,7 +58,7 @@ impl Session {
             Reply::Error(error) => Ok(Err(error)),
             Reply::FilePart(sha256, offset, length) => match self.core.blobs.read_part(&sha256, offset, length).await {
                 Ok(bytes) => Ok(Ok(bytes)),
-                Err(error) => Err(End::Error("storage".into(), format!("file `{name}`: {error}"))),
+                Err(error) => Err(storage_failed(name, &error)),
             },
             _ => Err(self.damaged()),
         }
@@ -76,7 +76,7 @@ impl Session {
             Turn::Live(n, call) => {
                 // The content is durable before its name is.
                 if let Err(error) = self.core.blobs.put(&sha256, content).await {
-                    return Err(End::Error("storage".into(), format!("file `{name}`: {error}")));
+                    return Err(storage_failed(name, &error));
                 }
                 let (name, sha256) = (name.to_owned(), sha256.clone());
                 let stamp = self.core.stamp(&format!("execution {}", self.execution().id));
@@ -113,5 +113,18 @@ impl Session {
             Reply::Bool(deleted) => Some(deleted),
             _ => None,
         })
+    }
+}
+
+/// A content that is gone ends the execution; anything else may pass, and the run is tried again.
+fn storage_failed(name: &str, error: &object_store::Error) -> End {
+    match error {
+        object_store::Error::NotFound { .. } => {
+            End::Error("storage".into(), format!("the content of file `{name}` is gone"))
+        }
+        error => {
+            tracing::error!(file = name, %error, "the file store failed; trying again");
+            End::dropped()
+        }
     }
 }

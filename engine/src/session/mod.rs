@@ -102,8 +102,8 @@ struct State {
     end_actions: Vec<EndAction>,
     /// The guest's last words on stderr, for the message of a trap.
     last_words: String,
-    /// Sleeps of the guest's runtime that were asked for and are not over: due time and call number.
-    polls: HashMap<Timestamp, u32>,
+    /// The sleep of the guest's runtime that was asked for and is not over: due time and call number.
+    poll: Option<(Timestamp, u32)>,
     /// Why the run is over, where a host call could not say it.
     departure: Option<End>,
 }
@@ -128,16 +128,28 @@ pub struct Session {
 
 impl Session {
     /// A session at the beginning of `journal`.
-    pub(crate) fn new(core: Arc<Core>, resident: Arc<Resident>, journal: Vec<Record>) -> Self {
+    pub(crate) fn new(core: Arc<Core>, resident: Arc<Resident>, journal: Vec<Record>) -> StoreResult<Self> {
         let mut past: Vec<PastCall> = Vec::new();
         for record in journal {
             match record {
                 Record::Started(_) => {}
                 Record::Call { n, kind, digest, args, at, due, connection, reply } => {
-                    assert_eq!(n as usize, past.len(), "calls stand in the journal in order");
+                    if n as usize != past.len() {
+                        return Err(StoreError::Damaged(format!(
+                            "the journal has call {n} where call {} belongs",
+                            past.len()
+                        )));
+                    }
                     past.push(PastCall { kind, digest, args, due, connection, reply: reply.map(|reply| (reply, at)) });
                 }
-                Record::Reply { n, at, reply } => past[n as usize].reply = Some((reply, at)),
+                Record::Reply { n, at, reply } => match past.get_mut(n as usize) {
+                    Some(call) => call.reply = Some((reply, at)),
+                    None => {
+                        return Err(StoreError::Damaged(format!(
+                            "the journal answers call {n}, which it does not have"
+                        )));
+                    }
+                },
                 Record::Settled { n, outcome, .. } => {
                     lock(&resident.settled).entry(n).or_insert(crate::core::Settled { outcome });
                 }
@@ -155,10 +167,10 @@ impl Session {
             started: HashMap::new(),
             end_actions: Vec::new(),
             last_words: String::new(),
-            polls: HashMap::new(),
+            poll: None,
             departure: None,
         };
-        Self { core, resident, state: Mutex::new(state), departing: Notify::new() }
+        Ok(Self { core, resident, state: Mutex::new(state), departing: Notify::new() })
     }
 
     pub(crate) fn execution(&self) -> &Execution {
@@ -198,8 +210,9 @@ impl Session {
     /// What to do at the end: also what the journal has and this run has not come to.
     pub(crate) fn end_actions(&self) -> Vec<EndAction> {
         let state = lock(&self.state);
-        let past = state.past.iter().filter(|call| call.kind == CallKind::OnEnd);
-        let past = past.filter_map(|call| serde_json::from_value(call.args.clone()).ok());
+        let inherited = self.resident.started.end_actions.iter();
+        let past = state.past.iter().filter(|call| call.kind == CallKind::OnEnd).map(|call| &call.args);
+        let past = inherited.chain(past).filter_map(|action| serde_json::from_value(action.clone()).ok());
         past.chain(state.end_actions.iter().cloned()).collect()
     }
 
@@ -404,14 +417,14 @@ impl Session {
         work: impl FnOnce(&Connection) -> StoreResult<(Reply, T)> + Send + 'static,
     ) -> Result<(Reply, Option<T>), End> {
         let at = self.advance();
-        let (key, resident) = (self.execution().key, self.resident.clone());
+        let key = self.execution().key;
         let ticket = self.core.writer.submit(Urgency::Now, move |connection| {
             let (reply, value) = match crate::store::writer::guarded(connection, work) {
                 Ok((reply, value)) => (reply, Some(value)),
                 Err(StoreError::Refused(refusal)) => (Reply::Error(refusal.into()), None),
                 Err(failed) => return Err(failed),
             };
-            executions::append(connection, key, resident.next_seq(), &record(n, call, at, Some(reply.clone())))?;
+            executions::append(connection, key, &record(n, call, at, Some(reply.clone())))?;
             Ok((reply, value))
         });
         let (reply, value) = ticket.done().await.map_err(|_| End::dropped())?;
@@ -427,11 +440,9 @@ impl Session {
     }
 
     fn append_lazily(&self, record: Record) {
-        let (key, resident) = (self.execution().key, self.resident.clone());
-        let ticket = self
-            .core
-            .writer
-            .append(Urgency::Lazy, move |connection| executions::append(connection, key, resident.next_seq(), &record));
+        let key = self.execution().key;
+        let ticket =
+            self.core.writer.append(Urgency::Lazy, move |connection| executions::append(connection, key, &record));
         self.tell_followers(ticket);
     }
 
@@ -464,7 +475,7 @@ impl Session {
 
     /// How long a replay of the journal so far would take, by a cautious estimate.
     fn replay_estimate(&self) -> Duration {
-        Duration::from_micros(300) + Duration::from_micros(2) * self.resident.records()
+        Duration::from_micros(300) + Duration::from_micros(2) * lock(&self.state).next
     }
 }
 

@@ -193,6 +193,7 @@ impl Session {
                 let id = id.to_owned();
                 let (reply, key) = self
                     .store_call(n, call, move |connection| {
+                        let id = executions::last_of_chain(connection, &id)?;
                         let key = executions::key_of(connection, &id)?
                             .ok_or_else(|| StoreError::not_found("execution", &id))?;
                         executions::request_cancel(connection, key)?;

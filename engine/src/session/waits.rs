@@ -92,12 +92,20 @@ impl Session {
         if due <= self.now() {
             return Ok(());
         }
-        // A runtime that polls several things at once drops this future and asks again: that is the same call.
-        let begun = lock(&self.state).polls.get(&due).copied();
+        // A runtime that polls the same timer again makes no other call.
+        let begun = lock(&self.state).poll;
         let turn = match begun {
-            Some(n) => return self.sleep_to_the_end(n, due).await,
+            Some((of, n)) if of == due => return self.sleep_to_the_end(n, due).await,
+            Some(_) => {
+                let message =
+                    "the flow's runtime waits for several timers at once; wait for one at a time, or start child flows";
+                return Err(End::Error("unsupported".into(), message.into()));
+            }
             None => self.turn(CallKind::Poll, &[&due.0.to_le_bytes()], || json!({"due": due.to_string()}))?,
         };
+        if let Turn::Live(n, _) | Turn::Resumed(n, _) = &turn {
+            lock(&self.state).poll = Some((due, *n));
+        }
         self.sleep_turn(turn, due, None).await
     }
 
@@ -117,7 +125,6 @@ impl Session {
     }
 
     async fn sleep_to_the_end(&self, n: u32, due: Timestamp) -> Result<(), End> {
-        lock(&self.state).polls.insert(due, n);
         loop {
             self.resident.take_dirty();
             self.interruption()?;
@@ -126,11 +133,11 @@ impl Session {
             }
             self.wait_in_memory_or_park(Some(due), Some(ActiveState::Asleep)).await?;
         }
-        lock(&self.state).polls.remove(&due);
         // The time of the return is the due time and nothing later, so it need not be durable before the guest sees it.
         let at = {
             let mut state = lock(&self.state);
             state.clock = state.clock.max(due);
+            state.poll = None;
             state.clock
         };
         self.record_reply(n, at, Reply::Unit, Urgency::Lazy);
@@ -215,7 +222,7 @@ impl Session {
     /// Takes a signal in one transaction with the entry that names it; the order of commits decides against the
     /// timeout.
     async fn take_signal(&self, n: u32, name: &str, timed_out: bool) -> Result<Option<Reply>, End> {
-        let (key, name, resident, at) = (self.execution().key, name.to_owned(), self.resident.clone(), self.advance());
+        let (key, name, at) = (self.execution().key, name.to_owned(), self.advance());
         let ticket = self.core.writer.submit(Urgency::Now, move |connection| {
             let reply = match signals::take(connection, key, &name, n)? {
                 Some(signal) => Reply::Signal(signal.id, signal.payload, signal.sender),
@@ -223,7 +230,7 @@ impl Session {
                 None => return Ok(None),
             };
             executions::set_running(connection, key, at)?;
-            executions::append(connection, key, resident.next_seq(), &Record::Reply { n, at, reply: reply.clone() })?;
+            executions::append(connection, key, &Record::Reply { n, at, reply: reply.clone() })?;
             Ok(Some(reply))
         });
         ticket.done().await.map_err(|_| End::dropped())
@@ -283,19 +290,19 @@ impl Session {
             connection: None,
             reply: None,
         };
-        let (key, resident, status) = (self.execution().key, self.resident.clone(), self.waiting_status());
+        let (key, status) = (self.execution().key, self.waiting_status());
         let ticket = self.core.writer.append(Urgency::Now, move |connection| {
             executions::set_waiting(connection, key, status, due, ActiveState::Runnable)?;
-            executions::append(connection, key, resident.next_seq(), &record)
+            executions::append(connection, key, &record)
         });
         self.tell_followers(ticket);
     }
 
     fn record_reply(&self, n: u32, at: Timestamp, reply: Reply, urgency: Urgency) -> crate::store::writer::Ticket<()> {
-        let (key, resident) = (self.execution().key, self.resident.clone());
+        let key = self.execution().key;
         self.core.writer.append(urgency, move |connection| {
             executions::set_running(connection, key, at)?;
-            executions::append(connection, key, resident.next_seq(), &Record::Reply { n, at, reply })
+            executions::append(connection, key, &Record::Reply { n, at, reply })
         })
     }
 
@@ -305,11 +312,8 @@ impl Session {
         let at = self.advance();
         let ticket = match begun {
             Some(call) => {
-                let (key, resident, record) =
-                    (self.execution().key, self.resident.clone(), super::record(n, call, at, Some(reply.clone())));
-                self.core.writer.append(Urgency::Now, move |connection| {
-                    executions::append(connection, key, resident.next_seq(), &record)
-                })
+                let (key, record) = (self.execution().key, super::record(n, call, at, Some(reply.clone())));
+                self.core.writer.append(Urgency::Now, move |connection| executions::append(connection, key, &record))
             }
             None => self.record_reply(n, at, reply.clone(), Urgency::Now),
         };
@@ -388,9 +392,8 @@ impl Session {
                 None => self
                     .core
                     .readers
-                    .read(|connection| executions::key_of(connection, id))
-                    .map_err(|_| End::dropped())?
-                    .is_some(),
+                    .read(|connection| executions::is_child(connection, id, &self.execution().id))
+                    .map_err(|_| End::dropped())?,
             };
             if !known {
                 return Ok(Some(HostError::NotFound(format!("there is no dependency `{id}` of this execution"))));

@@ -1,6 +1,7 @@
 //! A seeded simulator: the real engine runs random scripts of host calls under a clock, an entropy and a writer that
 //! the seed
-//! drives. It crashes before and after commits, reopens the workspace, and compares what guests saw and what journals
+//! drives. It crashes before and after commits, fails commits, reopens the workspace, and compares what guests saw
+//! and what journals
 //! hold with what may be.
 //!
 //! `SUREFOOT_SIM_SEEDS` says how many seeds; `SUREFOOT_SIM_SEED=N` repeats one.
@@ -155,10 +156,11 @@ async fn drive(engine: &Engine, id: &str, clock: &Arc<ManualClock>, rng: &mut Ch
             let ending = match rng.next_u32() % 24 {
                 0 if may_crash => Ending::CrashBefore,
                 1 if may_crash => Ending::CrashAfter,
+                2 => Ending::Fail,
                 _ => Ending::Commit,
             };
             engine.core.writer.drain(ending);
-            if ending != Ending::Commit {
+            if matches!(ending, Ending::CrashBefore | Ending::CrashAfter) {
                 return true;
             }
             continue;

@@ -144,17 +144,18 @@ pub(crate) fn insert(connection: &Connection, new: &NewExecution, now: Timestamp
     connection
         .prepare_cached("INSERT INTO active (execution, state, due_at) VALUES (?1, ?2, ?3)")?
         .execute(params![key.0, state as i64, new.not_before.map(|at| at.0)])?;
-    append(connection, key, 0, &Record::Started(new.started.clone()))?;
+    append(connection, key, &Record::Started(new.started.clone()))?;
     Ok(key)
 }
 
-/// Appends a record to a journal.
-pub(crate) fn append(connection: &Connection, key: Key, seq: u32, record: &Record) -> rusqlite::Result<()> {
-    connection.prepare_cached("INSERT INTO journal (execution, seq, record) VALUES (?1, ?2, ?3)")?.execute(params![
-        key.0,
-        seq,
-        journal::encode(record)
-    ])?;
+/// Appends a record to a journal. Its sequence number is taken here, so that order is the order of commits.
+pub(crate) fn append(connection: &Connection, key: Key, record: &Record) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO journal (execution, seq, record)
+             SELECT ?1, coalesce(max(seq), -1) + 1, ?2 FROM journal WHERE execution = ?1",
+        )?
+        .execute(params![key.0, journal::encode(record)])?;
     Ok(())
 }
 
@@ -165,16 +166,13 @@ pub(crate) fn journal(connection: &Connection, key: Key) -> StoreResult<Vec<Reco
     let mut records = Vec::new();
     while let Some(row) = rows.next()? {
         let bytes = row.get_ref(0)?.as_blob().map_err(|error| StoreError::Failed(error.to_string()))?;
-        records.push(journal::decode(bytes).map_err(|error| StoreError::Failed(error.to_string()))?);
+        records.push(journal::decode(bytes).map_err(|error| match error {
+            // Of a newer engine: left as it is, for that engine.
+            journal::DecodeError::Newer(_) => StoreError::Failed(error.to_string()),
+            journal::DecodeError::Damaged(_) => StoreError::Damaged(error.to_string()),
+        })?);
     }
     Ok(records)
-}
-
-/// The sequence number after the last record's. A failed commit leaves gaps, so it may be more than their count.
-pub(crate) fn next_seq(connection: &Connection, key: Key) -> StoreResult<u32> {
-    let mut statement =
-        connection.prepare_cached("SELECT coalesce(max(seq), -1) + 1 FROM journal WHERE execution = ?1")?;
-    Ok(statement.query_row([key.0], |row| row.get(0))?)
 }
 
 /// What the executor needs of an execution.
@@ -197,17 +195,36 @@ pub(crate) fn load(connection: &Connection, key: Key) -> StoreResult<Option<Exec
                 schedule_id: row.get(8)?,
                 webhook_id: row.get(9)?,
                 created_at: Timestamp(row.get(10)?),
-                input: serde_json::from_str(&row.get::<_, String>(11)?).unwrap_or(Value::Null),
+                input: serde_json::from_str(&row.get::<_, String>(11)?).map_err(|error| {
+                    rusqlite::Error::FromSqlConversionFailure(11, rusqlite::types::Type::Text, error.into())
+                })?,
             })
         })
         .optional()?;
     Ok(found)
 }
 
+/// Whether an execution was started by that one, or by what that one took the place of.
+pub(crate) fn is_child(connection: &Connection, id: &str, parent_id: &str) -> StoreResult<bool> {
+    let mut statement = connection.prepare_cached("SELECT 1 FROM executions WHERE id = ?1 AND parent_id = ?2")?;
+    Ok(statement.exists([id, parent_id])?)
+}
+
 /// The number of the execution with that id.
 pub(crate) fn key_of(connection: &Connection, id: &str) -> StoreResult<Option<Key>> {
     let mut statement = connection.prepare_cached("SELECT rowid FROM executions WHERE id = ?1")?;
     Ok(statement.query_row([id], |row| row.get(0).map(Key)).optional()?)
+}
+
+/// The id of the execution that has taken this one's place by continuing as new; the id itself when none has.
+pub(crate) fn last_of_chain(connection: &Connection, id: &str) -> StoreResult<String> {
+    let mut statement = connection.prepare_cached(
+        "WITH RECURSIVE chain (id, next, depth) AS (
+             SELECT id, continued_as, 0 FROM executions WHERE id = ?1
+             UNION ALL SELECT e.id, e.continued_as, depth + 1 FROM chain JOIN executions e ON e.id = chain.next)
+         SELECT id FROM chain ORDER BY depth DESC LIMIT 1",
+    )?;
+    Ok(statement.query_row([id], |row| row.get(0)).optional()?.unwrap_or_else(|| id.to_owned()))
 }
 
 /// The execution that this webhook call started before, under the same idempotency key.
@@ -263,13 +280,19 @@ pub(crate) fn set_message(connection: &Connection, key: Key, message: &str) -> r
 /// Stops the delivery of results to an execution, or starts it again. False when it has ended or is in that state
 /// already.
 pub(crate) fn set_paused(connection: &Connection, key: Key, paused: bool, reason: &str) -> StoreResult<bool> {
+    // What had not begun because of its time goes on waiting for that.
     let (from, to, status) = match paused {
-        true => ("state <> 2", ActiveState::Paused, Status::Paused),
-        false => ("state = 2", ActiveState::Runnable, Status::Queued),
+        true => ("state <> 2", "2", Status::Paused),
+        false => (
+            "state = 2",
+            "CASE WHEN due_at IS NOT NULL AND (SELECT started_at FROM executions WHERE rowid = active.execution) IS NULL
+                 THEN 3 ELSE 0 END",
+            Status::Queued,
+        ),
     };
     let changed = connection
-        .prepare_cached(&format!("UPDATE active SET state = ?2, deaths = 0 WHERE execution = ?1 AND {from}"))?
-        .execute(params![key.0, to as i64])?;
+        .prepare_cached(&format!("UPDATE active SET state = {to}, deaths = 0 WHERE execution = ?1 AND {from}"))?
+        .execute([key.0])?;
     if changed == 1 {
         connection
             .prepare_cached("UPDATE executions SET status = ?2, message = ?3 WHERE rowid = ?1")?
@@ -313,6 +336,14 @@ pub(crate) fn finish(connection: &Connection, key: Key, finish: &Finish) -> Stor
         ])?;
     connection.prepare_cached("DELETE FROM active WHERE execution = ?1")?.execute([key.0])?;
     Ok(changed == 1)
+}
+
+/// Gives the children that have not ended to the execution that takes their parent's place.
+pub(crate) fn move_children(connection: &Connection, from: &str, to: &str) -> StoreResult<()> {
+    connection
+        .prepare_cached("UPDATE executions SET parent_id = ?2 WHERE parent_id = ?1 AND ended_at IS NULL")?
+        .execute(params![from, to])?;
+    Ok(())
 }
 
 /// Notes which execution took an ended one's place.
@@ -390,10 +421,8 @@ fn to_json(row: &Row<'_>) -> StoreResult<Value> {
     let time = |index| row.get::<_, Option<i64>>(index).map(|at| at.map(|at| Timestamp(at).to_string()));
     let document = |index| -> StoreResult<Value> {
         let text = row.get::<_, Option<String>>(index)?;
-        text.map_or(Ok(Value::Null), |text| {
-            serde_json::from_str(&text)
-                .map_err(|error| StoreError::Failed(format!("an execution's data is damaged: {error}")))
-        })
+        // A list must not fail because one of its rows cannot be read.
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null))
     };
     Ok(json!({
         "id": text(0)?, "type": text(1)?, "name": text(2)?, "status": text(3)?, "message": text(4)?,

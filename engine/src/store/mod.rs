@@ -25,6 +25,17 @@ pub enum StoreError {
     /// A rule of the data refused it; nothing was changed. The text is for users.
     #[error("{0}")]
     Refused(Refusal),
+    /// What is stored about one thing cannot be read.
+    #[error("{0}")]
+    Damaged(String),
+    /// Another process has opened the workspace since. Nothing may be written any more.
+    #[error("another process opened the workspace (epoch {found}, ours is {ours})")]
+    Stale {
+        /// The epoch found.
+        found: i64,
+        /// Our own.
+        ours: i64,
+    },
     /// The database could not do it. Nothing of the batch was changed, and nobody may go on as if.
     #[error("the database failed: {0}")]
     Failed(String),

@@ -38,12 +38,16 @@ pub(crate) fn require(connection: &Connection, kind: Kind, key: &str) -> StoreRe
         None => {
             let near =
                 nearest(connection, kind, key)?.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let key: String = key.chars().take(NAME_MAX).collect();
             Err(StoreError::Refused(Refusal::NotFound(format!("there is no {} `{key}`{near}", kind.as_str()))))
         }
     }
 }
 
 fn nearest(connection: &Connection, kind: Kind, key: &str) -> StoreResult<Option<String>> {
+    if key.len() > NAME_MAX {
+        return Ok(None);
+    }
     let mut statement =
         connection.prepare_cached("SELECT name FROM records WHERE kind = ?1 AND deleted_at IS NULL LIMIT 1000")?;
     let names = statement.query_map([kind.as_str()], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
@@ -245,7 +249,8 @@ fn check_revision(kind: Kind, key: &str, present: Option<&Value>, wanted: &Value
     }
 }
 
-fn check_name(kind: Kind, name: &str) -> StoreResult<()> {
+/// Whether a record of that kind may have that name.
+pub(crate) fn check_name(kind: Kind, name: &str) -> StoreResult<()> {
     let reason = if name.is_empty() {
         "is empty"
     } else if name.chars().count() > NAME_MAX {
@@ -270,7 +275,7 @@ fn set_field(kind: Kind, document: &mut Map<String, Value>, name: &str, value: &
         FieldType::Integer => value.is_i64(),
         FieldType::Bool => value.is_boolean(),
         FieldType::Time => value.as_str().is_some_and(|text| text.parse::<Timestamp>().is_ok()),
-        FieldType::Json => true,
+        FieldType::Json => !crate::journal::is_too_deep(value),
     };
     if value.is_null() {
         document.remove(name);
@@ -322,7 +327,7 @@ fn to_json(row: &Row<'_>) -> StoreResult<Value> {
         record["deleted_at"] = deleted_at.into();
     }
     let data: Map<String, Value> = serde_json::from_str(&row.get::<_, String>(8)?)
-        .map_err(|error| StoreError::Failed(format!("a record's data is damaged: {error}")))?;
+        .map_err(|error| StoreError::Damaged(format!("a record's data is damaged: {error}")))?;
     record.as_object_mut().expect("made above").extend(data);
     Ok(record)
 }

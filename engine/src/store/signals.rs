@@ -3,8 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 
-use super::StoreResult;
 use super::executions::Key;
+use super::{Refusal, StoreError, StoreResult};
 use crate::clock::Timestamp;
 
 /// A signal that nobody has used.
@@ -15,7 +15,7 @@ pub(crate) struct Signal {
     pub(crate) sender: String,
 }
 
-/// Stores a signal. The same id again changes nothing.
+/// Stores a signal. The same one again changes nothing; its id for another execution or name is refused.
 pub(crate) fn insert(
     connection: &Connection,
     key: Key,
@@ -23,13 +23,22 @@ pub(crate) fn insert(
     signal: &Signal,
     now: Timestamp,
 ) -> StoreResult<()> {
-    connection
+    let stored = connection
         .prepare_cached(
             "INSERT OR IGNORE INTO signals (id, execution, name, payload, sender, sent_at) VALUES (?1, ?2, ?3, \
                  ?4, ?5, ?6)",
         )?
         .execute(params![signal.id, key.0, name, signal.payload.to_string(), signal.sender, now.0])?;
-    Ok(())
+    if stored == 1 {
+        return Ok(());
+    }
+    let same = connection
+        .prepare_cached("SELECT 1 FROM signals WHERE id = ?1 AND execution = ?2 AND name = ?3")?
+        .exists(params![signal.id, key.0, name])?;
+    if same {
+        return Ok(());
+    }
+    Err(StoreError::Refused(Refusal::Conflict(format!("signal id `{}` was used for something else", signal.id))))
 }
 
 /// Takes the oldest unused signal of that name for call number `call`.

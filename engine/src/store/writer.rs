@@ -56,7 +56,7 @@ struct Shared {
     connection: Mutex<Option<Connection>>,
     path: PathBuf,
     epoch: Mutex<Epoch>,
-    on_failure: Box<dyn Fn() + Send + Sync>,
+    on_failure: Box<dyn Fn(&StoreError) + Send + Sync>,
 }
 
 /// The one writer of a workspace.
@@ -73,6 +73,9 @@ pub(crate) enum Ending {
     /// A simulated crash after the commit: answers nobody.
     #[cfg_attr(not(test), expect(dead_code, reason = "only a simulation makes it"))]
     CrashAfter,
+    /// A simulated failure of the disk: rolls back and tells everybody.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only a simulation makes it"))]
+    Fail,
 }
 
 impl Writer {
@@ -81,7 +84,7 @@ impl Writer {
         path: &Path,
         connection: Connection,
         epoch: Epoch,
-        on_failure: impl Fn() + Send + Sync + 'static,
+        on_failure: impl Fn(&StoreError) + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Shared {
             queue: Mutex::new(Queue { jobs: VecDeque::new(), urgent: false, closing: false, failed: None }),
@@ -109,7 +112,7 @@ impl Writer {
         let (sender, receiver) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
             let result = guarded(connection, write);
-            if let Err(error @ StoreError::Failed(_)) = result {
+            if let Err(error @ (StoreError::Failed(_) | StoreError::Stale { .. })) = result {
                 let _ = sender.send(Err(error.clone()));
                 return Err(error);
             }
@@ -193,7 +196,7 @@ impl Writer {
                 queue.failed = Some(error.to_string());
                 queue.jobs.clear();
                 drop(queue);
-                (self.0.on_failure)();
+                (self.0.on_failure)(&error);
             }
         }
     }
@@ -249,13 +252,15 @@ fn run(connection: &Connection, epoch: i64, jobs: Vec<Job>, ending: Ending) -> S
         let found: i64 =
             connection.prepare_cached("SELECT value FROM meta WHERE key = 'epoch'")?.query_row([], |row| row.get(0))?;
         if found != epoch {
-            return Err(StoreError::Failed(format!(
-                "another process opened the workspace (epoch {found}, ours is {epoch})"
-            )));
+            return Err(StoreError::Stale { found, ours: epoch });
         }
         jobs.into_iter().map(|job| job(connection)).collect::<StoreResult<Vec<Answer>>>()
     };
-    match batch() {
+    let result = match ending {
+        Ending::Fail => batch().and(Err(StoreError::Failed("simulated failure of the disk".into()))),
+        _ => batch(),
+    };
+    match result {
         Ok(answers) if ending != Ending::CrashBefore => {
             connection.prepare_cached("COMMIT")?.execute([])?;
             Ok(if ending == Ending::Commit { answers } else { Vec::new() })
@@ -278,11 +283,11 @@ pub(crate) fn guarded<T>(connection: &Connection, write: impl FnOnce(&Connection
     let result = write(connection);
     match &result {
         Ok(_) => connection.prepare_cached("RELEASE member")?.execute([])?,
-        Err(StoreError::Refused(_)) => {
+        Err(StoreError::Refused(_) | StoreError::Damaged(_)) => {
             connection.prepare_cached("ROLLBACK TO member")?.execute([])?;
             connection.prepare_cached("RELEASE member")?.execute([])?
         }
-        Err(StoreError::Failed(_)) => 0,
+        Err(StoreError::Failed(_) | StoreError::Stale { .. }) => 0,
     };
     result
 }
