@@ -61,3 +61,30 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
         Some((other, _)) => Err(DecodeError::Damaged(format!("format {other} never existed"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::clock::Timestamp;
+
+    /// Journals out there hold exactly such bytes.
+    #[test]
+    fn format_1_never_changes() {
+        let reply = Reply::Ended(vec![Ended { id: "a.3".into(), result: None }]);
+        let record = Record::Reply { n: 4, at: Timestamp(1_700_000_000_000_000), reply };
+        assert_eq!(hex::encode(encode(&record)), "0181a17283a16e04a174cf00060a24181e4000a17281a1779181a169a3612e33");
+        let outcome = Outcome::Success(json!({"rows": [1, "two", null]}));
+        let record = Record::Settled { n: 3, began: Timestamp(1), at: Timestamp(2), outcome };
+        assert_eq!(hex::encode(encode(&record)), "0181a16584a16e03a16201a17402a16f81a16f81a4726f77739301a374776fc0");
+    }
+
+    #[test]
+    fn newer_and_damaged_records_are_told_apart() {
+        assert!(matches!(decode(&[FORMAT + 1, 0]), Err(DecodeError::Newer(_))));
+        for bytes in [&[][..], &[0], &[FORMAT], &[FORMAT, 0xc1]] {
+            assert!(matches!(decode(bytes), Err(DecodeError::Damaged(_))), "{bytes:?}");
+        }
+    }
+}

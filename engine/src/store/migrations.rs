@@ -8,3 +8,13 @@ pub(super) const STEPS: &[&str] = &[include_str!("0001_initial.sql")];
 pub(super) fn all() -> Migrations<'static> {
     Migrations::new(STEPS.iter().map(|sql| M::up(sql)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    /// Databases out there were made by exactly these bytes.
+    #[test]
+    fn migrations_never_change() {
+        let digests: Vec<String> = super::STEPS.iter().map(|sql| crate::files::sha256_hex(sql.as_bytes())).collect();
+        assert_eq!(digests, ["996417ab40aeee1107539df62639058bf98ced19b7935aec03f4b649b6cfad00"]);
+    }
+}
