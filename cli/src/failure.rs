@@ -67,6 +67,7 @@ impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let message = error.to_string();
         match error {
+            EngineError::Unavailable(_) => Self::unavailable(message).hint("Look at the server's log, and try again."),
             EngineError::Held { .. } => Self::unavailable(message).hint(
                 "A server on this workspace answers on its socket: if it is just starting, try again in a moment.",
             ),

@@ -57,7 +57,10 @@ pub enum EngineError {
         /// Why it failed.
         source: std::io::Error,
     },
-    /// The store, or another part that everything stands on.
+    /// The store failed, or recovers from a failure. The same request may succeed later.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// Another part that everything stands on.
     #[error("{0}")]
     Failed(String),
 }
@@ -66,7 +69,8 @@ impl From<StoreError> for EngineError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Refused(refusal) => Self::Refused(refusal),
-            error => Self::Failed(error.to_string()),
+            StoreError::Damaged(text) => Self::Failed(text),
+            error => Self::Unavailable(error.to_string()),
         }
     }
 }
@@ -130,6 +134,15 @@ impl Engine {
         let lock_file = hold(&data)?;
         for folder in ["blobs", "components"] {
             create_folder(&data.join(folder))?;
+        }
+        // What an upload left that the process did not live to end.
+        let staging = data.join("blobs/staging");
+        if staging.exists() {
+            std::fs::remove_dir_all(&staging).map_err(|source| EngineError::Io {
+                doing: "emptying",
+                path: staging,
+                source,
+            })?;
         }
         let key = workspace_key(&data, &config)?;
         let database = data.join("surefoot.db");

@@ -93,6 +93,22 @@ async fn changed_code_is_refused_with_both_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn changed_code_that_ends_too_early_is_refused_with_the_call_it_did_not_make() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), vec![("sleeper", sleeper("name"))]);
+    let id = start(&engine, "sleeper", Value::Null).await;
+    until(&engine, &id, "WAITING").await;
+    let hasty = flow(|session, _| async move {
+        let _ = session.get("name").await?;
+        Ok(json!("all good"))
+    });
+    let engine = reopen(engine, folder.path(), vec![("sleeper", hasty)]).await;
+    let row = ended(&engine, &id).await;
+    assert_eq!((row["status"].as_str(), row["error_code"].as_str()), (Some("ENDED_ERROR"), Some("nondeterminism")));
+    assert!(row["error_message"].as_str().unwrap().contains(r#"recorded: sleep {"duration_ms":1500"#), "{row}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pause_holds_results_back_and_a_resume_delivers_them() {
     let folder = tempfile::tempdir().unwrap();
     let engine = open(folder.path(), vec![("sleeper", sleeper("name"))]);

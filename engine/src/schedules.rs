@@ -9,9 +9,11 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
+use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::id;
 use crate::journal::Status;
+use crate::native::{cron_terms, next_occurrence};
 use crate::query::Kind;
 use crate::session::QueryCall;
 use crate::store::executions::{self, Execution, ExecutionType, Finish, Key};
@@ -45,6 +47,9 @@ pub(crate) fn reconcile(core: &Core, connection: &Connection, schedule: &Value) 
     if enabled && unchanged {
         return Ok(None);
     }
+    if enabled {
+        check_cron(connection, schedule)?;
+    }
     let mut state = state.unwrap_or(ScheduleState { iteration: 0, errors: 0, execution_id: String::new() });
     if let Some((key, _)) = live {
         // No longer the live iteration, so its end begins no other.
@@ -54,6 +59,23 @@ pub(crate) fn reconcile(core: &Core, connection: &Connection, schedule: &Value) 
     state.execution_id.clear();
     schedules::set_state(connection, schedule_id, &state)?;
     enabled.then(|| begin_iteration(core, connection, schedule, state, None, Value::Null)).transpose()
+}
+
+/// The built-in scheduler would fail for ever without an expression that has a next time.
+fn check_cron(connection: &Connection, schedule: &Value) -> StoreResult<()> {
+    let text = |field: &str| schedule[field].as_str().unwrap_or_default();
+    let scheduler = records::require(connection, Kind::Scheduler, text("scheduler_id"))?;
+    if scheduler["flow_id"] != "native:cron" {
+        return Ok(());
+    }
+    let setting = match schedule["setting_id"].as_str() {
+        Some(key) => records::require(connection, Kind::Setting, key)?,
+        None => Value::Null,
+    };
+    cron_terms(&setting["value"])
+        .and_then(|(expression, zone)| next_occurrence(expression, zone, Timestamp(0)))
+        .map(drop)
+        .map_err(|error| StoreError::invalid(error.to_string()))
 }
 
 /// At the opening of the workspace: begins an iteration for enabled schedules that have none, because something they

@@ -1,6 +1,7 @@
 //! The contract between flows and engine changes on purpose only: deployed components are bound to it for ever.
 
-/// The WIT package is its golden copy. To add something: mark it `@since`, show that components built before still run, and change
+/// The WIT package is its golden copy. To add something: mark it `@since`, show that components built before still
+/// run, and change
 /// both.
 #[test]
 fn the_contract_is_its_golden_copy() {

@@ -77,3 +77,19 @@ async fn a_schedule_of_something_that_does_not_exist_is_refused() -> Result<()> 
     }
     Ok(())
 }
+
+/// The built-in scheduler is not enabled with an expression that can never fire.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_that_could_never_fire_is_refused() -> Result<()> {
+    let workspace = Workspace::open()?;
+    workspace.deploy(&["hello"]).await?;
+    for (name, value) in [("no-minute", "61 * * * *"), ("no-day", "0 0 30 2 *")] {
+        workspace.save(Kind::Setting, name, json!({"value": {"cron": value}})).await?;
+        let terms = json!({"scheduler_id": "cron", "setting_id": name, "flow_id": "hello", "is_enabled": true});
+        let refused = workspace.save(Kind::Schedule, "never", terms).await.expect_err("it could never fire");
+        assert!(refused.to_string().contains(value), "{refused}");
+    }
+    let without = json!({"scheduler_id": "cron", "flow_id": "hello", "is_enabled": true});
+    assert!(workspace.save(Kind::Schedule, "never", without).await.is_err());
+    Ok(())
+}

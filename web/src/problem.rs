@@ -139,7 +139,11 @@ impl From<EngineError> for Problem {
             EngineError::Refused(Refusal::Conflict(text)) => Self::new(StatusCode::CONFLICT, "conflict", text),
             EngineError::Refused(Refusal::Invalid(text)) => Self::invalid(text),
             EngineError::Component(ComponentError::Invalid(text)) => Self::invalid(text),
-            error @ (EngineError::Component(ComponentError::Io { .. })
+            EngineError::Unavailable(reason) => {
+                tracing::error!(reason, "the store is not available");
+                Self::degraded()
+            }
+            error @ (EngineError::Component(ComponentError::Io { .. } | ComponentError::Damaged(_))
             | EngineError::Held { .. }
             | EngineError::Io { .. }
             | EngineError::Failed(_)) => Self::internal(&error),

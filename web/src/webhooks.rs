@@ -71,9 +71,13 @@ async fn start(app: &App, name: &str, path: String, request: Request) -> Answer<
     let call = Call::read(path, request, app.options().body_bytes_max).await?;
     webhook.check_key(&call)?;
     let (is_async, idempotency_key) = (call.is_async()?, idempotency_key?);
+    let input = call.into_input(webhook.has_key())?;
+    if surefoot_engine::journal::is_too_deep(&input) {
+        return Err(Problem::malformed("the body is nested too deep"));
+    }
     let request = StartRequest {
         flow: webhook.flow_id.clone(),
-        input: call.into_input(webhook.has_key())?,
+        input,
         name: None,
         by: format!("webhook {}", webhook.name),
         webhook_id: Some(webhook.id.clone()),

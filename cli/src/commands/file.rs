@@ -60,6 +60,9 @@ async fn put(name: &str, path: &std::path::Path, context: &Context) -> Result<u8
     let content = if path.as_os_str() == "-" {
         Content::Stdin
     } else {
+        if path.is_dir() {
+            return Err(Failure::usage(format!("{} is a folder; put its files one by one", path.display())).into());
+        }
         let opened = File::open(path).await;
         Content::File(opened.map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?)
     };

@@ -43,6 +43,9 @@ pub enum ComponentError {
     /// It is no component, or not one for this contract.
     #[error("{0}")]
     Invalid(String),
+    /// The stored bytes are not those that were deployed.
+    #[error("the component {} is damaged; deploy the same component again", .0.display())]
+    Damaged(PathBuf),
     /// Reading or writing the components' folder failed.
     #[error("{doing} {}: {source}", path.display())]
     Io {
@@ -112,7 +115,8 @@ impl WasmHost {
         let path = self.folder.join(format!("{digest}.wasm"));
         {
             let _loading = lock(&self.loading);
-            if !path.exists() {
+            // A file that is damaged is mended by deploying the same component again.
+            if std::fs::read(&path).map(|present| sha256_hex(&present)).ok().as_deref() != Some(digest.as_str()) {
                 write_durably(&path, component)?;
             }
         }
@@ -158,7 +162,14 @@ impl WasmHost {
 
     fn compile(&self, digest: &str) -> Result<Component, ComponentError> {
         let path = self.folder.join(format!("{digest}.wasm"));
-        let bytes = std::fs::read(&path).map_err(|source| ComponentError::Io { doing: "reading", path, source })?;
+        let bytes = std::fs::read(&path).map_err(|source| ComponentError::Io {
+            doing: "reading",
+            path: path.clone(),
+            source,
+        })?;
+        if sha256_hex(&bytes) != digest {
+            return Err(ComponentError::Damaged(path));
+        }
         let invalid =
             |error: wasmtime::Error| ComponentError::Invalid(format!("the component cannot be compiled: {error:#}"));
         let component = Component::new(&self.engine, &bytes).map_err(invalid)?;

@@ -40,6 +40,13 @@ pub fn next_occurrence(expression: &str, time_zone: &str, after: Timestamp) -> R
     Ok(Timestamp(next.timestamp().as_microsecond()))
 }
 
+/// Expression and time zone in the value of a schedule's setting.
+pub(crate) fn cron_terms(value: &Value) -> Result<(&str, &str), CronError> {
+    let expression = value["cron"].as_str();
+    let missing = || CronError(r#"the schedule's setting needs a value such as {"cron": "*/5 * * * *"}"#.into());
+    Ok((expression.ok_or_else(missing)?, value["time_zone"].as_str().unwrap_or("UTC")))
+}
+
 #[async_trait]
 impl NativeFlow for Cron {
     async fn run(&self, session: Arc<Session>, input: Value) -> Result<Value, End> {
@@ -47,19 +54,13 @@ impl NativeFlow for Cron {
         let host = |error: HostError| End::Error("error".into(), error.to_string());
         let setting = session.record_get("setting", &text("setting_id")).await?.map_err(host)?;
         let value = setting.map(|setting| setting["value"].clone()).unwrap_or_default();
-        let Some(expression) = value["cron"].as_str() else {
-            return Err(End::Error(
-                "invalid_input".into(),
-                r#"the schedule's setting needs a value such as {"cron": "*/5 * * * *"}"#.into(),
-            ));
-        };
-        let zone = value["time_zone"].as_str().unwrap_or("UTC");
+        let invalid = |error: CronError| End::Error("invalid_input".into(), error.to_string());
+        let (expression, zone) = cron_terms(&value).map_err(invalid)?;
         // From the time that fired last, so that none is lost between two iterations; but what was missed while the
         // engine was down fires once, not as often as it was missed.
         let now = session.now();
         let last =
             input["previous"]["fired_for"].as_str().and_then(|text| text.parse::<Timestamp>().ok()).unwrap_or(now);
-        let invalid = |error: CronError| End::Error("invalid_input".into(), error.to_string());
         // A clock that was set back a little must not make a time fire twice; one that was far ahead must not stop
         // the schedule.
         let from = if last.since(now) > CLOCK_STEP_MAX { now } else { last };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 
+pub(crate) use cron::cron_terms;
 pub use cron::{CronError, next_occurrence};
 
 use crate::session::{End, Session};

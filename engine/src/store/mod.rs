@@ -15,7 +15,7 @@ pub(crate) mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 pub(crate) use writer::{Urgency, Writer};
 
@@ -123,12 +123,15 @@ pub(crate) fn open_for_writing(path: &Path) -> StoreResult<(Connection, Epoch)> 
     connection.pragma_update(None, "case_sensitive_like", true)?;
     connection.set_prepared_statement_cache_capacity(128);
     migrate(path, &mut connection)?;
-    let epoch =
-        connection
-            .query_row("UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value", [], |row| row.get(0))?;
-    let was_clean: i64 = connection.query_row("SELECT value FROM meta WHERE key = 'clean'", [], |row| row.get(0))?;
-    connection.execute("UPDATE meta SET value = 0 WHERE key = 'clean'", [])?;
-    Ok((connection, Epoch { number: epoch, was_clean: was_clean == 1 }))
+    // In a transaction of its own: what was not committed, on a full disk say, is not our epoch.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute("UPDATE meta SET value = value + 1 WHERE key = 'epoch'", [])?;
+    let read =
+        |key: &str| transaction.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get::<_, i64>(0));
+    let epoch = Epoch { number: read("epoch")?, was_clean: read("clean")? == 1 };
+    transaction.execute("UPDATE meta SET value = 0 WHERE key = 'clean'", [])?;
+    transaction.commit()?;
+    Ok((connection, epoch))
 }
 
 /// One opening of the workspace.

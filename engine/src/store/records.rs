@@ -257,6 +257,8 @@ pub(crate) fn check_name(kind: Kind, name: &str) -> StoreResult<()> {
         "is longer than 256 characters"
     } else if name.chars().any(char::is_control) {
         "contains control characters"
+    } else if name == "." || name == ".." {
+        "cannot stand in an address"
     } else if name.trim() != name {
         "begins or ends with a space"
     } else {
@@ -295,6 +297,9 @@ fn validate(kind: Kind, document: &Map<String, Value>) -> StoreResult<()> {
         Kind::Connector if !document.get("config").is_none_or(Value::is_object) => {
             Err(StoreError::invalid("`config` of a connector is an object of inputs"))
         }
+        Kind::Webhook if !document.get("methods").is_none_or(are_methods) => {
+            Err(StoreError::invalid(format!("`methods` of a webhook is a list of {}", METHODS.join(", "))))
+        }
         Kind::Scheduler | Kind::Webhook if missing("flow_id") => {
             Err(StoreError::invalid(format!("a {} needs a `flow_id`", kind.as_str())))
         }
@@ -303,6 +308,14 @@ fn validate(kind: Kind, document: &Map<String, Value>) -> StoreResult<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// What a webhook may answer.
+const METHODS: [&str; 6] = ["GET", "DELETE", "HEAD", "POST", "PUT", "PATCH"];
+
+fn are_methods(value: &Value) -> bool {
+    let known = |method: &Value| method.as_str().is_some_and(|method| METHODS.contains(&method));
+    value.as_array().is_some_and(|methods| !methods.is_empty() && methods.iter().all(known))
 }
 
 fn own_fields(kind: Kind, record: &Value) -> Map<String, Value> {

@@ -38,7 +38,11 @@ pub(crate) struct Ticket<T>(oneshot::Receiver<StoreResult<T>>);
 impl<T> Ticket<T> {
     /// Waits until the write is durable or refused.
     pub(crate) async fn done(self) -> StoreResult<T> {
-        self.0.await.unwrap_or_else(|_| Err(StoreError::Failed("the engine is shutting down".into())))
+        self.0.await.unwrap_or_else(|_| {
+            Err(StoreError::Failed(
+                "the store takes no writes: the engine is stopping, or recovers from a failed commit".into(),
+            ))
+        })
     }
 }
 

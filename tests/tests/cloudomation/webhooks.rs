@@ -126,3 +126,30 @@ async fn c_27_an_asynchronous_call_returns_at_once() -> Result<()> {
     ensure_success(&ended)?;
     Ok(())
 }
+
+/// A body that no reader could read again once it is wrapped is refused, and starts nothing; the deepest one that is
+/// taken stays
+/// readable.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_nested_too_deep_is_refused_and_starts_nothing() -> Result<()> {
+    let workspace = Workspace::open()?;
+    workspace.deploy(&["hello"]).await?;
+    workspace.webhook("deep", "hello", json!({})).await?;
+    let server = workspace.serve().await?;
+    for depth in 90..130 {
+        let body = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let call = server.webhook(Method::POST, "deep", "").header("content-type", "application/json").body(body);
+        let status = call.send().await?.status();
+        let expected = if depth < 100 {
+            status.is_success() || status == StatusCode::BAD_REQUEST
+        } else {
+            status == StatusCode::BAD_REQUEST
+        };
+        assert!(expected, "{depth} levels: {status}");
+    }
+    let list = server.api(Method::GET, "executions").send().await?;
+    assert_eq!(list.status(), StatusCode::OK);
+    let rows = list.json::<Value>().await?["rows"].as_array().map_or(0, Vec::len);
+    assert!((1..100 - 90 + 1).contains(&rows), "{rows} executions were started");
+    Ok(())
+}
