@@ -314,7 +314,9 @@ fn validate(kind: Kind, document: &Map<String, Value>) -> StoreResult<()> {
 const METHODS: [&str; 6] = ["GET", "DELETE", "HEAD", "POST", "PUT", "PATCH"];
 
 fn are_methods(value: &Value) -> bool {
-    let known = |method: &Value| method.as_str().is_some_and(|method| METHODS.contains(&method));
+    let known = |method: &Value| {
+        METHODS.iter().any(|known| method.as_str().is_some_and(|method| method.eq_ignore_ascii_case(known)))
+    };
     value.as_array().is_some_and(|methods| !methods.is_empty() && methods.iter().all(known))
 }
 

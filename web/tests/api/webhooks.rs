@@ -68,6 +68,9 @@ async fn methods_are_those_of_the_record() {
     reply.problem(405, "method_not_allowed");
     assert_eq!(reply.header("allow"), "POST");
     server.put("/api/v1/webhooks/w", json!({"methods": ["GET", "put"]})).await.json(200);
+    for methods in [json!(["GTE"]), json!([]), json!("GET"), json!([""])] {
+        server.put("/api/v1/webhooks/w", json!({ "methods": methods })).await.problem(422, "invalid");
+    }
     let reply = server.post(CALL, json!({})).await;
     reply.problem(405, "method_not_allowed");
     assert_eq!(reply.header("allow"), "GET,PUT");
