@@ -15,7 +15,7 @@ use crate::core::{Core, Event, LostMark, Resident, Settled, lock};
 use crate::files::{self, ConnectionFiles};
 use crate::journal::{ConnectionStart, Failure, Outcome, Record, Status};
 use crate::store::writer::Ticket;
-use crate::store::{StoreError, Urgency, executions};
+use crate::store::{Concerns, Refusal, StoreError, Urgency, journal};
 
 /// Between attempts to record an end.
 const RECORD_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -38,8 +38,7 @@ pub(crate) async fn perform(performance: Arc<Performance>, intent: Option<Ticket
         && intent.done().await.is_err()
     {
         // Nothing has left, and nothing is recorded: after recovery the flow asks again.
-        performance.leave();
-        return;
+        return performance.over();
     }
     let began = core.now();
     if resident.cancel.load(Ordering::SeqCst) {
@@ -75,73 +74,122 @@ pub(crate) async fn perform(performance: Arc<Performance>, intent: Option<Ticket
     settle(performance.clone(), began, outcome, staged).await;
 }
 
-/// Records how a call ended, together with the names of the files that it wrote, and tells the execution. What has
-/// happened outside stays in
-/// memory until it is recorded: after a failed commit it is tried again.
+/// Records how a call ended, and tells the execution. What has happened outside stays in memory until it is recorded:
+/// after a failed commit it is tried again.
 pub(crate) async fn settle(performance: Arc<Performance>, began: Timestamp, outcome: Outcome, staged: Vec<StoredFile>) {
-    let Performance { core, resident, n, lost, .. } = &*performance;
-    let mut outcome = outcome;
-    while !lost.load(Ordering::SeqCst) {
-        let recorded = submit_end(&performance, began, &outcome, &staged);
-        // The wait that sees this end commits after it. But a file's name may be refused, so then the end is seen
-        // later.
-        let show = || lock(&resident.settled).insert(*n, Settled { outcome: outcome.clone() });
-        if staged.is_empty() {
-            show();
-            resident.touch();
+    let outcome = Arc::new(outcome);
+    if staged.is_empty() {
+        return record_end(performance, began, outcome);
+    }
+    match record_end_with_files(&performance, began, outcome, &staged).await {
+        Ok(()) => performance.over(),
+        // Nothing was recorded: a file's name was refused. That is how the call ended, then.
+        Err(refusal) => {
+            let error = CallError::rejected(ErrorClass::InvalidInput, refusal.to_string());
+            record_end(performance, began, Arc::new(Outcome::Failed(error)));
         }
+    }
+}
+
+/// Of a call that wrote no file. The execution sees the end at once: the wait that returns it commits after it.
+fn record_end(performance: Arc<Performance>, began: Timestamp, outcome: Arc<Outcome>) {
+    let Performance { core, resident, n, start, lost, .. } = &*performance;
+    if lost.load(Ordering::SeqCst) {
+        return performance.over();
+    }
+    let record = Record::Settled { n: *n, began, at: core.now(), outcome: outcome.clone() };
+    // The wait of an instance that is there commits at once and takes a read along.
+    let lazy = start.effect == Effect::Read && resident.has_instance.load(Ordering::SeqCst);
+    let urgency = if lazy { Urgency::Lazy } else { Urgency::Now };
+    lock(&resident.settled).insert(*n, Settled { outcome: outcome.clone() });
+    let recorded = performance.clone();
+    core.writer.record_then(urgency, resident.execution.key, &record, move |result| match result {
+        Ok(()) => recorded.over(),
+        Err(error) => record_end_again(recorded, began, outcome, &error),
+    });
+    resident.touch();
+}
+
+fn record_end_again(performance: Arc<Performance>, began: Timestamp, outcome: Arc<Outcome>, error: &StoreError) {
+    performance.not_recorded(error);
+    let core = performance.core.clone();
+    let again = async move {
+        match performance.may_record_again().await {
+            true => record_end(performance, began, outcome),
+            false => performance.over(),
+        }
+    };
+    core.tasks.spawn_on(again, &core.runtime);
+}
+
+/// Together with the names of the files that the call wrote. A name may be refused, so the end is seen later. Returns
+/// the refusal.
+async fn record_end_with_files(
+    performance: &Performance,
+    began: Timestamp,
+    outcome: Arc<Outcome>,
+    staged: &[StoredFile],
+) -> Result<(), Refusal> {
+    let Performance { core, resident, n, lost, .. } = performance;
+    while !lost.load(Ordering::SeqCst) {
+        let key = resident.execution.key;
+        let record = Record::Settled { n: *n, began, at: core.now(), outcome: outcome.clone() };
+        let (staged, stamp) = (staged.to_vec(), core.stamp(&format!("execution {}", resident.execution.id)));
+        let recorded = core.writer.submit(Urgency::Now, Concerns::One(key), move |connection| {
+            for file in &staged {
+                files::save_name(connection, &file.name, file.size_bytes, &file.sha256, &stamp)?;
+            }
+            Ok(journal::append(connection, key, &record)?)
+        });
         match recorded.done().await {
             Ok(()) => {
-                show();
+                lock(&resident.settled).insert(*n, Settled { outcome });
                 resident.touch();
                 break;
             }
-            // Nothing was recorded: a file's name was refused. That is how the call ended, then.
-            Err(StoreError::Refused(refusal)) => {
-                outcome = Outcome::Failed(CallError::rejected(ErrorClass::InvalidInput, refusal.to_string()));
-            }
+            Err(StoreError::Refused(refusal)) => return Err(refusal),
             Err(error) => {
-                // Not shown to a guest before it is on its way again.
-                lock(&resident.settled).remove(n);
-                tracing::warn!(execution = %resident.execution.id, call = n, %error, "the end of a connection \
-                     is not recorded yet");
-                tokio::select! {
-                    () = core.stopping.cancelled() => break,
-                    () = tokio::time::sleep(RECORD_AGAIN_AFTER) => {}
+                performance.not_recorded(&error);
+                if !performance.may_record_again().await {
+                    break;
                 }
             }
         }
     }
-    performance.leave();
-    core.changed(&resident.execution.id);
-    core.send(Event::CallRecorded(resident.execution.key));
+    Ok(())
 }
 
 impl Performance {
     /// The call is over. A later one of the same number is another's.
-    fn leave(&self) {
-        let mut running = lock(&self.resident.running);
-        if running.get(&self.n).is_some_and(|mark| Arc::ptr_eq(mark, &self.lost)) {
-            running.remove(&self.n);
+    fn over(&self) {
+        let Self { core, resident, n, lost, .. } = self;
+        {
+            let mut running = lock(&resident.running);
+            if running.get(n).is_some_and(|mark| Arc::ptr_eq(mark, lost)) {
+                running.remove(n);
+            }
+        }
+        core.changed(&resident.execution.id);
+        // In this order: the executor looks at the running calls after it let an instance go.
+        if !resident.has_instance.load(Ordering::SeqCst) {
+            core.send(Event::CallRecorded(resident.execution.key));
         }
     }
-}
 
-fn submit_end(performance: &Performance, began: Timestamp, outcome: &Outcome, staged: &[StoredFile]) -> Ticket<()> {
-    let Performance { core, resident, n, start, .. } = performance;
-    let key = resident.execution.key;
-    let record = Record::Settled { n: *n, began, at: core.now(), outcome: outcome.clone() };
-    // The wait of an instance that is there commits at once and takes a read along.
-    let lazy = start.effect == Effect::Read && staged.is_empty() && resident.has_instance.load(Ordering::SeqCst);
-    let urgency = if lazy { Urgency::Lazy } else { Urgency::Now };
-    let stamp = core.stamp(&format!("execution {}", resident.execution.id));
-    let staged = if matches!(outcome, Outcome::Success(_)) { staged.to_vec() } else { Vec::new() };
-    core.writer.submit(urgency, move |connection| {
-        for file in &staged {
-            files::save_name(connection, &file.name, file.size_bytes, &file.sha256, &stamp)?;
+    /// Nothing is shown to a guest before it is on its way again.
+    fn not_recorded(&self, error: &StoreError) {
+        lock(&self.resident.settled).remove(&self.n);
+        let (execution, call) = (&self.resident.execution.id, self.n);
+        tracing::warn!(%execution, call, %error, "the end of a connection is not recorded yet");
+    }
+
+    /// Waits for the next attempt; false when the engine stops before it.
+    async fn may_record_again(&self) -> bool {
+        tokio::select! {
+            () = self.core.stopping.cancelled() => false,
+            () = tokio::time::sleep(RECORD_AGAIN_AFTER) => true,
         }
-        Ok(executions::append(connection, key, &record)?)
-    })
+    }
 }
 
 /// What a flow is told about a connection that did not succeed; none after success.

@@ -13,7 +13,7 @@ use crate::query::{Cursor, FieldType, Filter, Kind, Page, Query};
 use crate::schedules;
 use crate::store::executions::{self, ExecutionType, Key, NewExecution};
 use crate::store::records::{self, Stamp};
-use crate::store::{StoreError, StoreResult};
+use crate::store::{StoreError, StoreResult, journal};
 
 /// How many parents' journals one query over connections reads at most.
 const PARENTS_MAX: u32 = 1000;
@@ -225,7 +225,7 @@ impl Core {
         let parent_id = parent["id"].as_str().unwrap_or_default();
         let mut rows: Vec<Value> = Vec::new();
         let mut starts = Vec::new();
-        for record in executions::journal(connection, key)? {
+        for record in journal::read(connection, key)? {
             match record {
                 Record::Call { n, args, at, connection: Some(start), .. } => {
                     rows.push(json!({

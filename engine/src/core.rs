@@ -113,6 +113,8 @@ pub(crate) struct Core {
     pub(crate) residents: Mutex<HashMap<Key, Arc<Resident>>>,
     pub(crate) places: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
+    /// Where tasks run that are begun outside of any.
+    pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) stopping: CancellationToken,
     pub(crate) degraded: AtomicBool,
 }
@@ -169,7 +171,7 @@ pub(crate) type LostMark = Arc<AtomicBool>;
 /// A connection that has ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Settled {
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: Arc<Outcome>,
 }
 
 impl Resident {

@@ -16,7 +16,7 @@ use crate::store::executions::{self, Execution, ExecutionType, Finish, Key};
 use crate::store::logs::{self, LogLine};
 use crate::store::schedules::{self as store_schedules, ScheduleState};
 use crate::store::writer::guarded;
-use crate::store::{StoreError, StoreResult, Urgency, signals};
+use crate::store::{Concerns, StoreError, StoreResult, Urgency, signals};
 
 /// Runs the program that the execution began with.
 pub(crate) async fn run_program(session: &Arc<Session>) -> Result<Value, End> {
@@ -118,9 +118,9 @@ async fn record(
 ) -> Departure {
     let (id, status) = (execution.id.clone(), finish.status);
     let ending = core.clone();
-    let ticket = core
-        .writer
-        .submit(Urgency::Now, move |connection| end(&ending, connection, &execution, &finish, &actions, continued));
+    let ticket = core.writer.submit(Urgency::Now, Concerns::One(execution.key), move |connection| {
+        end(&ending, connection, &execution, &finish, &actions, continued)
+    });
     match ticket.done().await {
         Ok(woken) => {
             tracing::debug!(execution = %id, status = status.as_str(), "ended");

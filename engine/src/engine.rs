@@ -27,7 +27,8 @@ use crate::store::executions::Key;
 use crate::store::logs::LogLine;
 use crate::store::signals::Signal;
 use crate::store::{
-    self, Readers, Refusal, StoreError, StoreResult, Urgency, Writer, executions, logs, records, schedules, signals,
+    self, Concerns, Readers, Refusal, StoreError, StoreResult, Urgency, Writer, executions, journal, logs, records,
+    schedules, signals,
 };
 
 /// What the engine can answer instead of a result.
@@ -178,6 +179,7 @@ impl Engine {
             residents: Mutex::default(),
             places: Arc::new(Semaphore::new(config.residents_max)),
             tasks: TaskTracker::new(),
+            runtime: tokio::runtime::Handle::current(),
             stopping,
             degraded: false.into(),
             config,
@@ -196,7 +198,7 @@ impl Engine {
     /// What every opening makes sure of: the scheduler `cron`, and an iteration for each enabled schedule.
     fn settle_in(&self) {
         let (core, stamp) = (self.core.clone(), self.core.stamp("surefoot"));
-        let ticket = self.core.writer.submit(Urgency::Now, move |connection| {
+        let ticket = self.core.writer.submit(Urgency::Now, Concerns::None, move |connection| {
             if records::get(connection, Kind::Scheduler, "cron")?.is_none() {
                 let fields = json!({"id": "cron", "flow_id": "native:cron", "description": "Starts a flow at the times \
                          of a cron expression."});
@@ -257,7 +259,7 @@ impl Engine {
         &self,
         write: impl FnOnce(&rusqlite::Connection) -> StoreResult<T> + Send + 'static,
     ) -> EngineResult<T> {
-        Ok(self.core.writer.submit(Urgency::Now, write).done().await?)
+        Ok(self.core.writer.submit(Urgency::Now, Concerns::None, write).done().await?)
     }
 
     /// Writes, and tells the executor what follows, in a task of its own: a caller that goes away in between takes
@@ -268,7 +270,7 @@ impl Engine {
         follows: impl FnOnce(&T) -> Option<Event> + Send + 'static,
     ) -> EngineResult<T> {
         let core = self.core.clone();
-        let ticket = self.core.writer.submit(Urgency::Now, write);
+        let ticket = self.core.writer.submit(Urgency::Now, Concerns::None, write);
         let task = self.core.tasks.spawn(async move {
             let value = ticket.done().await?;
             if let Some(event) = follows(&value) {
@@ -413,7 +415,7 @@ impl Engine {
     pub async fn journal(&self, id: &str) -> EngineResult<Vec<Value>> {
         let id = id.to_owned();
         self.read(move |_, connection| {
-            let records = executions::journal(connection, require_key(connection, &id)?)?;
+            let records = journal::read(connection, require_key(connection, &id)?)?;
             Ok(records.iter().enumerate().map(|(seq, record)| describe(seq, record)).collect())
         })
         .await

@@ -17,7 +17,7 @@ use crate::endings;
 use crate::journal::Record;
 use crate::session::{End, Session};
 use crate::store::executions::{self, Active, ActiveState, Key};
-use crate::store::{StoreError, StoreResult, Urgency, schedules};
+use crate::store::{Concerns, StoreError, StoreResult, Urgency, journal, schedules};
 
 /// Deaths of the process in a row, without progress between them, after which an execution is paused.
 const DEATHS_MAX: i64 = 3;
@@ -144,11 +144,9 @@ impl Executor {
             "suspect: the engine died {DEATHS_MAX} times in a row while this execution was at work; resume it \
                  to try again"
         );
-        drop(
-            self.core
-                .writer
-                .submit(Urgency::Now, move |connection| executions::set_paused(connection, key, true, &reason)),
-        );
+        drop(self.core.writer.submit(Urgency::Now, Concerns::One(key), move |connection| {
+            executions::set_paused(connection, key, true, &reason)
+        }));
     }
 
     fn activate(&mut self, key: Key) {
@@ -269,7 +267,7 @@ impl Executor {
         let mut residents = lock(&self.core.residents);
         for resident in residents.values() {
             let key = resident.execution.key;
-            resident.keep_recorded(&self.core.readers.read(|connection| executions::journal(connection, key))?);
+            resident.keep_recorded(&self.core.readers.read(|connection| journal::read(connection, key))?);
         }
         residents.retain(|_, resident| !lock(&resident.running).is_empty());
         Ok(())
@@ -302,7 +300,7 @@ async fn run_instance(core: Arc<Core>, key: Key) -> Departure {
     };
     if session.is_live() {
         let now = core.now();
-        drop(core.writer.append(Urgency::Lazy, move |connection| executions::set_running(connection, key, now)));
+        drop(core.writer.apply(Urgency::Lazy, key, move |connection| executions::set_running(connection, key, now)));
     }
     let result = if session.resident().cancel.load(Ordering::SeqCst) {
         Err(End::Cancelled)
@@ -315,7 +313,7 @@ async fn run_instance(core: Arc<Core>, key: Key) -> Departure {
                 // What this run queued must be durable before another run reads the journal. If it cannot be, another
                 // run
                 // begins only after recovery.
-                let _ = core.writer.append(Urgency::Now, |_| Ok(())).done().await;
+                let _ = core.writer.apply(Urgency::Now, key, |_| Ok(())).done().await;
             }
             departed.0
         }
@@ -326,9 +324,7 @@ async fn run_instance(core: Arc<Core>, key: Key) -> Departure {
 /// Loads an execution and its journal; none when it has ended.
 fn open_session(core: &Arc<Core>, key: Key) -> StoreResult<Option<Arc<Session>>> {
     let loaded = core.readers.read(|connection| match executions::load(connection, key)? {
-        Some(execution) if !execution.status.has_ended() => {
-            Ok(Some((execution, executions::journal(connection, key)?)))
-        }
+        Some(execution) if !execution.status.has_ended() => Ok(Some((execution, journal::read(connection, key)?))),
         _ => Ok(None),
     })?;
     let Some((execution, journal)) = loaded else {

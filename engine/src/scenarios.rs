@@ -15,6 +15,7 @@ use crate::journal::HostError;
 use crate::native::NativeFlow;
 use crate::query::Kind;
 use crate::session::{End, EndAction, ReturnWhen, Session};
+use crate::store::executions::Key;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -247,7 +248,7 @@ async fn a_failed_commit_fails_its_batch_and_the_engine_recovers() {
     let engine = open(folder.path(), vec![("sleeper", sleeper("name"))]);
     let id = start(&engine, "sleeper", Value::Null).await;
     until(&engine, &id, "WAITING").await;
-    let broken = engine.core.writer.append(crate::store::Urgency::Now, |connection| {
+    let broken = engine.core.writer.apply(crate::store::Urgency::Now, Key(0), |connection| {
         connection.execute("INSERT INTO no_such_table VALUES (1)", [])
     });
     assert!(broken.done().await.is_err(), "what was not committed is not answered as done");
@@ -328,7 +329,7 @@ async fn a_write_that_ends_while_the_store_is_down_is_recorded_and_not_repeated(
         }
     };
     tokio::time::timeout(PATIENCE, called).await.expect("the connector is called");
-    let broken = engine.core.writer.append(crate::store::Urgency::Now, |connection| {
+    let broken = engine.core.writer.apply(crate::store::Urgency::Now, Key(0), |connection| {
         connection.execute("INSERT INTO no_such_table VALUES (1)", [])
     });
     assert!(broken.done().await.is_err());

@@ -1,5 +1,7 @@
 //! The shapes of journal records. Field names are short because every record carries them.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use surefoot_connector_api::{CallError, Effect};
@@ -65,7 +67,7 @@ pub enum Record {
         at: Timestamp,
         /// How it ended.
         #[serde(rename = "o")]
-        outcome: Outcome,
+        outcome: Arc<Outcome>,
     },
 }
 

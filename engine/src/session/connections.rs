@@ -138,10 +138,13 @@ impl Session {
         // The intent of a write is durable before its first byte leaves. Anything else may be performed at once: a
         // crash
         // before the record is durable makes the flow ask again.
-        let urgency = if start.effect == Effect::Write { Urgency::Now } else { Urgency::Lazy };
         let key = self.execution().key;
-        let intent = self.core.writer.append(urgency, move |connection| executions::append(connection, key, &record));
-        let intent = (start.effect == Effect::Write).then_some(intent);
+        let intent = if start.effect == Effect::Write {
+            Some(self.core.writer.record(Urgency::Now, key, &record))
+        } else {
+            self.core.writer.record_lazily(key, &record);
+            None
+        };
         self.perform(n, start, inputs, intent);
         Ok(Ok(connection_id))
     }

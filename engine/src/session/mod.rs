@@ -30,7 +30,7 @@ use crate::core::{Core, Departure, Resident, lock};
 use crate::journal::{Call, CallKind, ConnectionStart, Digest, HostError, Record, Reply, canonical};
 use crate::store::executions::{self, Execution};
 use crate::store::logs::{self, LogLine};
-use crate::store::{Refusal, StoreError, StoreResult, Urgency};
+use crate::store::{Concerns, Refusal, StoreError, StoreResult, Urgency, journal};
 
 /// The end of a run. For a component it travels as a trap, so that no guest can catch it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -277,7 +277,7 @@ impl Session {
             drop(
                 self.core
                     .writer
-                    .append(Urgency::Lazy, move |connection| executions::set_message(connection, key, &text)),
+                    .apply(Urgency::Lazy, key, move |connection| executions::set_message(connection, key, &text)),
             );
         }
         Ok(())
@@ -313,7 +313,7 @@ impl Session {
             line
         };
         let key = self.execution().key;
-        let ticket = self.core.writer.append(Urgency::Lazy, move |connection| logs::insert(connection, key, &line));
+        let ticket = self.core.writer.apply(Urgency::Lazy, key, move |connection| logs::insert(connection, key, &line));
         self.tell_followers(ticket);
         Ok(())
     }
@@ -418,13 +418,13 @@ impl Session {
     ) -> Result<(Reply, Option<T>), End> {
         let at = self.advance();
         let key = self.execution().key;
-        let ticket = self.core.writer.submit(Urgency::Now, move |connection| {
+        let ticket = self.core.writer.submit(Urgency::Now, Concerns::One(key), move |connection| {
             let (reply, value) = match crate::store::writer::guarded(connection, work) {
                 Ok((reply, value)) => (reply, Some(value)),
                 Err(StoreError::Refused(refusal)) => (Reply::Error(refusal.into()), None),
                 Err(failed) => return Err(failed),
             };
-            executions::append(connection, key, &record(n, call, at, Some(reply.clone())))?;
+            journal::append(connection, key, &record(n, call, at, Some(reply.clone())))?;
             Ok((reply, value))
         });
         let (reply, value) = ticket.done().await.map_err(|_| End::dropped())?;
@@ -441,9 +441,10 @@ impl Session {
 
     fn append_lazily(&self, record: Record) {
         let key = self.execution().key;
-        let ticket =
-            self.core.writer.append(Urgency::Lazy, move |connection| executions::append(connection, key, &record));
-        self.tell_followers(ticket);
+        if self.core.changes.receiver_count() == 0 {
+            return self.core.writer.record_lazily(key, &record);
+        }
+        self.tell_followers(self.core.writer.record(Urgency::Lazy, key, &record));
     }
 
     /// Tells who follows the execution, once the write is durable.

@@ -16,7 +16,7 @@ use crate::core::{Departure, lock};
 use crate::id;
 use crate::journal::{Call, CallKind, Ended, EndedFlow, Failure, Outcome, Record, Reply, Status, canonical};
 use crate::store::executions::ActiveState;
-use crate::store::{StoreError, Urgency, executions, signals};
+use crate::store::{Concerns, StoreError, Urgency, executions, journal, signals};
 
 /// What a wait waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -223,14 +223,14 @@ impl Session {
     /// timeout.
     async fn take_signal(&self, n: u32, name: &str, timed_out: bool) -> Result<Option<Reply>, End> {
         let (key, name, at) = (self.execution().key, name.to_owned(), self.advance());
-        let ticket = self.core.writer.submit(Urgency::Now, move |connection| {
+        let ticket = self.core.writer.submit(Urgency::Now, Concerns::One(key), move |connection| {
             let reply = match signals::take(connection, key, &name, n)? {
                 Some(signal) => Reply::Signal(signal.id, signal.payload, signal.sender),
                 None if timed_out => Reply::Error(HostError::SignalTimeout(name)),
                 None => return Ok(None),
             };
             executions::set_running(connection, key, at)?;
-            executions::append(connection, key, &Record::Reply { n, at, reply: reply.clone() })?;
+            journal::append(connection, key, &Record::Reply { n, at, reply: reply.clone() })?;
             Ok(Some(reply))
         });
         ticket.done().await.map_err(|_| End::dropped())
@@ -270,7 +270,7 @@ impl Session {
         let ticket = self
             .core
             .writer
-            .append(Urgency::Now, move |connection| executions::set_waiting(connection, key, status, due, state));
+            .apply(Urgency::Now, key, move |connection| executions::set_waiting(connection, key, status, due, state));
         ticket.done().await.map_err(|_| End::dropped())?;
         Ok(End::Departed(Departed(Departure::Parked(due))))
     }
@@ -291,18 +291,18 @@ impl Session {
             reply: None,
         };
         let (key, status) = (self.execution().key, self.waiting_status());
-        let ticket = self.core.writer.append(Urgency::Now, move |connection| {
+        let ticket = self.core.writer.apply(Urgency::Now, key, move |connection| {
             executions::set_waiting(connection, key, status, due, ActiveState::Runnable)?;
-            executions::append(connection, key, &record)
+            journal::append(connection, key, &record)
         });
         self.tell_followers(ticket);
     }
 
     fn record_reply(&self, n: u32, at: Timestamp, reply: Reply, urgency: Urgency) -> crate::store::writer::Ticket<()> {
         let key = self.execution().key;
-        self.core.writer.append(urgency, move |connection| {
+        self.core.writer.apply(urgency, key, move |connection| {
             executions::set_running(connection, key, at)?;
-            executions::append(connection, key, &Record::Reply { n, at, reply })
+            journal::append(connection, key, &Record::Reply { n, at, reply })
         })
     }
 
@@ -313,7 +313,7 @@ impl Session {
         let ticket = match begun {
             Some(call) => {
                 let (key, record) = (self.execution().key, super::record(n, call, at, Some(reply.clone())));
-                self.core.writer.append(Urgency::Now, move |connection| executions::append(connection, key, &record))
+                self.core.writer.record(Urgency::Now, key, &record)
             }
             None => self.record_reply(n, at, reply.clone(), Urgency::Now),
         };
@@ -423,7 +423,7 @@ impl Session {
         let outcome = lock(&self.resident.settled).get(&n)?.outcome.clone();
         let start = self.connection_start(n)?;
         let failure = calls::failure(id, &start, &outcome);
-        let output = if let Outcome::Success(output) = outcome { output } else { Value::Null };
+        let output = if let Outcome::Success(output) = &*outcome { output.clone() } else { Value::Null };
         Some(match failure {
             None => EndedDependency {
                 id: id.to_owned(),

@@ -21,8 +21,8 @@ use crate::core::Config;
 use crate::engine::{Engine, WriterMode};
 use crate::id::Entropy;
 use crate::journal::{Outcome, Record};
-use crate::store::executions;
 use crate::store::writer::Ending;
+use crate::store::{Concerns, executions, journal};
 
 use script::{Op, Script};
 use world::{Probe, World};
@@ -136,7 +136,7 @@ async fn start(engine: &Engine, script: &Script) -> String {
     let core = engine.core.clone();
     let (id, input) = (core.new_id(), serde_json::to_value(script).expect("a script is plain JSON"));
     let new_id = id.clone();
-    let ticket = engine.core.writer.submit(crate::store::Urgency::Now, move |connection| {
+    let ticket = engine.core.writer.submit(crate::store::Urgency::Now, Concerns::All, move |connection| {
         let new = core.new_flow_execution(connection, new_id, "native:script", input, "simulation")?;
         executions::insert(connection, &new, core.now())
     });
@@ -178,7 +178,7 @@ async fn drive(engine: &Engine, id: &str, clock: &Arc<ManualClock>, rng: &mut Ch
     let active = engine.core.readers.read(executions::active);
     let journal = engine.core.readers.read(|connection| {
         let (key, row) = executions::get(connection, id)?.expect("the execution was started");
-        Ok((row["status"].clone(), executions::journal(connection, key)?.pop()))
+        Ok((row["status"].clone(), journal::read(connection, key)?.pop()))
     });
     panic!("stuck after {STEPS_MAX} steps: {journal:?}; not ended: {active:?}");
 }
@@ -189,11 +189,9 @@ fn resume_suspects(engine: &Engine) {
     let active = engine.core.readers.read(executions::active).expect("the store can be read");
     for paused in active.into_iter().filter(|active| active.state == executions::ActiveState::Paused) {
         let key = paused.key;
-        drop(
-            engine.core.writer.submit(crate::store::Urgency::Now, move |connection| {
-                executions::set_paused(connection, key, false, "")
-            }),
-        );
+        drop(engine.core.writer.submit(crate::store::Urgency::Now, Concerns::All, move |connection| {
+            executions::set_paused(connection, key, false, "")
+        }));
         engine.core.writer.drain(Ending::Commit);
         engine.core.send(crate::core::Event::Wake(key));
     }
@@ -219,7 +217,7 @@ fn check(
             let mut journals = Vec::new();
             for id in ids {
                 let (key, row) = executions::get(connection, &id)?.expect("listed above");
-                journals.push((row, executions::journal(connection, key)?));
+                journals.push((row, journal::read(connection, key)?));
             }
             Ok(journals)
         };
@@ -282,7 +280,7 @@ fn writes_happened_once(row: &Value, journal: &[Record], world: &World) -> u32 {
             Record::Settled { n: of, outcome, .. } if of == n => Some(outcome),
             _ => None,
         });
-        match outcome {
+        match outcome.map(|outcome| &**outcome) {
             Some(Outcome::Interrupted) => {
                 interrupted += 1;
                 assert!(times <= 1, "an interrupted write was performed {times} times");

@@ -3,10 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use serde_json::{Value, json};
 
-use super::records;
-use super::{StoreError, StoreResult};
+use super::{StoreResult, journal, records};
 use crate::clock::Timestamp;
-use crate::journal::{self, Record, Started, Status};
+use crate::journal::{Record, Started, Status};
 use crate::query::{Page, Query, plan};
 
 /// Number of an execution within its database; journals and logs are keyed by it.
@@ -144,35 +143,8 @@ pub(crate) fn insert(connection: &Connection, new: &NewExecution, now: Timestamp
     connection
         .prepare_cached("INSERT INTO active (execution, state, due_at) VALUES (?1, ?2, ?3)")?
         .execute(params![key.0, state as i64, new.not_before.map(|at| at.0)])?;
-    append(connection, key, &Record::Started(new.started.clone()))?;
+    journal::append(connection, key, &Record::Started(new.started.clone()))?;
     Ok(key)
-}
-
-/// Appends a record to a journal. Its sequence number is taken here, so that order is the order of commits.
-pub(crate) fn append(connection: &Connection, key: Key, record: &Record) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO journal (execution, seq, record)
-             SELECT ?1, coalesce(max(seq), -1) + 1, ?2 FROM journal WHERE execution = ?1",
-        )?
-        .execute(params![key.0, journal::encode(record)])?;
-    Ok(())
-}
-
-/// The whole journal, in order.
-pub(crate) fn journal(connection: &Connection, key: Key) -> StoreResult<Vec<Record>> {
-    let mut statement = connection.prepare_cached("SELECT record FROM journal WHERE execution = ?1 ORDER BY seq")?;
-    let mut rows = statement.query([key.0])?;
-    let mut records = Vec::new();
-    while let Some(row) = rows.next()? {
-        let bytes = row.get_ref(0)?.as_blob().map_err(|error| StoreError::Failed(error.to_string()))?;
-        records.push(journal::decode(bytes).map_err(|error| match error {
-            // Of a newer engine: left as it is, for that engine.
-            journal::DecodeError::Newer(_) => StoreError::Failed(error.to_string()),
-            journal::DecodeError::Damaged(_) => StoreError::Damaged(error.to_string()),
-        })?);
-    }
-    Ok(records)
 }
 
 /// What the executor needs of an execution.
@@ -321,9 +293,10 @@ pub(crate) fn cancel_children(connection: &Connection, parent_id: &str) -> Store
 pub(crate) fn finish(connection: &Connection, key: Key, finish: &Finish) -> StoreResult<bool> {
     let changed = connection
         .prepare_cached(
-            "UPDATE executions SET status = ?2, error_code = ?3, error_message = ?4, output = ?5,
-            response = ?6, ended_at = ?7,
-                 scheduled_for = NULL WHERE rowid = ?1 AND ended_at IS NULL",
+            "UPDATE executions SET status = ?2, error_code = ?3, error_message = ?4, output = ?5, response = ?6,
+                 ended_at = ?7, scheduled_for = NULL,
+                 journal_tail = (SELECT journal_tail FROM active WHERE execution = ?1)
+             WHERE rowid = ?1 AND ended_at IS NULL",
         )?
         .execute(params![
             key.0,
@@ -384,9 +357,8 @@ fn read_active(row: &Row<'_>) -> rusqlite::Result<Active> {
 pub(crate) fn count_deaths(connection: &Connection) -> StoreResult<()> {
     connection.execute_batch(
         "UPDATE active SET
-             deaths = CASE WHEN seq_at_death = (SELECT max(seq) FROM journal WHERE journal.execution = active.execution)
-                 THEN deaths + 1 ELSE 1 END,
-             seq_at_death = (SELECT max(seq) FROM journal WHERE journal.execution = active.execution)
+             deaths = CASE WHEN tail_at_death = journal_tail THEN deaths + 1 ELSE 1 END,
+             tail_at_death = journal_tail
          WHERE state = 0 AND EXISTS
              (SELECT 1 FROM executions WHERE executions.rowid = active.execution AND started_at IS NOT NULL)",
     )?;

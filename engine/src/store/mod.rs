@@ -5,6 +5,7 @@
 //! the submodules is the seam for another database.
 
 pub(crate) mod executions;
+pub(crate) mod journal;
 pub(crate) mod logs;
 mod migrations;
 pub(crate) mod records;
@@ -17,7 +18,7 @@ use std::sync::Mutex;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-pub(crate) use writer::{Urgency, Writer};
+pub(crate) use writer::{Concerns, Urgency, Writer};
 
 /// What an operation on the store can answer instead of a result.
 #[derive(Clone, Debug, thiserror::Error)]

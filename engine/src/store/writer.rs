@@ -4,7 +4,7 @@
 //! it when there is
 //! work; a simulation calls it when it likes, and may crash before or after.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,7 +12,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::{Epoch, StoreError, StoreResult};
+use super::executions::Key;
+use super::{Epoch, StoreError, StoreResult, journal};
+use crate::journal::{Record, encode_onto, new_row};
 
 /// How soon a write must be durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +31,56 @@ const LAZY_DELAY: Duration = Duration::from_millis(100);
 /// Writes in one transaction, at most.
 const BATCH_MAX: usize = 2048;
 
-type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-type Job = Box<dyn FnOnce(&Connection) -> Result<Answer, StoreError> + Send>;
+/// Records that a batch gathers for one row, bytes. What exceeds that begins another row.
+const ROW_BYTES_MAX: usize = 1 << 20;
+
+/// Who is told how a write went. Always told: when the write is dropped, that it failed.
+struct Answer(Option<Box<dyn FnOnce(StoreResult<()>) + Send>>);
+
+impl Answer {
+    fn new(then: impl FnOnce(StoreResult<()>) + Send + 'static) -> Self {
+        Self(Some(Box::new(then)))
+    }
+
+    fn give(mut self, result: StoreResult<()>) {
+        if let Some(then) = self.0.take() {
+            then(result);
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(then) = self.0.take() {
+            then(Err(not_taken()));
+        }
+    }
+}
+
+fn not_taken() -> StoreError {
+    StoreError::Failed("the store takes no writes: the engine is stopping, or recovers from a failed commit".into())
+}
+
+type Work = Box<dyn FnOnce(&Connection) -> Result<Answer, StoreError> + Send>;
+
+/// One queued write.
+enum Job {
+    /// The end of a journal. What a batch has for one journal becomes one row.
+    Records { key: Key, row: Vec<u8>, answer: Option<Answer> },
+    /// Anything else. Before it the records that came before it and concern it are written.
+    Work { concerns: Concerns, work: Work },
+}
+
+/// Whose journals a write may touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Concerns {
+    /// Anybody's.
+    All,
+    /// That of one execution.
+    One(Key),
+    /// Nobody's, but for those of executions that it creates.
+    None,
+}
 
 /// The result of a submitted write, once it is durable.
 pub(crate) struct Ticket<T>(oneshot::Receiver<StoreResult<T>>);
@@ -38,11 +88,7 @@ pub(crate) struct Ticket<T>(oneshot::Receiver<StoreResult<T>>);
 impl<T> Ticket<T> {
     /// Waits until the write is durable or refused.
     pub(crate) async fn done(self) -> StoreResult<T> {
-        self.0.await.unwrap_or_else(|_| {
-            Err(StoreError::Failed(
-                "the store takes no writes: the engine is stopping, or recovers from a failed commit".into(),
-            ))
-        })
+        self.0.await.unwrap_or_else(|_| Err(not_taken()))
     }
 }
 
@@ -105,53 +151,85 @@ impl Writer {
         *lock(&self.0.epoch)
     }
 
-    /// Queues a write. Writes commit in the order of their submission. A refusal by `write` undoes that write only;
-    /// any other
-    /// error undoes the whole batch and stops the writer.
+    /// Queues a write. Writes commit in the order of their submission. A refusal by `write` undoes that write only; any
+    /// other error undoes the whole batch and stops the writer.
     pub(crate) fn submit<T: Send + 'static>(
         &self,
         urgency: Urgency,
+        concerns: Concerns,
         write: impl FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
     ) -> Ticket<T> {
         let (sender, receiver) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
+        let work: Work = Box::new(move |connection| {
             let result = guarded(connection, write);
             if let Err(error @ (StoreError::Failed(_) | StoreError::Stale { .. })) = result {
                 let _ = sender.send(Err(error.clone()));
                 return Err(error);
             }
-            let answer: Answer = Box::new(move |committed| {
+            Ok(Answer::new(move |committed| {
                 // Nobody listens when the asker was dropped meanwhile; its next run reads the store.
                 let _ = sender.send(committed.and(result));
-            });
-            Ok(answer)
+            }))
         });
-        self.push(urgency, job);
+        self.push(urgency, Job::Work { concerns, work });
         Ticket(receiver)
     }
 
-    /// Like [`submit`](Self::submit), for writes that are never refused: spares the savepoint.
-    pub(crate) fn append<T: Send + 'static>(
+    /// Like [`submit`](Self::submit), for writes about one execution that are never refused: spares the savepoint.
+    pub(crate) fn apply<T: Send + 'static>(
         &self,
         urgency: Urgency,
+        key: Key,
         write: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Ticket<T> {
         let (sender, receiver) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
+        let work: Work = Box::new(move |connection| {
             let value = write(connection).map_err(StoreError::from)?;
-            let answer: Answer = Box::new(move |committed| {
+            Ok(Answer::new(move |committed| {
                 let _ = sender.send(committed.map(|()| value));
-            });
-            Ok(answer)
+            }))
         });
-        self.push(urgency, job);
+        self.push(urgency, Job::Work { concerns: Concerns::One(key), work });
         Ticket(receiver)
+    }
+
+    /// Queues a record for the end of a journal.
+    pub(crate) fn record(&self, urgency: Urgency, key: Key, record: &Record) -> Ticket<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.record_then(urgency, key, record, move |committed| {
+            let _ = sender.send(committed);
+        });
+        Ticket(receiver)
+    }
+
+    /// Like [`record`](Self::record), with a call instead of a ticket: `then` is called in any case, on the writer's
+    /// thread or on the caller's, and must neither take long nor write.
+    pub(crate) fn record_then(
+        &self,
+        urgency: Urgency,
+        key: Key,
+        record: &Record,
+        then: impl FnOnce(StoreResult<()>) + Send + 'static,
+    ) {
+        self.push_record(urgency, key, record, Some(Answer::new(then)));
+    }
+
+    /// Queues a record that nobody waits for.
+    pub(crate) fn record_lazily(&self, key: Key, record: &Record) {
+        self.push_record(Urgency::Lazy, key, record, None);
+    }
+
+    fn push_record(&self, urgency: Urgency, key: Key, record: &Record, answer: Option<Answer>) {
+        let mut row = new_row();
+        encode_onto(&mut row, record);
+        self.push(urgency, Job::Records { key, row, answer });
     }
 
     fn push(&self, urgency: Urgency, job: Job) {
         let mut queue = lock(&self.0.queue);
         if queue.failed.is_some() || queue.closing {
-            return; // dropping the job drops its sender, and the ticket answers with an error
+            drop(queue);
+            return drop(job); // which tells who waits for it
         }
         queue.jobs.push_back(job);
         let first = queue.jobs.len() == 1;
@@ -189,7 +267,7 @@ impl Writer {
         match result {
             Ok(answers) => {
                 drop(connection);
-                answers.into_iter().for_each(|answer| answer(Ok(())));
+                answers.into_iter().for_each(|answer| answer.give(Ok(())));
             }
             Err(error) => {
                 // Never a second attempt on this connection: after a failed fsync its view of the disk proves nothing.
@@ -198,8 +276,9 @@ impl Writer {
                 tracing::error!(%error, "commit failed; the engine recovers from the store");
                 let mut queue = lock(&self.0.queue);
                 queue.failed = Some(error.to_string());
-                queue.jobs.clear();
+                let lost = std::mem::take(&mut queue.jobs);
                 drop(queue);
+                drop(lost);
                 (self.0.on_failure)(&error);
             }
         }
@@ -258,7 +337,7 @@ fn run(connection: &Connection, epoch: i64, jobs: Vec<Job>, ending: Ending) -> S
         if found != epoch {
             return Err(StoreError::Stale { found, ours: epoch });
         }
-        jobs.into_iter().map(|job| job(connection)).collect::<StoreResult<Vec<Answer>>>()
+        perform(connection, jobs)
     };
     let result = match ending {
         Ending::Fail => batch().and(Err(StoreError::Failed("simulated failure of the disk".into()))),
@@ -279,6 +358,48 @@ fn run(connection: &Connection, epoch: i64, jobs: Vec<Job>, ending: Ending) -> S
             Err(error)
         }
     }
+}
+
+/// Performs what is queued, in order, but gathers the records of one journal.
+fn perform(connection: &Connection, jobs: Vec<Job>) -> StoreResult<Vec<Answer>> {
+    let mut answers = Vec::with_capacity(jobs.len());
+    let mut rows: BTreeMap<Key, Vec<u8>> = BTreeMap::new();
+    for job in jobs {
+        match job {
+            Job::Records { key, row, answer } => {
+                answers.extend(answer);
+                match rows.get_mut(&key) {
+                    Some(gathered) if gathered.len() < ROW_BYTES_MAX => gathered.extend_from_slice(&row[1..]),
+                    _ => {
+                        if let Some(full) = rows.insert(key, row) {
+                            journal::append_row(connection, key, &full)?;
+                        }
+                    }
+                }
+            }
+            Job::Work { concerns, work } => {
+                match concerns {
+                    Concerns::All => append_rows(connection, &mut rows)?,
+                    Concerns::One(key) => {
+                        if let Some(row) = rows.remove(&key) {
+                            journal::append_row(connection, key, &row)?;
+                        }
+                    }
+                    Concerns::None => {}
+                }
+                answers.push(work(connection)?);
+            }
+        }
+    }
+    append_rows(connection, &mut rows)?;
+    Ok(answers)
+}
+
+fn append_rows(connection: &Connection, rows: &mut BTreeMap<Key, Vec<u8>>) -> StoreResult<()> {
+    while let Some((key, row)) = rows.pop_first() {
+        journal::append_row(connection, key, &row)?;
+    }
+    Ok(())
 }
 
 /// Runs one write so that a refusal undoes it alone.

@@ -1,0 +1,85 @@
+//! The table of journals: rows of all executions in the order of their commits, each naming the one before it of the
+//! same execution.
+//!
+//! A commit that serves many executions writes a few full pages at the table's end, not a page for each of them. A row
+//! holds one record or more: what one execution queued for one commit.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::executions::Key;
+use super::{StoreError, StoreResult};
+use crate::journal::{DecodeError, Record, decode_row};
+
+/// Appends a row to the journal of an execution.
+pub(crate) fn append_row(connection: &Connection, key: Key, row: &[u8]) -> rusqlite::Result<()> {
+    let linked = connection
+        .prepare_cached(
+            "INSERT INTO journal (execution, previous, records)
+             SELECT ?1, journal_tail, ?2 FROM active WHERE execution = ?1",
+        )?
+        .execute(params![key.0, row])?;
+    let table = if linked == 1 {
+        "UPDATE active SET journal_tail = ?2 WHERE execution = ?1"
+    } else {
+        // What a call brought back after its execution had ended.
+        connection
+            .prepare_cached(
+                "INSERT INTO journal (execution, previous, records)
+                 SELECT ?1, journal_tail, ?2 FROM executions WHERE rowid = ?1",
+            )?
+            .execute(params![key.0, row])?;
+        "UPDATE executions SET journal_tail = ?2 WHERE rowid = ?1"
+    };
+    connection.prepare_cached(table)?.execute(params![key.0, connection.last_insert_rowid()])?;
+    Ok(())
+}
+
+/// Appends one record to the journal of an execution, in a row of its own.
+pub(crate) fn append(connection: &Connection, key: Key, record: &Record) -> rusqlite::Result<()> {
+    append_row(connection, key, &crate::journal::encode(record))
+}
+
+/// The whole journal of an execution, in order.
+pub(crate) fn read(connection: &Connection, key: Key) -> StoreResult<Vec<Record>> {
+    let mut records = Vec::new();
+    for id in row_ids(connection, key)? {
+        read_row(connection, id, &mut records)?;
+    }
+    Ok(records)
+}
+
+/// The numbers of the rows of a journal, in order.
+pub(crate) fn row_ids(connection: &Connection, key: Key) -> StoreResult<Vec<i64>> {
+    let mut tail = connection.prepare_cached(
+        "SELECT coalesce((SELECT journal_tail FROM active WHERE execution = ?1),
+             (SELECT journal_tail FROM executions WHERE rowid = ?1))",
+    )?;
+    let mut previous = connection.prepare_cached("SELECT previous FROM journal WHERE id = ?1 AND execution = ?2")?;
+    let mut next: Option<i64> = tail.query_row([key.0], |row| row.get(0))?;
+    let mut ids = Vec::new();
+    while let Some(id) = next {
+        ids.push(id);
+        let found = previous.query_row([id, key.0], |row| row.get(0)).optional()?;
+        next = found.ok_or_else(|| StoreError::Damaged(format!("row {id} of the journal is missing")))?;
+        if next.is_some_and(|next| next >= id) {
+            return Err(StoreError::Damaged(format!("row {id} of the journal names a later one as its previous")));
+        }
+    }
+    ids.reverse();
+    Ok(ids)
+}
+
+/// Adds the records of a row to `records`.
+pub(crate) fn read_row(connection: &Connection, id: i64, records: &mut Vec<Record>) -> StoreResult<()> {
+    let mut statement = connection.prepare_cached("SELECT records FROM journal WHERE id = ?1")?;
+    let mut rows = statement.query([id])?;
+    let Some(row) = rows.next()? else {
+        return Err(StoreError::Damaged(format!("row {id} of the journal is missing")));
+    };
+    let bytes = row.get_ref(0)?.as_blob().map_err(|error| StoreError::Failed(error.to_string()))?;
+    decode_row(bytes, records).map_err(|error| match error {
+        // Of a newer engine: left as it is, for that engine.
+        DecodeError::Newer(_) => StoreError::Failed(error.to_string()),
+        DecodeError::Damaged(_) => StoreError::Damaged(error.to_string()),
+    })
+}
