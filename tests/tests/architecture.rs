@@ -11,6 +11,7 @@ use xtask::repo;
 
 /// What each crate of the workspace may use of the others, for building as for its own tests.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("surefoot-bench", &["surefoot-connector-api", "surefoot-connectors", "surefoot-engine", "xtask"]),
     ("surefoot-connector-api", &[]),
     ("surefoot-connectors", &["surefoot-connector-api"]),
     ("surefoot-engine", &["surefoot-connector-api"]),
