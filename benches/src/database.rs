@@ -19,7 +19,8 @@ impl Database {
 
     /// Bytes of all journal records of an execution.
     pub(crate) fn journal_bytes(&self, id: &str) -> Result<u64> {
-        let sql = "SELECT coalesce(sum(length(record)), 0) FROM journal JOIN executions ON executions.rowid = execution
+        let sql =
+            "SELECT coalesce(sum(length(records)), 0) FROM journal JOIN executions ON executions.rowid = execution
              WHERE id = ?1";
         Ok(self.0.query_row(sql, [id], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }

@@ -44,7 +44,7 @@ pub(crate) async fn perform(performance: Arc<Performance>, intent: Option<Ticket
     if resident.cancel.load(Ordering::SeqCst) {
         return settle(performance.clone(), began, Outcome::Cancelled, Vec::new()).await;
     }
-    let Some(connector) = core.connectors.get(start.connector_type.as_str()) else {
+    let Some(ty) = core.connectors.get(start.connector_type.as_str()) else {
         let error = CallError::not_sent(
             ErrorClass::InvalidInput,
             format!("there is no connector type `{}`", start.connector_type),
@@ -60,7 +60,7 @@ pub(crate) async fn perform(performance: Arc<Performance>, intent: Option<Ticket
         Outcome::Failed(CallError { class, sent, message, peer_code: None })
     };
     // A panic of a connector is a failure of this call and of nothing else.
-    let call = AssertUnwindSafe(connector.call(&context, inputs.clone())).catch_unwind();
+    let call = AssertUnwindSafe(ty.connector.call(&context, inputs.clone())).catch_unwind();
     let outcome = match tokio::time::timeout(timeout, call).await {
         Ok(Ok(Ok(output))) if crate::journal::is_too_deep(&output) => {
             unknown(ErrorClass::Protocol, "the output is nested too deep".to_owned())

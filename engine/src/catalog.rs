@@ -3,7 +3,6 @@
 
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
-use surefoot_connector_api::redact;
 
 use crate::calls;
 use crate::core::Core;
@@ -70,12 +69,12 @@ impl Core {
                 known.join(", ")
             )));
         };
-        let schema = connector.input_schema();
+        let schema = connector.rules.schema();
         let Some(config) = fields.get_mut("config").and_then(Value::as_object_mut) else {
             return Ok(());
         };
         for (name, value) in config.iter_mut() {
-            if *value == "***" && schema["properties"][name]["writeOnly"] == true {
+            if *value == "***" && connector.rules.is_secret(name) {
                 *value = present["config"][name].clone();
             }
             if schema["properties"].get(name).is_none() {
@@ -94,9 +93,8 @@ impl Core {
         match kind {
             Kind::Connector => {
                 let ty = record["type"].as_str().unwrap_or_default();
-                let schema = self.connectors.get(ty).map(|connector| connector.input_schema()).unwrap_or_default();
                 if let Some(config) = record["config"].as_object() {
-                    record["config"] = Value::Object(redact(&schema, config));
+                    record["config"] = Value::Object(self.redact(ty, config));
                 }
             }
             Kind::Webhook => {
@@ -107,6 +105,14 @@ impl Core {
             _ => {}
         }
         record
+    }
+
+    /// Inputs of a connector of that type without secrets. Of an unknown type nothing is shown.
+    fn redact(&self, ty: &str, inputs: &Map<String, Value>) -> Map<String, Value> {
+        match self.connectors.get(ty) {
+            Some(connector) => connector.rules.redact(inputs),
+            None => inputs.keys().map(|name| (name.clone(), "***".into())).collect(),
+        }
     }
 
     /// Fields to be saved, as the journal may show them.
@@ -195,13 +201,8 @@ impl Core {
                 .flatten()
                 .and_then(|record| Some(record["type"].as_str()?.to_owned())),
         };
-        let schema = ty.and_then(|ty| Some(self.connectors.get(ty.as_str())?.input_schema()));
         if let Some(inputs) = row["input"]["inputs"].as_object() {
-            let shown = match schema {
-                Some(schema) => redact(&schema, inputs),
-                None => inputs.keys().map(|name| (name.clone(), "***".into())).collect(),
-            };
-            row["input"]["inputs"] = Value::Object(shown);
+            row["input"]["inputs"] = Value::Object(self.redact(ty.as_deref().unwrap_or_default(), inputs));
         }
         row
     }

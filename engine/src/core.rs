@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use surefoot_connector_api::{Connector, Dialer, EgressPolicy};
+use surefoot_connector_api::{Connector, Dialer, EgressPolicy, InputRules};
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::bells::Bells;
 use crate::clock::{Clock, Timestamp};
 use crate::files::Blobs;
 use crate::host::WasmHost;
@@ -19,7 +20,7 @@ use crate::journal::{Digester, Limits, Outcome, Record, Started};
 use crate::native::NativeFlow;
 use crate::store::executions::{Execution, Key};
 use crate::store::records::Stamp;
-use crate::store::{Readers, Writer};
+use crate::store::{Readers, RecordCache, Writer};
 
 /// How an engine is to run.
 #[derive(Clone)]
@@ -90,6 +91,19 @@ pub(crate) enum Departure {
     Dropped,
 }
 
+/// A connector type that this engine has, with its rules made ready.
+pub(crate) struct ConnectorType {
+    pub(crate) connector: Arc<dyn Connector>,
+    pub(crate) rules: InputRules,
+}
+
+impl ConnectorType {
+    pub(crate) fn new(connector: Arc<dyn Connector>) -> Self {
+        let rules = InputRules::new(connector.input_schema());
+        Self { connector, rules }
+    }
+}
+
 /// What followers of an execution are told. They read the store for what it was.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -106,10 +120,12 @@ pub(crate) struct Core {
     pub(crate) blobs: Blobs,
     pub(crate) host: WasmHost,
     pub(crate) dialer: Dialer,
-    pub(crate) connectors: BTreeMap<&'static str, Arc<dyn Connector>>,
+    pub(crate) connectors: BTreeMap<&'static str, ConnectorType>,
+    pub(crate) connector_records: RecordCache,
     pub(crate) natives: HashMap<String, Arc<dyn NativeFlow>>,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) changes: broadcast::Sender<Change>,
+    pub(crate) ended: Bells,
     pub(crate) residents: Mutex<HashMap<Key, Arc<Resident>>>,
     pub(crate) places: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,

@@ -125,6 +125,7 @@ async fn record(
         Ok(woken) => {
             tracing::debug!(execution = %id, status = status.as_str(), "ended");
             core.changed(&id);
+            core.ended.ring(&id);
             for key in woken {
                 core.send(Event::Wake(key));
             }

@@ -15,7 +15,8 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::core::{Change, Config, Core, Event, lock};
+use crate::bells::Bells;
+use crate::core::{Change, Config, ConnectorType, Core, Event, lock};
 use crate::executor::Executor;
 use crate::files::Blobs;
 use crate::host::{ComponentError, WasmHost};
@@ -27,8 +28,8 @@ use crate::store::executions::Key;
 use crate::store::logs::LogLine;
 use crate::store::signals::Signal;
 use crate::store::{
-    self, Concerns, Readers, Refusal, StoreError, StoreResult, Urgency, Writer, executions, journal, logs, records,
-    schedules, signals,
+    self, Concerns, Readers, RecordCache, Refusal, StoreError, StoreResult, Urgency, Writer, executions, journal, logs,
+    records, schedules, signals,
 };
 
 /// What the engine can answer instead of a result.
@@ -172,10 +173,15 @@ impl Engine {
             blobs: Blobs::local(&data.join("blobs")).map_err(|error| failed(&error))?,
             host: WasmHost::new(&data.join("components"), &key).map_err(|error| failed(&error))?,
             dialer: Dialer::new(config.egress.clone()),
-            connectors: connectors.into_iter().map(|connector| (connector.type_name(), connector)).collect(),
+            connectors: connectors
+                .into_iter()
+                .map(|connector| (connector.type_name(), ConnectorType::new(connector)))
+                .collect(),
+            connector_records: RecordCache::new(Kind::Connector),
             natives: flows,
             events,
             changes: broadcast::Sender::new(1024),
+            ended: Bells::default(),
             residents: Mutex::default(),
             places: Arc::new(Semaphore::new(config.residents_max)),
             tasks: TaskTracker::new(),
@@ -252,7 +258,7 @@ impl Engine {
 
     /// The connector types.
     pub fn connector_types(&self) -> Vec<Arc<dyn Connector>> {
-        self.core.connectors.values().cloned().collect()
+        self.core.connectors.values().map(|ty| ty.connector.clone()).collect()
     }
 
     async fn write<T: Send + 'static>(
@@ -364,23 +370,19 @@ impl Engine {
 
     /// Waits until an execution, or the one that takes its place, has ended. None when `timeout` comes first.
     pub async fn wait_ended(&self, id: &str, timeout: Option<Duration>) -> EngineResult<Option<Value>> {
-        let mut changes = self.core.changes.subscribe();
         let ended = async {
+            let mut place = id.to_owned();
             loop {
+                let mut bell = self.core.ended.listen(&place);
                 let found = self.core.readers.read(|connection| self.core.last_of_chain(connection, id))?;
                 let row = found.ok_or_else(|| EngineError::from(StoreError::not_found("execution", id)))?;
                 if row["ended_at"].is_string() {
                     return Ok(row);
                 }
-                let present = row["id"].as_str().unwrap_or_default().to_owned();
-                loop {
-                    match changes.recv().await {
-                        Ok(change) if change.execution_id != present => {}
-                        Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => break,
-                        Err(broadcast::error::RecvError::Closed) => {
-                            return Err(EngineError::Failed("the engine has stopped".into()));
-                        }
-                    }
+                // By continuing as new another one takes its place, whose end is waited for then.
+                match row["id"].as_str() {
+                    Some(present) if present != place => place = present.to_owned(),
+                    _ => bell.rung().await,
                 }
             }
         };

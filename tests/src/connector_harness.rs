@@ -10,8 +10,8 @@ use futures::{StreamExt, stream};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use surefoot_connector_api::{
-    ByteStream, CallContext, CallError, Connector, Dialer, EgressPolicy, ErrorClass, FileAccess, FileSink, Inputs,
-    StoredFile, validate,
+    ByteStream, CallContext, CallError, Connector, Dialer, EgressPolicy, ErrorClass, FileAccess, FileSink, InputRules,
+    Inputs, StoredFile,
 };
 
 /// How one call is made. The default reaches 127.0.0.1 and `localhost`, and takes at most 60 seconds.
@@ -51,8 +51,10 @@ pub async fn call_with(
     options: &CallOptions,
 ) -> Result<Value, CallError> {
     let Value::Object(inputs) = inputs else { panic!("inputs are an object, not {inputs}") };
-    let schema = connector.input_schema();
-    validate(&schema, &inputs).map_err(|error| CallError::not_sent(ErrorClass::InvalidInput, error.to_string()))?;
+    let rules = InputRules::new(connector.input_schema());
+    rules
+        .validate(&Value::Object(inputs.clone()))
+        .map_err(|error| CallError::not_sent(ErrorClass::InvalidInput, error.to_string()))?;
     let allow = options.allow.iter().map(|rule| rule.parse().expect("a rule of the egress policy")).collect();
     let dialer = Dialer::new(EgressPolicy { allow });
     let context =
@@ -63,22 +65,22 @@ pub async fn call_with(
     };
     match &result {
         Ok(output) => assert_output(connector, output),
-        Err(error) => assert_no_secret(&schema, &inputs, error),
+        Err(error) => assert_no_secret(&rules, &inputs, error),
     }
     result
 }
 
 fn assert_output(connector: &dyn Connector, output: &Value) {
-    let Value::Object(fields) = output else { panic!("an output is an object, not {output}") };
-    if let Err(error) = validate(&connector.output_schema(), fields) {
+    assert!(output.is_object(), "an output is an object, not {output}");
+    if let Err(error) = InputRules::new(connector.output_schema()).validate(output) {
         panic!("{output} is not what the output schema of {} says: {error}", connector.type_name());
     }
 }
 
-fn assert_no_secret(schema: &Value, inputs: &Inputs, error: &CallError) {
+fn assert_no_secret(rules: &InputRules, inputs: &Inputs, error: &CallError) {
     let shown = format!("{error:?}");
     for (name, value) in inputs {
-        if schema["properties"][name]["writeOnly"] == Value::Bool(true)
+        if rules.is_secret(name)
             && let Some(secret) = value.as_str()
             && !secret.is_empty()
         {

@@ -9,7 +9,7 @@ mod inputs;
 
 pub use dialer::{CompanionDialer, Dialer, EgressPolicy, EgressRule, EgressRuleError};
 pub use error::{CallError, ErrorClass, Sent};
-pub use inputs::{InputError, merge, redact, validate};
+pub use inputs::{InputError, InputRules, merge};
 
 use std::time::Duration;
 

@@ -4,16 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use surefoot_connector_api::{Effect, InputError, Inputs, merge, redact, validate};
+use surefoot_connector_api::{Effect, InputError, Inputs, merge};
 
 use super::{CallResult, End, HostError, Session, Turn};
 use crate::calls::{self, Performance};
 use crate::core::{Event, LostMark, lock};
 use crate::id;
 use crate::journal::{Call, CallKind, ConnectionStart, Outcome, Record, Reply, canonical};
-use crate::query::Kind;
 use crate::store::executions;
-use crate::store::{StoreError, StoreResult, Urgency, records};
+use crate::store::{StoreError, StoreResult, Urgency};
 
 /// Options of a connector call.
 #[derive(Clone, Debug, Default)]
@@ -82,42 +81,44 @@ impl Session {
                 "dependencies_max: more than {limit} connections at one time"
             ))));
         }
-        let found = self.core.readers.read(|connection| match connector.strip_prefix("type:") {
-            Some(ty) => Ok(json!({"id": "", "name": ty, "type": ty, "revision": 0, "config": {}})),
-            None => records::require(connection, Kind::Connector, connector),
-        });
+        let found = match connector.strip_prefix("type:") {
+            Some(ty) => Ok(Arc::new(json!({"id": "", "name": ty, "type": ty, "revision": 0}))),
+            None => self.core.connector_records.require(&self.core.readers, &self.core.writer, connector),
+        };
         let record = match found {
             Ok(record) => record,
             Err(StoreError::Refused(refusal)) => return Ok(Err(refusal.into())),
             Err(_) => return Err(End::dropped()),
         };
         let text = |field: &str| record[field].as_str().unwrap_or_default().to_owned();
-        let Some(implementation) = self.core.connectors.get(text("type").as_str()) else {
+        let Some(ty) = self.core.connectors.get(text("type").as_str()) else {
             let known: Vec<_> = self.core.connectors.keys().copied().collect();
             let message = format!("there is no connector type `{}`; types are {}", text("type"), known.join(", "));
             return Ok(Err(HostError::NotFound(message)));
         };
-        let stored = record["config"].as_object().cloned().unwrap_or_default();
-        let merged = merge(&stored, inputs);
-        let schema = implementation.input_schema();
-        if let Err(error) = validate(&schema, &merged) {
+        let merged = Value::Object(match record["config"].as_object() {
+            Some(stored) => merge(stored, inputs),
+            None => merge(&Inputs::new(), inputs),
+        });
+        if let Err(error) = ty.rules.validate(&merged) {
             let text = format!("connector `{}`: {error}", text("name"));
             return Ok(Err(match error {
                 InputError::Extra { .. } => HostError::ExtraInput(text),
                 InputError::Invalid(_) => HostError::InvalidInput(text),
             }));
         }
+        let Value::Object(merged) = merged else { return Err(self.damaged()) };
         let timeout = options.timeout.unwrap_or(self.core.config.connection_timeout);
         let start = ConnectionStart {
             name: options.name.clone().unwrap_or_else(|| text("name")),
             connector_id: text("id"),
             connector_type: text("type"),
             revision: record["revision"].as_i64().unwrap_or(0),
-            effect: implementation.effect(&merged),
+            effect: ty.connector.effect(&merged),
             retry_on_interrupt: options.retry_on_interrupt,
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
         };
-        Ok(Ok(Prepared { start, inputs: merged, redacted: redact(&schema, inputs) }))
+        Ok(Ok(Prepared { start, inputs: merged, redacted: ty.rules.redact(inputs) }))
     }
 
     /// Records the start and performs the call in a task of its own.

@@ -8,6 +8,7 @@ pub(crate) mod executions;
 pub(crate) mod journal;
 pub(crate) mod logs;
 mod migrations;
+mod record_cache;
 pub(crate) mod records;
 pub(crate) mod schedules;
 pub(crate) mod signals;
@@ -18,6 +19,7 @@ use std::sync::Mutex;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+pub(crate) use record_cache::RecordCache;
 pub(crate) use writer::{Concerns, Urgency, Writer};
 
 /// What an operation on the store can answer instead of a result.

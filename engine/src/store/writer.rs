@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -107,6 +108,10 @@ struct Shared {
     path: PathBuf,
     epoch: Mutex<Epoch>,
     on_failure: Box<dyn Fn(&StoreError) + Send + Sync>,
+    /// Whether the open transaction changed records.
+    records_touched: Arc<AtomicBool>,
+    /// Counts the commits that changed records.
+    record_changes: AtomicU64,
 }
 
 /// The one writer of a workspace.
@@ -136,6 +141,8 @@ impl Writer {
         epoch: Epoch,
         on_failure: impl Fn(&StoreError) + Send + Sync + 'static,
     ) -> Self {
+        let records_touched = Arc::default();
+        watch_records(&connection, &records_touched);
         Self(Arc::new(Shared {
             queue: Mutex::new(Queue { jobs: VecDeque::new(), urgent: false, closing: false, failed: None }),
             wake: Condvar::new(),
@@ -143,6 +150,8 @@ impl Writer {
             path: path.to_owned(),
             epoch: Mutex::new(epoch),
             on_failure: Box::new(on_failure),
+            records_touched,
+            record_changes: AtomicU64::new(0),
         }))
     }
 
@@ -241,6 +250,11 @@ impl Writer {
         }
     }
 
+    /// A number that is another after each commit that changed a record, before anybody is told of that commit.
+    pub(crate) fn record_changes(&self) -> u64 {
+        self.0.record_changes.load(Ordering::SeqCst)
+    }
+
     /// Whether something is queued.
     #[cfg(test)]
     pub(crate) fn has_work(&self) -> bool {
@@ -267,6 +281,9 @@ impl Writer {
         match result {
             Ok(answers) => {
                 drop(connection);
+                if self.0.records_touched.swap(false, Ordering::SeqCst) {
+                    self.0.record_changes.fetch_add(1, Ordering::SeqCst);
+                }
                 answers.into_iter().for_each(|answer| answer.give(Ok(())));
             }
             Err(error) => {
@@ -287,6 +304,7 @@ impl Writer {
     /// After a failed commit: opens the database anew.
     pub(crate) fn reopen(&self) -> StoreResult<()> {
         let (connection, epoch) = super::open_for_writing(&self.0.path)?;
+        watch_records(&connection, &self.0.records_touched);
         *lock(&self.0.connection) = Some(connection);
         *lock(&self.0.epoch) = epoch;
         lock(&self.0.queue).failed = None;
@@ -358,6 +376,16 @@ fn run(connection: &Connection, epoch: i64, jobs: Vec<Job>, ending: Ending) -> S
             Err(error)
         }
     }
+}
+
+fn watch_records(connection: &Connection, touched: &Arc<AtomicBool>) {
+    let touched = touched.clone();
+    let hook = move |_, _: &str, table: &str, _| {
+        if table == "records" {
+            touched.store(true, Ordering::SeqCst);
+        }
+    };
+    connection.update_hook(Some(hook)).expect("this connection is ours");
 }
 
 /// Performs what is queued, in order, but gathers the records of one journal.

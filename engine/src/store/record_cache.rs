@@ -1,0 +1,46 @@
+//! Records that calls look up again and again, read once per change.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+
+use super::{Readers, StoreResult, Writer, records};
+use crate::query::Kind;
+
+/// Records of one kind by name or id, as of the newest commit that changed any record.
+pub(crate) struct RecordCache {
+    kind: Kind,
+    /// With the number of changes that each was read at.
+    entries: Mutex<HashMap<String, (u64, Arc<Value>)>>,
+}
+
+/// Entries, at most; then all are read anew.
+const ENTRIES_MAX: usize = 1000;
+
+impl RecordCache {
+    /// An empty cache.
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self { kind, entries: Mutex::default() }
+    }
+
+    /// The record with that name or id, refusing when there is none. Sees every change that was answered before the
+    /// call.
+    pub(crate) fn require(&self, readers: &Readers, writer: &Writer, key: &str) -> StoreResult<Arc<Value>> {
+        // Read before the record is: a change in between makes the entry old, not wrong.
+        let changes = writer.record_changes();
+        let lock = || self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, record)) = lock().get(key)
+            && *at == changes
+        {
+            return Ok(record.clone());
+        }
+        let record = Arc::new(readers.read(|connection| records::require(connection, self.kind, key))?);
+        let mut entries = lock();
+        if entries.len() >= ENTRIES_MAX {
+            entries.clear();
+        }
+        entries.insert(key.to_owned(), (changes, record.clone()));
+        Ok(record)
+    }
+}
