@@ -1,4 +1,5 @@
-//! An engine in this process, with the benchmark's guest deployed and a [`Probe`] as its connector `echo`.
+//! An engine in this process, on a workspace as the binary has it when it is measured, with a [`Probe`] as its
+//! connector `echo`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use surefoot_engine::{Config, Engine, StartRequest};
 use tempfile::TempDir;
 
 use crate::probe::Probe;
+use crate::served;
 
 /// Name of the guest, as package and as deployed flow.
 pub(crate) const GUEST: &str = "bench-guest";
@@ -22,7 +24,18 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(crate) struct Lab {
     pub(crate) engine: Engine,
     pub(crate) probe: Probe,
+    config: Config,
     folder: TempDir,
+}
+
+/// The folder of a lab whose engine has stopped. It goes with this.
+pub(crate) struct Left(TempDir);
+
+impl Left {
+    /// The data folder.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
 }
 
 impl Lab {
@@ -37,10 +50,18 @@ impl Lab {
         let mut config = Config::new(folder.path().join("data"));
         configure(&mut config);
         let probe = Probe::default();
-        let engine = Engine::open(config, vec![Arc::new(probe.clone())])?;
-        let component = std::fs::read(xtask::flows::component(GUEST)?)?;
-        engine.deploy(GUEST, component, "bench").await?;
-        Ok(Self { engine, probe, folder })
+        let engine = Engine::open(config.clone(), vec![Arc::new(probe.clone())])?;
+        served::furnish(&engine).await?;
+        Ok(Self { engine, probe, config, folder })
+    }
+
+    /// Ends the engine in order, does something with the database, and opens the workspace anew.
+    pub(crate) async fn reopen_after(self, meanwhile: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
+        let (database, probe, config) = (self.database(), self.probe.clone(), self.config.clone());
+        let Left(folder) = self.leave().await?;
+        meanwhile(&database)?;
+        let engine = Engine::open(config.clone(), vec![Arc::new(probe.clone())])?;
+        Ok(Self { engine, probe, config, folder })
     }
 
     /// The database file.
@@ -84,10 +105,15 @@ impl Lab {
         Ok((last - first) as f64 / seconds)
     }
 
-    /// Ends the engine and removes the folder.
-    pub(crate) async fn close(self) -> Result<()> {
+    /// Ends the engine in order and leaves the folder.
+    pub(crate) async fn leave(self) -> Result<Left> {
         self.engine.shutdown(Duration::from_secs(10)).await?;
-        Ok(self.folder.close()?)
+        Ok(Left(self.folder))
+    }
+
+    /// Ends the engine in order and removes the folder.
+    pub(crate) async fn close(self) -> Result<()> {
+        Ok(self.leave().await?.0.close()?)
     }
 }
 

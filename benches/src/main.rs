@@ -3,21 +3,24 @@
 //! `cargo xtask bench` builds and runs it. What each figure is stands in `docs/concepts/performance.md`; how one is
 //! measured is in its file under `figures/`. No test asserts a time: the tests only see that all of this still runs.
 
+mod compare;
 mod database;
 mod figures;
 mod floor;
 mod lab;
+mod load;
 mod machine;
 mod pairs;
 mod probe;
 mod report;
 mod scale;
+mod served;
 mod timing;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Parser, Subcommand, ValueEnum as _};
 use xtask::repo;
 
 use figures::Group;
@@ -26,7 +29,10 @@ use scale::Scale;
 
 #[derive(Parser)]
 #[command(name = "surefoot-bench", about = "Measures Surefoot beside its floor", disable_version_flag = true)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Measure only these groups of figures
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<Group>,
@@ -47,6 +53,12 @@ struct Arguments {
     binary: Option<PathBuf>,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    /// Load servers in turn, and compare what they do
+    Load(compare::Arguments),
+}
+
 /// What every figure is given.
 pub(crate) struct Bench {
     /// How much is done.
@@ -60,6 +72,9 @@ pub(crate) struct Bench {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some(Command::Load(arguments)) = &arguments.command {
+        return compare::run(arguments).await;
+    }
     let folder = arguments.folder.unwrap_or_else(|| repo::target_dir().join("bench"));
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let scale = match (arguments.quick, arguments.smoke) {
@@ -69,8 +84,8 @@ async fn main() -> Result<()> {
     };
     let binary = arguments.binary.unwrap_or_else(|| repo::target_dir().join("release/surefoot"));
     let bench = Bench { scale, folder, binary };
-    let groups = if arguments.only.is_empty() { Group::ALL } else { &arguments.only };
-    let mut report = Report::new(machine::Machine::look_at(&bench.folder)?, scale);
+    let groups = if arguments.only.is_empty() { Group::value_variants() } else { &arguments.only };
+    let mut report = Report::new(machine::Machine::look_at(&bench.folder)?, scale, scale.pairs());
     report.print_head();
     for group in groups {
         let figures =
