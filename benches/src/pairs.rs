@@ -21,7 +21,7 @@ impl Pairs {
     ) -> Result<Self> {
         let mut pairs = Self::default();
         for pair in 0..count {
-            if pair % 2 == 0 {
+            if pair.is_multiple_of(2) {
                 pairs.values.push(value().await?);
                 pairs.references.push(reference().await?);
             } else {
@@ -63,7 +63,7 @@ pub(crate) fn percentile(values: &[f64], percent: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let last = sorted.len().saturating_sub(1);
-    let middle = percent == 50.0 && sorted.len() % 2 == 0 && last > 0;
+    let middle = percent == 50.0 && sorted.len().is_multiple_of(2) && last > 0;
     if middle {
         return f64::midpoint(sorted[last / 2], sorted[last / 2 + 1]);
     }

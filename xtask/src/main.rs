@@ -2,6 +2,7 @@
 //!
 //! Everything talks on standard error, but for the output of the test runner and the lists that were asked for.
 
+mod bench;
 mod build;
 mod generate;
 mod run;
@@ -35,6 +36,12 @@ enum Task {
     },
     /// Run the tests with `soak` in their name in their long form: hours, not minutes
     Soak,
+    /// Measure every figure beside its floor, in release; see docs/concepts/performance.md
+    Bench {
+        /// Passed on: `--only NAME,…`, `--quick`, `--json FILE`, `--help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<String>,
+    },
     /// Run only the tests about the repository itself
     Tidy,
     /// Write the generated documents anew
@@ -44,6 +51,7 @@ enum Task {
 fn main() -> Result<ExitCode> {
     match Arguments::parse().command {
         Task::Setup => setup::run()?,
+        Task::Bench { arguments } => bench::run(&arguments)?,
         Task::Flows => build::flows()?,
         Task::Generate => generate::run()?,
         Task::Test { filter } => return suite::test(filter.as_deref()),
