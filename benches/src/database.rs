@@ -10,19 +10,19 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, named_params};
 /// A database that an engine may have open, for reading.
 pub(crate) struct Database(Connection);
 
-/// The highest number of a record in each journal of an execution that has not ended.
+/// The number of rows of each journal of an execution that has not ended.
 #[derive(Debug)]
 pub(crate) struct Progress(HashMap<i64, i64>);
 
 impl Progress {
-    /// How many have that many records and more.
-    pub(crate) fn at_work(&self, records: i64) -> usize {
-        self.0.values().filter(|seq| **seq + 1 >= records).count()
+    /// How many have that many rows and more.
+    pub(crate) fn at_work(&self, rows: i64) -> usize {
+        self.0.values().filter(|found| **found >= rows).count()
     }
 
     /// How many have gone further than in `before`.
     pub(crate) fn beyond(&self, before: &Self) -> usize {
-        self.0.iter().filter(|(execution, seq)| before.0.get(execution).is_some_and(|before| *seq > before)).count()
+        self.0.iter().filter(|(execution, rows)| before.0.get(execution).is_some_and(|before| *rows > before)).count()
     }
 }
 
@@ -45,9 +45,9 @@ impl Database {
     /// How far each execution is that has not ended.
     pub(crate) fn progress(&self) -> Result<Progress> {
         let mut statement = self.0.prepare_cached(
-            "SELECT execution, (SELECT max(seq) FROM journal WHERE journal.execution = active.execution) FROM active",
+            "SELECT execution, count(*) FROM journal WHERE execution IN (SELECT execution FROM active) GROUP BY execution",
         )?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.unwrap_or(-1))))?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(Progress(rows.collect::<Result<_, _>>()?))
     }
 
@@ -89,6 +89,7 @@ pub(crate) fn multiply(path: &Path, id: &str, count: u64) -> Result<()> {
     let mut connection = Connection::open(path)?;
     let transaction = connection.transaction()?;
     let template: i64 = transaction.query_row("SELECT rowid FROM executions WHERE id = ?1", [id], |row| row.get(0))?;
+    let stride: i64 = transaction.query_row("SELECT coalesce(max(id), 0) FROM journal", [], |row| row.get(0))?;
     let tables = transaction
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?
         .query_map([], |row| row.get(0))?
@@ -107,6 +108,9 @@ pub(crate) fn multiply(path: &Path, id: &str, count: u64) -> Result<()> {
             // As ids are: in the order of time.
             ("rowid", "id") => "printf('%08x-0000-7000-8000-000000000000', n)".to_owned(),
             ("rowid", "created_at") => "created_at - :count - 1 + n".to_owned(),
+            // The rows of a copied journal name each other.
+            ("execution", name @ ("id" | "previous")) if table == "journal" => format!("{name} + n * {stride}"),
+            ("rowid", "journal_tail") => format!("journal_tail + n * {stride}"),
             (_, name) => name.to_owned(),
         });
         let sql = format!(

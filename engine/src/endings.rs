@@ -42,7 +42,14 @@ pub(crate) async fn finish(session: &Arc<Session>, result: Result<Value, End>) -
     let core = session.core().clone();
     let execution = session.execution().clone();
     let (finish, continued) = classify(&core, session, result);
-    record(&core, execution, finish, session.end_actions(), continued).await
+    match session.end_actions() {
+        Ok(actions) => record(&core, execution, finish, actions, continued).await,
+        Err(StoreError::Damaged(reason)) => fail_internally(&core, execution.key, &reason).await,
+        Err(error) => {
+            tracing::warn!(execution = %execution.id, %error, "the journal cannot be read; the end will be tried again");
+            Departure::Dropped
+        }
+    }
 }
 
 /// Ends an execution whose instance failed through no fault of the flow.

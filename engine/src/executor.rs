@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::clock::Timestamp;
@@ -324,13 +325,20 @@ async fn run_instance(core: Arc<Core>, key: Key) -> Departure {
 /// Loads an execution and its journal; none when it has ended.
 fn open_session(core: &Arc<Core>, key: Key) -> StoreResult<Option<Arc<Session>>> {
     let loaded = core.readers.read(|connection| match executions::load(connection, key)? {
-        Some(execution) if !execution.status.has_ended() => Ok(Some((execution, journal::read(connection, key)?))),
+        Some(execution) if !execution.status.has_ended() => {
+            let rows = journal::row_ids(connection, key)?;
+            let mut first = Vec::new();
+            if let Some(row) = rows.first() {
+                journal::read_row::<Value>(connection, *row, &mut first)?;
+            }
+            Ok(Some((execution, rows, first)))
+        }
         _ => Ok(None),
     })?;
-    let Some((execution, journal)) = loaded else {
+    let Some((execution, rows, first)) = loaded else {
         return Ok(None);
     };
-    let Some(Record::Started(started)) = journal.first().cloned() else {
+    let Some(Record::Started(started)) = first.into_iter().next() else {
         return Err(StoreError::Damaged("the journal has no first record".into()));
     };
     let resident = {
@@ -343,5 +351,5 @@ fn open_session(core: &Arc<Core>, key: Key) -> StoreResult<Option<Arc<Session>>>
         resident.cancel.store(active.cancel, Ordering::SeqCst);
         resident.pause.store(active.state == ActiveState::Paused, Ordering::SeqCst);
     }
-    Session::new(core.clone(), resident, journal).map(|session| Some(Arc::new(session)))
+    Session::new(core.clone(), resident, rows).map(|session| Some(Arc::new(session)))
 }

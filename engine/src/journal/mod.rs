@@ -11,6 +11,7 @@ mod record;
 use std::io::Cursor;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 pub use call::{Call, CallKind, Digest, Digester, canonical};
 pub use record::{
@@ -68,8 +69,8 @@ pub fn encode_onto(row: &mut Vec<u8>, record: &Record) {
     debug_assert!(rmp_serde::from_slice::<Record>(&row[start..]).is_ok(), "a record that was written can be read");
 }
 
-/// Adds the records that a row holds to `records`.
-pub fn decode_row(row: &[u8], records: &mut Vec<Record>) -> Result<(), DecodeError> {
+/// Adds the records that a row holds to `records`, with the arguments of calls as an `A`: a replay does not need them.
+pub fn decode_row<A: DeserializeOwned>(row: &[u8], records: &mut Vec<Record<A>>) -> Result<(), DecodeError> {
     let rest = match row.split_first() {
         None => return Err(DecodeError::Damaged("it is empty".into())),
         Some((&FORMAT, rest)) => rest,
@@ -78,7 +79,7 @@ pub fn decode_row(row: &[u8], records: &mut Vec<Record>) -> Result<(), DecodeErr
     };
     let mut decoder = rmp_serde::Deserializer::new(Cursor::new(rest));
     loop {
-        records.push(Record::deserialize(&mut decoder).map_err(|error| DecodeError::Damaged(error.to_string()))?);
+        records.push(Record::<A>::deserialize(&mut decoder).map_err(|error| DecodeError::Damaged(error.to_string()))?);
         if decoder.position() == rest.len() as u64 {
             return Ok(());
         }
@@ -112,14 +113,14 @@ mod tests {
         decode_row(&row, &mut decoded).unwrap();
         assert_eq!(decoded, records);
         row.pop();
-        assert!(matches!(decode_row(&row, &mut Vec::new()), Err(DecodeError::Damaged(_))));
+        assert!(matches!(decode_row::<()>(&row, &mut Vec::new()), Err(DecodeError::Damaged(_))));
     }
 
     #[test]
     fn newer_and_damaged_records_are_told_apart() {
-        assert!(matches!(decode_row(&[FORMAT + 1, 0], &mut Vec::new()), Err(DecodeError::Newer(_))));
+        assert!(matches!(decode_row::<()>(&[FORMAT + 1, 0], &mut Vec::new()), Err(DecodeError::Newer(_))));
         for bytes in [&[][..], &[0], &[FORMAT], &[FORMAT, 0xc1]] {
-            let decoded = decode_row(bytes, &mut Vec::new());
+            let decoded = decode_row::<()>(bytes, &mut Vec::new());
             assert!(matches!(decoded, Err(DecodeError::Damaged(_))), "{bytes:?}");
         }
     }

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 
 /// One record. Their order within an execution is the order of commits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Record {
+pub enum Record<A = Value> {
     /// The first record.
     #[serde(rename = "s")]
     Started(Started),
@@ -28,7 +28,7 @@ pub enum Record {
         digest: Digest,
         /// What it passed, redacted, for people.
         #[serde(rename = "a")]
-        args: Value,
+        args: A,
         /// Journal time after the call.
         #[serde(rename = "t")]
         at: Timestamp,

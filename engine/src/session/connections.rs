@@ -55,7 +55,7 @@ impl Session {
         match self.turn(CallKind::StartConnection, &parts, shown)? {
             Turn::Replayed(reply) => {
                 if matches!(reply, Reply::Id(_)) {
-                    self.resume_connection(connector, &inputs)?;
+                    self.replayed_start(connector, inputs)?;
                 }
                 self.answer(reply, as_id)
             }
@@ -167,20 +167,44 @@ impl Session {
         Arc::new(Performance { core, resident, n, start, inputs, lost })
     }
 
-    /// At replay: what becomes of a connection that was started before and has no recorded end.
-    fn resume_connection(&self, connector: &str, inputs: &Inputs) -> Result<(), End> {
-        let (n, start) = {
-            let state = lock(&self.state);
+    /// A start that the journal has. What becomes of the connection is known when the journal has been read to its end.
+    fn replayed_start(&self, connector: &str, inputs: Inputs) -> Result<(), End> {
+        {
+            let mut state = lock(&self.state);
             let n = state.next - 1;
-            (n, state.past[n as usize].connection.clone())
-        };
-        let Some(start) = start else {
-            return Err(self.damaged());
-        };
-        // In this order: a call is seen as ended before it leaves the running ones.
-        if self.resident.is_running(n) || lock(&self.resident.settled).contains_key(&n) {
-            return Ok(());
+            let Some(start) = state.started.get(&n).cloned() else {
+                drop(state);
+                return Err(self.damaged());
+            };
+            // In this order: a call is seen as ended before it leaves the running ones.
+            if !self.resident.is_running(n) && !lock(&self.resident.settled).contains_key(&n) {
+                state.unsettled.insert(n, (connector.to_owned(), inputs, start));
+            }
         }
+        self.resume_unsettled()
+    }
+
+    /// At the end of the journal: takes up the connections that it started and has no end of.
+    pub(super) fn resume_unsettled(&self) -> Result<(), End> {
+        let unsettled = {
+            let mut state = lock(&self.state);
+            if state.unsettled.is_empty() {
+                return Ok(());
+            }
+            let settled = lock(&self.resident.settled);
+            state.unsettled.retain(|n, _| !settled.contains_key(n));
+            if state.past.next().is_some() {
+                return Ok(());
+            }
+            std::mem::take(&mut state.unsettled)
+        };
+        for (n, (connector, inputs, start)) in unsettled {
+            self.resume_connection(n, &connector, &inputs, start)?;
+        }
+        Ok(())
+    }
+
+    fn resume_connection(&self, n: u32, connector: &str, inputs: &Inputs, start: ConnectionStart) -> Result<(), End> {
         let options = ConnectionOptions {
             name: Some(start.name.clone()),
             timeout: Some(Duration::from_millis(start.timeout_ms)),

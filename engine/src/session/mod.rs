@@ -7,10 +7,11 @@
 
 mod connections;
 mod files;
+mod past;
 mod records;
 mod waits;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,7 +19,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
+use surefoot_connector_api::Inputs;
 use tokio::sync::Notify;
+
+use past::{Past, PastCall};
 
 pub use connections::ConnectionOptions;
 pub(crate) use records::writable_kind;
@@ -27,7 +31,7 @@ pub use waits::{EndedDependency, ReturnWhen};
 
 use crate::clock::Timestamp;
 use crate::core::{Core, Departure, Resident, lock};
-use crate::journal::{Call, CallKind, ConnectionStart, Digest, HostError, Record, Reply, canonical};
+use crate::journal::{Call, CallKind, ConnectionStart, HostError, Record, Reply, canonical};
 use crate::store::executions::{self, Execution};
 use crate::store::logs::{self, LogLine};
 use crate::store::{Concerns, Refusal, StoreError, StoreResult, Urgency, journal};
@@ -70,24 +74,23 @@ impl End {
     pub(crate) fn dropped() -> Self {
         Self::Departed(Departed(Departure::Dropped))
     }
+
+    /// The end of a run whose journal cannot be read on: for good when it is damaged.
+    fn unreadable(error: StoreError) -> Self {
+        match error {
+            StoreError::Damaged(reason) => Self::Error("journal_damaged".into(), reason),
+            _ => Self::dropped(),
+        }
+    }
 }
 
 /// The result of a host call: an answer or an error for the guest, or the end of the run.
 pub type CallResult<T> = Result<Result<T, HostError>, End>;
 
-/// A call that the journal has.
-#[derive(Clone, Debug)]
-struct PastCall {
-    kind: CallKind,
-    digest: Digest,
-    args: Value,
-    due: Option<Timestamp>,
-    connection: Option<ConnectionStart>,
-    reply: Option<(Reply, Timestamp)>,
-}
-
 struct State {
-    past: Vec<PastCall>,
+    past: Past,
+    /// Connections that the journal started and, so far, has not seen end, with what they were asked.
+    unsettled: BTreeMap<u32, (String, Inputs, ConnectionStart)>,
     /// Number of the next call.
     next: u32,
     /// Journal time.
@@ -96,9 +99,9 @@ struct State {
     line: u32,
     output: Map<String, Value>,
     rng: ChaCha8Rng,
-    /// Connections that live calls started.
+    /// Connections that were started.
     started: HashMap<u32, ConnectionStart>,
-    /// Registered by live calls.
+    /// Registered so far.
     end_actions: Vec<EndAction>,
     /// The guest's last words on stderr, for the message of a trap.
     last_words: String,
@@ -112,8 +115,8 @@ struct State {
 enum Turn {
     /// Answer this; the journal has it.
     Replayed(Reply),
-    /// Go on with a call that had begun to wait.
-    Resumed(u32, Box<PastCall>),
+    /// Go on with a call that had begun to wait, until then if it has a due time.
+    Resumed(u32, Option<Timestamp>),
     /// Perform it.
     Live(u32, Call),
 }
@@ -127,38 +130,15 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session at the beginning of `journal`.
-    pub(crate) fn new(core: Arc<Core>, resident: Arc<Resident>, journal: Vec<Record>) -> StoreResult<Self> {
-        let mut past: Vec<PastCall> = Vec::new();
-        for record in journal {
-            match record {
-                Record::Started(_) => {}
-                Record::Call { n, kind, digest, args, at, due, connection, reply } => {
-                    if n as usize != past.len() {
-                        return Err(StoreError::Damaged(format!(
-                            "the journal has call {n} where call {} belongs",
-                            past.len()
-                        )));
-                    }
-                    past.push(PastCall { kind, digest, args, due, connection, reply: reply.map(|reply| (reply, at)) });
-                }
-                Record::Reply { n, at, reply } => match past.get_mut(n as usize) {
-                    Some(call) => call.reply = Some((reply, at)),
-                    None => {
-                        return Err(StoreError::Damaged(format!(
-                            "the journal answers call {n}, which it does not have"
-                        )));
-                    }
-                },
-                Record::Settled { n, outcome, .. } => {
-                    lock(&resident.settled).entry(n).or_insert(crate::core::Settled { outcome });
-                }
-            }
-        }
+    /// A session at the beginning of the journal with these rows.
+    pub(crate) fn new(core: Arc<Core>, resident: Arc<Resident>, rows: Vec<i64>) -> StoreResult<Self> {
+        let mut past = Past::new(rows);
+        past.fill(&core.readers, &mut lock(&resident.settled))?;
         let mut seed = [0; 32];
         seed.copy_from_slice(&resident.started.entropy);
         let state = State {
             past,
+            unsettled: BTreeMap::new(),
             next: 0,
             clock: resident.started.at,
             line: 0,
@@ -208,12 +188,20 @@ impl Session {
     }
 
     /// What to do at the end: also what the journal has and this run has not come to.
-    pub(crate) fn end_actions(&self) -> Vec<EndAction> {
-        let state = lock(&self.state);
-        let inherited = self.resident.started.end_actions.iter();
-        let past = state.past.iter().filter(|call| call.kind == CallKind::OnEnd).map(|call| &call.args);
-        let past = inherited.chain(past).filter_map(|action| serde_json::from_value(action.clone()).ok());
-        past.chain(state.end_actions.iter().cloned()).collect()
+    pub(crate) fn end_actions(&self) -> StoreResult<Vec<EndAction>> {
+        let mut state = lock(&self.state);
+        let inherited = self.resident.started.end_actions.clone();
+        let mut actions: Vec<_> =
+            inherited.into_iter().filter_map(|action| serde_json::from_value(action).ok()).collect();
+        actions.append(&mut state.end_actions);
+        while let Some(call) = state.past.take_next() {
+            if call.kind == CallKind::OnEnd {
+                let action = past::args(&self.core.readers, &call)?;
+                actions.extend(serde_json::from_value::<EndAction>(action));
+            }
+            self.read_on(&mut state)?;
+        }
+        Ok(actions)
     }
 
     /// Keeps what the guest wrote to stderr last, for the message of a trap.
@@ -307,7 +295,7 @@ impl Session {
             };
             state.line += 1;
             // Lines before a recorded call were committed with it.
-            if (state.next as usize) < state.past.len() {
+            if state.past.next().is_some() {
                 return Ok(());
             }
             line
@@ -331,12 +319,12 @@ impl Session {
     /// The error of a run that ended before it had made all calls that its journal has; none when it has.
     pub(crate) fn unmade_call(&self) -> Option<End> {
         let state = lock(&self.state);
-        let past = state.past.get(state.next as usize)?;
+        let past = state.past.next()?;
         let n = state.next;
         Some(End::Nondeterminism(format!(
             "the run ended before call {n}, which the journal has: recorded: {}. The flow's code is not \
                  deterministic, or it was changed under its journal",
-            show(past.kind, &past.args)
+            self.show_past(past)
         )))
     }
 
@@ -361,7 +349,7 @@ impl Session {
     /// Whether everything in the journal has been replayed.
     pub(crate) fn is_live(&self) -> bool {
         let state = lock(&self.state);
-        state.next as usize >= state.past.len()
+        state.past.next().is_none()
     }
 
     /// Takes the next call: compares it with the journal, or begins it.
@@ -378,23 +366,44 @@ impl Session {
                 format!("the execution made more than {limit} host calls; continue as new before that"),
             ));
         }
-        let Some(past) = state.past.get(n as usize).cloned() else {
-            state.next += 1;
-            state.line = 0;
-            return Ok(Turn::Live(n, Call { kind, digest, args: args() }));
-        };
-        if past.kind != kind || past.digest != digest {
-            return Err(End::Nondeterminism(nondeterminism(n, &past, kind, &args())));
+        if let Some(past) = state.past.next()
+            && (past.kind != kind || past.digest != digest)
+        {
+            return Err(End::Nondeterminism(format!(
+                "call {n} is not the one that the journal has: recorded: {}; made now: {}. The flow's code is not \
+                     deterministic, or it was changed under its journal",
+                self.show_past(past),
+                show(kind, &args())
+            )));
         }
         state.next += 1;
         state.line = 0;
-        Ok(match past.reply {
-            Some((reply, at)) => {
-                state.clock = state.clock.max(at);
-                Turn::Replayed(reply)
-            }
-            None => Turn::Resumed(n, Box::new(past)),
-        })
+        let Some(past) = state.past.take_next() else {
+            drop(state);
+            self.resume_unsettled()?;
+            return Ok(Turn::Live(n, Call { kind, digest, args: args() }));
+        };
+        self.read_on(&mut state).map_err(End::unreadable)?;
+        if let Some(start) = &past.connection {
+            state.started.insert(n, start.clone());
+        }
+        if let Some((reply, at)) = past.reply {
+            state.clock = state.clock.max(at);
+            return Ok(Turn::Replayed(reply));
+        }
+        drop(state);
+        self.resume_unsettled()?;
+        Ok(Turn::Resumed(n, past.due))
+    }
+
+    /// Reads the journal until the next call in it is whole.
+    fn read_on(&self, state: &mut State) -> StoreResult<()> {
+        state.past.fill(&self.core.readers, &mut lock(&self.resident.settled))
+    }
+
+    fn show_past(&self, past: &PastCall) -> String {
+        let args = past::args(&self.core.readers, past);
+        show(past.kind, &args.unwrap_or_else(|error| Value::String(error.to_string())))
     }
 
     fn check_payload(&self, bytes: usize) -> Result<(), End> {
@@ -482,15 +491,6 @@ impl Session {
 
 fn record(n: u32, call: Call, at: Timestamp, reply: Option<Reply>) -> Record {
     Record::Call { n, kind: call.kind, digest: call.digest, args: call.args, at, due: None, connection: None, reply }
-}
-
-fn nondeterminism(n: u32, past: &PastCall, kind: CallKind, args: &Value) -> String {
-    format!(
-        "call {n} is not the one that the journal has: recorded: {}; made now: {}. The flow's code is not \
-             deterministic, or it was changed under its journal",
-        show(past.kind, &past.args),
-        show(kind, args)
-    )
 }
 
 /// A call for people, cut when it is long.

@@ -170,10 +170,9 @@ impl Session {
             return Ok(Err(HostError::InvalidInput(error.to_string())));
         }
         if let Turn::Live(n, call) = self.turn(CallKind::OnEnd, &[text.as_bytes()], || args)? {
-            let (reply, _) = self.store_call(n, call, |_| Ok((Reply::Unit, ()))).await?;
-            lock(&self.state).end_actions.push(action);
-            return self.answer(reply, |_| Some(()));
+            self.store_call(n, call, |_| Ok((Reply::Unit, ()))).await?;
         }
+        lock(&self.state).end_actions.push(action);
         Ok(Ok(()))
     }
 

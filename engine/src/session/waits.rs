@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{CallResult, Departed, End, HostError, PastCall, Session, Turn};
+use super::{CallResult, Departed, End, HostError, Session, Turn};
 use crate::calls;
 use crate::clock::Timestamp;
 use crate::core::{Departure, lock};
@@ -112,7 +112,7 @@ impl Session {
     async fn sleep_turn(&self, turn: Turn, due: Timestamp, message: Option<&str>) -> Result<(), End> {
         let (n, due) = match turn {
             Turn::Replayed(_) => return Ok(()),
-            Turn::Resumed(n, past) => (n, past.due.unwrap_or(due)),
+            Turn::Resumed(n, begun) => (n, begun.unwrap_or(due)),
             Turn::Live(n, call) => {
                 if let Some(message) = message {
                     self.set_message(message)?;
@@ -156,7 +156,7 @@ impl Session {
         let text = canonical(&shown());
         let (n, mut begun, due) = match self.turn(CallKind::Wait, &[text.as_bytes()], shown)? {
             Turn::Replayed(reply) => return self.waited(reply),
-            Turn::Resumed(n, past) => (n, None, past.due),
+            Turn::Resumed(n, due) => (n, None, due),
             Turn::Live(n, call) => {
                 (n, Some(call), timeout.map(|timeout| self.core.now().max(self.now()).after(timeout)))
             }
@@ -196,7 +196,7 @@ impl Session {
         let shown = || json!({"name": name, "timeout_ms": timeout.map(|timeout| timeout.as_millis() as u64)});
         let (n, due) = match self.turn(CallKind::WaitSignal, &parts, shown)? {
             Turn::Replayed(reply) => return self.answer(reply, as_signal),
-            Turn::Resumed(n, past) => (n, past.due),
+            Turn::Resumed(n, due) => (n, due),
             Turn::Live(n, call) => {
                 let due = timeout.map(|timeout| self.core.now().max(self.now()).after(timeout));
                 self.record_waiting(n, call, due);
@@ -440,11 +440,7 @@ impl Session {
     }
 
     fn connection_start(&self, n: u32) -> Option<crate::journal::ConnectionStart> {
-        let state = lock(&self.state);
-        if let Some(PastCall { connection, .. }) = state.past.get(n as usize) {
-            return connection.clone();
-        }
-        state.started.get(&n).cloned()
+        lock(&self.state).started.get(&n).cloned()
     }
 }
 

@@ -5,6 +5,7 @@
 //! holds one record or more: what one execution queued for one commit.
 
 use rusqlite::{Connection, OptionalExtension, params};
+use serde::de::DeserializeOwned;
 
 use super::executions::Key;
 use super::{StoreError, StoreResult};
@@ -69,8 +70,12 @@ pub(crate) fn row_ids(connection: &Connection, key: Key) -> StoreResult<Vec<i64>
     Ok(ids)
 }
 
-/// Adds the records of a row to `records`.
-pub(crate) fn read_row(connection: &Connection, id: i64, records: &mut Vec<Record>) -> StoreResult<()> {
+/// Adds the records of a row to `records`, with the arguments of calls as an `A`.
+pub(crate) fn read_row<A: DeserializeOwned>(
+    connection: &Connection,
+    id: i64,
+    records: &mut Vec<Record<A>>,
+) -> StoreResult<()> {
     let mut statement = connection.prepare_cached("SELECT records FROM journal WHERE id = ?1")?;
     let mut rows = statement.query([id])?;
     let Some(row) = rows.next()? else {
