@@ -26,7 +26,7 @@ pub(crate) struct Performance {
     pub(crate) resident: Arc<Resident>,
     /// Number of the host call that started it.
     pub(crate) n: u32,
-    pub(crate) start: ConnectionStart,
+    pub(crate) start: Arc<ConnectionStart>,
     pub(crate) inputs: Inputs,
     pub(crate) lost: LostMark,
 }
@@ -53,7 +53,10 @@ pub(crate) async fn perform(performance: Arc<Performance>, intent: Option<Ticket
     };
     let store = ConnectionFiles::new(core.clone());
     let timeout = Duration::from_millis(start.timeout_ms);
-    let idempotency_key = core.digester.idempotency_key(&resident.execution.id, *n);
+    let idempotency_key = match start.effect {
+        Effect::Read => String::new(),
+        Effect::Idempotent | Effect::Write => core.digester.idempotency_key(&resident.execution.id, *n),
+    };
     let context = CallContext { dialer: &core.dialer, files: &store, idempotency_key: &idempotency_key, timeout };
     let unknown = |class, message| {
         let sent = if start.effect == Effect::Write { Sent::Unknown } else { Sent::No };

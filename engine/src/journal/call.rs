@@ -2,7 +2,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::Sha256;
 
 /// The host calls that leave an entry. Their numbers are part of the digest: never change one.
@@ -97,22 +97,31 @@ pub fn canonical(value: &Value) -> String {
     text
 }
 
+/// Like [`canonical`], of the members of an object.
+pub fn canonical_object(object: &Map<String, Value>) -> String {
+    let mut text = String::new();
+    write_canonical_object(object, &mut text);
+    text
+}
+
+fn write_canonical_object(object: &Map<String, Value>, text: &mut String) {
+    let mut members: Vec<_> = object.iter().collect();
+    members.sort_unstable_by_key(|(name, _)| *name);
+    text.push('{');
+    for (index, (name, member)) in members.into_iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        text.push_str(&Value::from(name.as_str()).to_string());
+        text.push(':');
+        write_canonical(member, text);
+    }
+    text.push('}');
+}
+
 fn write_canonical(value: &Value, text: &mut String) {
     match value {
-        Value::Object(object) => {
-            let mut members: Vec<_> = object.iter().collect();
-            members.sort_unstable_by_key(|(name, _)| *name);
-            text.push('{');
-            for (index, (name, member)) in members.into_iter().enumerate() {
-                if index > 0 {
-                    text.push(',');
-                }
-                text.push_str(&Value::from(name.as_str()).to_string());
-                text.push(':');
-                write_canonical(member, text);
-            }
-            text.push('}');
-        }
+        Value::Object(object) => write_canonical_object(object, text),
         Value::Array(items) => {
             text.push('[');
             for (index, item) in items.iter().enumerate() {

@@ -13,7 +13,7 @@ use std::io::Cursor;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-pub use call::{Call, CallKind, Digest, Digester, canonical};
+pub use call::{Call, CallKind, Digest, Digester, canonical, canonical_object};
 pub use record::{
     ConnectionStart, Ended, EndedFlow, Failure, HostError, Limits, Outcome, Record, Reply, Started, Status,
 };

@@ -37,7 +37,7 @@ pub enum Record<A = Value> {
         due: Option<Timestamp>,
         /// What the call started, if it was a connection.
         #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
-        connection: Option<ConnectionStart>,
+        connection: Option<Arc<ConnectionStart>>,
         /// The answer; none while the call waits.
         #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
         reply: Option<Reply>,

@@ -10,7 +10,7 @@ use super::{CallResult, End, HostError, Session, Turn};
 use crate::calls::{self, Performance};
 use crate::core::{Event, LostMark, lock};
 use crate::id;
-use crate::journal::{Call, CallKind, ConnectionStart, Outcome, Record, Reply, canonical};
+use crate::journal::{Call, CallKind, ConnectionStart, Outcome, Record, Reply, canonical, canonical_object};
 use crate::store::executions;
 use crate::store::{StoreError, StoreResult, Urgency};
 
@@ -27,7 +27,7 @@ pub struct ConnectionOptions {
 
 /// A connector call, ready to be performed.
 struct Prepared {
-    start: ConnectionStart,
+    start: Arc<ConnectionStart>,
     inputs: Inputs,
     redacted: Inputs,
 }
@@ -40,7 +40,7 @@ impl Session {
         inputs: Map<String, Value>,
         options: ConnectionOptions,
     ) -> CallResult<String> {
-        let inputs_text = canonical(&Value::Object(inputs.clone()));
+        let inputs_text = canonical_object(&inputs);
         let timeout_ms =
             options.timeout.map_or(u64::MAX, |timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         let parts = [
@@ -61,8 +61,8 @@ impl Session {
             }
             Turn::Resumed(..) => Err(self.damaged()),
             Turn::Live(n, mut call) => match self.prepare(connector, &inputs, &options)? {
-                Ok(prepared) => {
-                    call.args["inputs"] = Value::Object(prepared.redacted.clone());
+                Ok(mut prepared) => {
+                    call.args["inputs"] = Value::Object(std::mem::take(&mut prepared.redacted));
                     self.begin_connection(n, call, prepared)
                 }
                 Err(error) => {
@@ -109,7 +109,7 @@ impl Session {
         }
         let Value::Object(merged) = merged else { return Err(self.damaged()) };
         let timeout = options.timeout.unwrap_or(self.core.config.connection_timeout);
-        let start = ConnectionStart {
+        let start = Arc::new(ConnectionStart {
             name: options.name.clone().unwrap_or_else(|| text("name")),
             connector_id: text("id"),
             connector_type: text("type"),
@@ -117,7 +117,7 @@ impl Session {
             effect: ty.connector.effect(&merged),
             retry_on_interrupt: options.retry_on_interrupt,
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-        };
+        });
         Ok(Ok(Prepared { start, inputs: merged, redacted: ty.rules.redact(inputs) }))
     }
 
@@ -125,7 +125,7 @@ impl Session {
     fn begin_connection(&self, n: u32, call: Call, prepared: Prepared) -> CallResult<String> {
         let Prepared { start, inputs, .. } = prepared;
         let connection_id = id::connection_id(&self.execution().id, n);
-        lock(&self.state).started.insert(n, start.clone());
+        lock(&self.state).connections.add(n, start.clone());
         let record = Record::Call {
             n,
             kind: call.kind,
@@ -153,7 +153,7 @@ impl Session {
     fn perform(
         &self,
         n: u32,
-        start: ConnectionStart,
+        start: Arc<ConnectionStart>,
         inputs: Inputs,
         intent: Option<crate::store::writer::Ticket<()>>,
     ) {
@@ -161,7 +161,7 @@ impl Session {
         self.core.tasks.spawn(calls::perform(performance, intent));
     }
 
-    fn performance(&self, n: u32, start: ConnectionStart, inputs: Inputs) -> Arc<Performance> {
+    fn performance(&self, n: u32, start: Arc<ConnectionStart>, inputs: Inputs) -> Arc<Performance> {
         let (core, resident, lost) = (self.core.clone(), self.resident.clone(), LostMark::default());
         lock(&resident.running).insert(n, lost.clone());
         Arc::new(Performance { core, resident, n, start, inputs, lost })
@@ -172,7 +172,7 @@ impl Session {
         {
             let mut state = lock(&self.state);
             let n = state.next - 1;
-            let Some(start) = state.started.get(&n).cloned() else {
+            let Some(start) = state.connections.start(n) else {
                 drop(state);
                 return Err(self.damaged());
             };
@@ -204,7 +204,13 @@ impl Session {
         Ok(())
     }
 
-    fn resume_connection(&self, n: u32, connector: &str, inputs: &Inputs, start: ConnectionStart) -> Result<(), End> {
+    fn resume_connection(
+        &self,
+        n: u32,
+        connector: &str,
+        inputs: &Inputs,
+        start: Arc<ConnectionStart>,
+    ) -> Result<(), End> {
         let options = ConnectionOptions {
             name: Some(start.name.clone()),
             timeout: Some(Duration::from_millis(start.timeout_ms)),

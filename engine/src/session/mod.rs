@@ -6,12 +6,13 @@
 //! guest sees it.
 
 mod connections;
+mod dependencies;
 mod files;
 mod past;
 mod records;
 mod waits;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,12 +23,14 @@ use serde_json::{Map, Value, json};
 use surefoot_connector_api::Inputs;
 use tokio::sync::Notify;
 
+use dependencies::Connections;
 use past::{Past, PastCall};
 
 pub use connections::ConnectionOptions;
+pub use dependencies::EndedDependency;
 pub(crate) use records::writable_kind;
 pub use records::{EndAction, QueryCall};
-pub use waits::{EndedDependency, ReturnWhen};
+pub use waits::ReturnWhen;
 
 use crate::clock::Timestamp;
 use crate::core::{Core, Departure, Resident, lock};
@@ -90,7 +93,7 @@ pub type CallResult<T> = Result<Result<T, HostError>, End>;
 struct State {
     past: Past,
     /// Connections that the journal started and, so far, has not seen end, with what they were asked.
-    unsettled: BTreeMap<u32, (String, Inputs, ConnectionStart)>,
+    unsettled: BTreeMap<u32, (String, Inputs, Arc<ConnectionStart>)>,
     /// Number of the next call.
     next: u32,
     /// Journal time.
@@ -99,8 +102,7 @@ struct State {
     line: u32,
     output: Map<String, Value>,
     rng: ChaCha8Rng,
-    /// Connections that were started.
-    started: HashMap<u32, ConnectionStart>,
+    connections: Connections,
     /// Registered so far.
     end_actions: Vec<EndAction>,
     /// The guest's last words on stderr, for the message of a trap.
@@ -144,7 +146,7 @@ impl Session {
             line: 0,
             output: Map::new(),
             rng: ChaCha8Rng::from_seed(seed),
-            started: HashMap::new(),
+            connections: Connections::default(),
             end_actions: Vec::new(),
             last_words: String::new(),
             poll: None,
@@ -385,7 +387,7 @@ impl Session {
         };
         self.read_on(&mut state).map_err(End::unreadable)?;
         if let Some(start) = &past.connection {
-            state.started.insert(n, start.clone());
+            state.connections.add(n, start.clone());
         }
         if let Some((reply, at)) = past.reply {
             state.clock = state.clock.max(at);

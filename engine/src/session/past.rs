@@ -2,6 +2,7 @@
 //! takes the memory of one piece.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use serde::de::IgnoredAny;
@@ -21,7 +22,7 @@ pub(super) struct PastCall {
     pub(super) kind: CallKind,
     pub(super) digest: Digest,
     pub(super) due: Option<Timestamp>,
-    pub(super) connection: Option<ConnectionStart>,
+    pub(super) connection: Option<Arc<ConnectionStart>>,
     pub(super) reply: Option<(Reply, Timestamp)>,
     /// The row of the journal that has it.
     row: i64,

@@ -9,14 +9,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{CallResult, Departed, End, HostError, Session, Turn};
-use crate::calls;
+use super::{CallResult, Departed, End, EndedDependency, HostError, Session, Turn};
 use crate::clock::Timestamp;
 use crate::core::{Departure, lock};
-use crate::id;
-use crate::journal::{Call, CallKind, Ended, EndedFlow, Failure, Outcome, Record, Reply, Status, canonical};
+use crate::journal::{Call, CallKind, Record, Reply, Status, canonical};
 use crate::store::executions::ActiveState;
-use crate::store::{Concerns, StoreError, Urgency, executions, journal, signals};
+use crate::store::{Concerns, Urgency, executions, journal, signals};
 
 /// What a wait waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,35 +26,6 @@ pub enum ReturnWhen {
     AllSucceeded,
     /// One has ended.
     FirstEnded,
-}
-
-/// A dependency that has ended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EndedDependency {
-    /// Its id.
-    pub id: String,
-    /// Its display name.
-    pub name: String,
-    /// Its final status.
-    pub status: Status,
-    /// Stable code; empty after success.
-    pub code: String,
-    /// For people.
-    pub message: String,
-    /// Its output.
-    pub output: Value,
-}
-
-impl EndedDependency {
-    fn failure(&self) -> Option<Failure> {
-        (self.status != Status::EndedSuccess).then(|| Failure {
-            execution_id: self.id.clone(),
-            name: self.name.clone(),
-            status: self.status,
-            code: self.code.clone(),
-            message: self.message.clone(),
-        })
-    }
 }
 
 /// A replay may take this part of the wait that it frees memory for.
@@ -151,34 +120,34 @@ impl Session {
         when: ReturnWhen,
         timeout: Option<Duration>,
     ) -> CallResult<Vec<EndedDependency>> {
-        let shown =
-            || json!({"ids": ids, "when": when, "timeout_ms": timeout.map(|timeout| timeout.as_millis() as u64)});
-        let text = canonical(&shown());
-        let (n, mut begun, due) = match self.turn(CallKind::Wait, &[text.as_bytes()], shown)? {
-            Turn::Replayed(reply) => return self.waited(reply),
+        let args = json!({"ids": ids, "when": when, "timeout_ms": timeout.map(|timeout| timeout.as_millis() as u64)});
+        let text = canonical(&args);
+        let (n, mut begun, due) = match self.turn(CallKind::Wait, &[text.as_bytes()], || args)? {
+            Turn::Replayed(reply) => return self.waited(reply).await,
             Turn::Resumed(n, due) => (n, None, due),
             Turn::Live(n, call) => {
                 (n, Some(call), timeout.map(|timeout| self.core.now().max(self.now()).after(timeout)))
             }
         };
         if let Some(error) = self.unknown_dependency(ids)? {
-            return self.conclude(n, begun, Reply::Error(error)).await;
+            return self.conclude(n, begun, Err(error)).await;
         }
+        self.recall(ids.iter()).await?;
         let only_connections = ids.iter().all(|id| self.own_connection(id).is_some());
         if !(only_connections && due.is_none())
-            && let Some(call) = begun.take_if(|_| !self.is_met(ids, when).unwrap_or(false))
+            && let Some(call) = begun.take_if(|_| !matches!(self.met(ids, when), Ok(Some(_))))
         {
             self.record_waiting(n, call, due);
         }
         loop {
             self.resident.take_dirty();
-            if let Some(reply) = self.met(ids, when)? {
-                return self.conclude(n, begun, reply).await;
+            if let Some(met) = self.met(ids, when)? {
+                return self.conclude(n, begun, met).await;
             }
             self.interruption()?;
             if due.is_some_and(|due| self.core.now() >= due) {
                 let pending = self.pending(ids)?;
-                return self.conclude(n, begun, Reply::Error(HostError::DependencyTimeout(pending))).await;
+                return self.conclude(n, begun, Err(HostError::DependencyTimeout(pending))).await;
             }
             if let Woken::Due = self.wait_in_memory_or_park(due, begun.is_none().then_some(ActiveState::Parked)).await?
                 && let Some(call) = begun.take()
@@ -308,153 +277,41 @@ impl Session {
 
     /// Makes the end of a wait durable and shows it to the guest. `begun` is the call when nothing of it was recorded
     /// so far.
-    async fn conclude(&self, n: u32, begun: Option<Call>, reply: Reply) -> CallResult<Vec<EndedDependency>> {
-        let at = self.advance();
+    async fn conclude(
+        &self,
+        n: u32,
+        begun: Option<Call>,
+        met: Result<Vec<EndedDependency>, HostError>,
+    ) -> CallResult<Vec<EndedDependency>> {
+        let (at, reply) = (self.advance(), self.to_reply(&met));
         let ticket = match begun {
             Some(call) => {
-                let (key, record) = (self.execution().key, super::record(n, call, at, Some(reply.clone())));
-                self.core.writer.record(Urgency::Now, key, &record)
+                let record = super::record(n, call, at, Some(reply));
+                self.core.writer.record(Urgency::Now, self.execution().key, &record)
             }
-            None => self.record_reply(n, at, reply.clone(), Urgency::Now),
+            None => self.record_reply(n, at, reply, Urgency::Now),
         };
         ticket.done().await.map_err(|_| End::dropped())?;
-        self.waited(reply)
+        if let Ok(ended) = &met {
+            self.returned(ended);
+        }
+        Ok(met)
     }
 
     /// The result of a wait from its entry.
-    fn waited(&self, reply: Reply) -> CallResult<Vec<EndedDependency>> {
+    async fn waited(&self, reply: Reply) -> CallResult<Vec<EndedDependency>> {
         match reply {
             Reply::Error(error) => Ok(Err(error)),
             Reply::Ended(ended) => {
+                self.recall(ended.iter().map(|ended| &ended.id)).await?;
                 let all: Option<Vec<_>> = ended.into_iter().map(|ended| self.restore(ended)).collect();
-                all.map(Ok).ok_or_else(|| self.damaged())
+                let all = all.ok_or_else(|| self.damaged())?;
+                self.returned(&all);
+                Ok(Ok(all))
             }
             _ => Err(self.damaged()),
         }
     }
-
-    fn restore(&self, ended: Ended) -> Option<EndedDependency> {
-        match ended.result {
-            Some(EndedFlow { name, status, code, message, output }) => {
-                Some(EndedDependency { id: ended.id, name, status, code, message, output })
-            }
-            None => {
-                let n = self.own_connection(&ended.id)?;
-                self.settled(n, &ended.id)
-            }
-        }
-    }
-
-    fn is_met(&self, ids: &[String], when: ReturnWhen) -> Result<bool, End> {
-        self.met(ids, when).map(|reply| reply.is_some())
-    }
-
-    /// The reply of the wait if its condition holds now.
-    fn met(&self, ids: &[String], when: ReturnWhen) -> Result<Option<Reply>, End> {
-        let states = ids.iter().map(|id| self.dependency(id)).collect::<Result<Vec<_>, _>>()?;
-        let done = match when {
-            ReturnWhen::AllEnded => states.iter().all(Option::is_some),
-            ReturnWhen::FirstEnded => ids.is_empty() || states.iter().any(Option::is_some),
-            ReturnWhen::AllSucceeded => {
-                let failure = states.iter().flatten().find_map(EndedDependency::failure);
-                if let Some(failure) = failure {
-                    return Ok(Some(Reply::Error(HostError::DependencyFailed(failure))));
-                }
-                states.iter().all(Option::is_some)
-            }
-        };
-        let ended = states.into_iter().flatten().map(|state| self.to_entry(state)).collect();
-        Ok(done.then_some(Reply::Ended(ended)))
-    }
-
-    fn to_entry(&self, state: EndedDependency) -> Ended {
-        let EndedDependency { id, name, status, code, message, output } = state;
-        let own = self.own_connection(&id).is_some();
-        let result = (!own).then_some(EndedFlow { name, status, code, message, output });
-        Ended { id, result }
-    }
-
-    fn pending(&self, ids: &[String]) -> Result<Vec<String>, End> {
-        let mut pending = Vec::new();
-        for id in ids {
-            if self.dependency(id)?.is_none() {
-                pending.push(id.clone());
-            }
-        }
-        Ok(pending)
-    }
-
-    /// The error for an id that names nothing this execution may wait for.
-    fn unknown_dependency(&self, ids: &[String]) -> Result<Option<HostError>, End> {
-        for id in ids {
-            let known = match id::parse_connection_id(id) {
-                Some(_) => self.own_connection(id).is_some_and(|n| self.connection_start(n).is_some()),
-                None => self
-                    .core
-                    .readers
-                    .read(|connection| executions::is_child(connection, id, &self.execution().id))
-                    .map_err(|_| End::dropped())?,
-            };
-            if !known {
-                return Ok(Some(HostError::NotFound(format!("there is no dependency `{id}` of this execution"))));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The call number, if the id is that of a connection of this execution.
-    fn own_connection(&self, id: &str) -> Option<u32> {
-        let (parent, n) = id::parse_connection_id(id)?;
-        (parent == self.execution().id).then_some(n)
-    }
-
-    fn dependency(&self, id: &str) -> Result<Option<EndedDependency>, End> {
-        match self.own_connection(id) {
-            Some(n) => Ok(self.settled(n, id)),
-            None => {
-                let row = self.core.readers.read(|connection| self.core.last_of_chain(connection, id));
-                let row = row.map_err(|_: StoreError| End::dropped())?;
-                Ok(row.and_then(|row| ended_flow(id, &row)))
-            }
-        }
-    }
-
-    fn settled(&self, n: u32, id: &str) -> Option<EndedDependency> {
-        let outcome = lock(&self.resident.settled).get(&n)?.outcome.clone();
-        let start = self.connection_start(n)?;
-        let failure = calls::failure(id, &start, &outcome);
-        let output = if let Outcome::Success(output) = &*outcome { output.clone() } else { Value::Null };
-        Some(match failure {
-            None => EndedDependency {
-                id: id.to_owned(),
-                name: start.name,
-                status: Status::EndedSuccess,
-                code: String::new(),
-                message: String::new(),
-                output,
-            },
-            Some(Failure { name, status, code, message, .. }) => {
-                EndedDependency { id: id.to_owned(), name, status, code, message, output }
-            }
-        })
-    }
-
-    fn connection_start(&self, n: u32) -> Option<crate::journal::ConnectionStart> {
-        lock(&self.state).started.get(&n).cloned()
-    }
-}
-
-fn ended_flow(id: &str, row: &Value) -> Option<EndedDependency> {
-    let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
-    let status = Status::parse(&text("status"))?;
-    status.has_ended().then(|| EndedDependency {
-        id: id.to_owned(),
-        name: text("name"),
-        status,
-        code: if status == Status::EndedCancelled { "cancelled".to_owned() } else { text("error_code") },
-        message: text("error_message"),
-        output: row["output"].clone(),
-    })
 }
 
 fn as_signal(reply: Reply) -> Option<(String, Value, String)> {
