@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,7 +31,11 @@ STOP_SECONDS = 15
 def main():
     arguments = parse()
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="surefoot-peers-", dir=arguments.folder)))
+        folder = Path(tempfile.mkdtemp(prefix="surefoot-peers-", dir=arguments.folder))
+        if arguments.keep:
+            say(f"data and logs are in {folder}")
+        else:
+            stack.callback(shutil.rmtree, folder)
         servers = {"surefoot": surefoot(stack, folder, arguments.build)}
         if "restate" in arguments.peers:
             servers["restate"] = restate(stack, folder)
@@ -47,6 +52,7 @@ def parse():
     parser.add_argument("--callers", type=int, default=32, help="callers at one time (default: 32)")
     parser.add_argument("--rounds", type=int, default=10, help="how often the servers take turns (default: 10)")
     parser.add_argument("--seconds", type=float, default=5, help="how long each is loaded in a round (default: 5)")
+    parser.add_argument("--keep", action="store_true", help="keep the folder with data and logs, and say where it is")
     parser.add_argument("--folder", help="where the data is written: a folder on the disk to be measured")
     build = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
     parser.add_argument("--build", type=Path, default=CHECKOUT / build, help="the build folder of cargo")
@@ -99,9 +105,9 @@ def restate(stack, folder):
     start(stack, ["node", "service.mjs", str(service)], folder / "restate-service.log", service, cwd=home)
     deployment = json.dumps({"uri": f"http://127.0.0.1:{service}"}).encode()
     wait_for(lambda: post(f"http://127.0.0.1:{admin}/deployments", deployment), "Restate takes no deployment")
-    # Its ingress learns of the service a little later.
+    # Its ingress learns of the service a little later, and its callers are not told what is wrong with one.
     url = f"http://127.0.0.1:{ingress}/bench/run"
-    wait_for(lambda: post(url, b'{"steps": 1}'), "Restate does not answer")
+    wait_for(lambda: post(url, b'{"steps": 1}'), f"Restate does not answer; {folder / 'restate-service.log'} says why")
     return url, lambda steps: {"steps": steps}
 
 

@@ -10,19 +10,26 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, named_params};
 /// A database that an engine may have open, for reading.
 pub(crate) struct Database(Connection);
 
-/// The number of rows of each journal of an execution that has not ended.
+/// How far each execution is that has not ended: by its number, the newest row of its journal, and whether there is one
+/// before that.
 #[derive(Debug)]
-pub(crate) struct Progress(HashMap<i64, i64>);
+pub(crate) struct Progress(HashMap<i64, (i64, bool)>);
 
 impl Progress {
-    /// How many have that many rows and more.
-    pub(crate) fn at_work(&self, rows: i64) -> usize {
-        self.0.values().filter(|found| **found >= rows).count()
+    /// How many there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    /// How many have recorded more than that they were created.
+    pub(crate) fn begun(&self) -> u64 {
+        self.0.values().filter(|(_, has_more)| *has_more).count() as u64
     }
 
     /// How many have gone further than in `before`.
-    pub(crate) fn beyond(&self, before: &Self) -> usize {
-        self.0.iter().filter(|(execution, rows)| before.0.get(execution).is_some_and(|before| *rows > before)).count()
+    pub(crate) fn beyond(&self, before: &Self) -> u64 {
+        let further = |execution: &i64, tail: i64| before.0.get(execution).is_some_and(|(before, _)| tail > *before);
+        self.0.iter().filter(|(execution, (tail, _))| further(execution, *tail)).count() as u64
     }
 }
 
@@ -38,16 +45,15 @@ impl Database {
     pub(crate) fn journal_bytes(&self, id: &str) -> Result<u64> {
         let sql =
             "SELECT coalesce(sum(length(records)), 0) FROM journal JOIN executions ON executions.rowid = execution
-             WHERE id = ?1";
+             WHERE executions.id = ?1";
         Ok(self.0.query_row(sql, [id], |row| row.get::<_, i64>(0))?.cast_unsigned())
     }
 
     /// How far each execution is that has not ended.
     pub(crate) fn progress(&self) -> Result<Progress> {
-        let mut statement = self.0.prepare_cached(
-            "SELECT execution, count(*) FROM journal WHERE execution IN (SELECT execution FROM active) GROUP BY execution",
-        )?;
-        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let sql = "SELECT active.execution, id, previous IS NOT NULL FROM active JOIN journal ON id = journal_tail";
+        let mut statement = self.0.prepare_cached(sql)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
         Ok(Progress(rows.collect::<Result<_, _>>()?))
     }
 
@@ -83,48 +89,43 @@ pub(crate) fn size(path: &Path) -> Result<u64> {
     Ok(std::fs::metadata(path)?.len())
 }
 
-/// Adds `count` ended executions to a database that nobody has open: copies of one that ended, with all that belongs to
-/// it, each with an id and a time of its own before it.
+/// Adds `count` ended executions to a database that nobody has open: copies of one that ended, with its journal, each
+/// with an id and a time of its own.
 pub(crate) fn multiply(path: &Path, id: &str, count: u64) -> Result<()> {
     let mut connection = Connection::open(path)?;
+    connection.execute_batch("CREATE TEMP TABLE one AS SELECT * FROM executions LIMIT 0")?;
+    connection.execute("INSERT INTO one SELECT * FROM executions WHERE id = ?1 AND ended_at IS NOT NULL", [id])?;
+    connection.execute_batch(
+        "CREATE TEMP TABLE its AS SELECT * FROM journal WHERE execution = (SELECT rowid FROM one) ORDER BY id;
+         CREATE TEMP TABLE shift AS
+             SELECT (SELECT max(id) FROM journal) - min(id) + 1 AS base, max(id) - min(id) + 1 AS span FROM its;",
+    )?;
     let transaction = connection.transaction()?;
-    let template: i64 = transaction.query_row("SELECT rowid FROM executions WHERE id = ?1", [id], |row| row.get(0))?;
-    let stride: i64 = transaction.query_row("SELECT coalesce(max(id), 0) FROM journal", [], |row| row.get(0))?;
-    let tables = transaction
-        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table'")?
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<Vec<String>, _>>()?;
-    for table in tables {
+    let shifted = |column: &str| format!("{column} + base + span * (n - 1)");
+    for (table, from) in [("executions", "one"), ("journal", "its")] {
         let columns = transaction
             .prepare("SELECT name FROM pragma_table_info(?1)")?
-            .query_map([&table], |row| row.get(0))?
+            .query_map([table], |row| row.get(0))?
             .collect::<Result<Vec<String>, _>>()?;
-        let key = if table == "executions" { "rowid" } else { "execution" };
-        if !columns.iter().any(|column| column == key) {
-            continue;
-        }
-        let values = columns.iter().map(|column| match (key, column.as_str()) {
-            (_, name) if name == key => format!("{key} + n"),
+        let values = columns.iter().map(|column| match (table, column.as_str()) {
+            ("executions", "rowid") => "rowid + n".to_owned(),
             // As ids are: in the order of time.
-            ("rowid", "id") => "printf('%08x-0000-7000-8000-000000000000', n)".to_owned(),
-            ("rowid", "created_at") => "created_at - :count - 1 + n".to_owned(),
-            // The rows of a copied journal name each other.
-            ("execution", name @ ("id" | "previous")) if table == "journal" => format!("{name} + n * {stride}"),
-            ("rowid", "journal_tail") => format!("journal_tail + n * {stride}"),
+            ("executions", "id") => "printf('%08x-0000-7000-8000-000000000000', n)".to_owned(),
+            ("executions", "created_at") => "created_at - :count - 1 + n".to_owned(),
+            ("journal", "execution") => "execution + n".to_owned(),
+            ("executions", "journal_tail") | ("journal", "id" | "previous") => shifted(column),
             (_, name) => name.to_owned(),
         });
         let sql = format!(
             "WITH RECURSIVE counter (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counter WHERE n < :count)
-             INSERT INTO {table} ({}) SELECT {} FROM counter CROSS JOIN {table} WHERE {key} = :template",
+             INSERT INTO {table} ({}) SELECT {} FROM counter CROSS JOIN {from} CROSS JOIN shift",
             columns.join(", "),
             values.collect::<Vec<_>>().join(", "),
         );
-        let parameters = named_params! { ":count": count.cast_signed(), ":template": template };
-        transaction.execute(&sql, parameters).with_context(|| format!("cannot fill the table {table}"))?;
+        let added = transaction.execute(&sql, named_params! { ":count": count.cast_signed() });
+        let added = added.with_context(|| format!("cannot fill the table {table}"))?;
+        ensure!(added as u64 >= count, "the execution to be copied has not ended, or is not complete");
     }
-    let ended = "SELECT count(*) FROM executions WHERE ended_at IS NOT NULL";
-    let ended: i64 = transaction.query_row(ended, [], |row| row.get(0))?;
-    ensure!(ended.cast_unsigned() > count, "the executions that were added have not ended");
     transaction.commit()?;
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     Ok(())

@@ -1,11 +1,12 @@
 //! The binary at work: `surefoot serve` in a process of its own, on a workspace with the benchmark's guest and a
 //! webhook, and what the system says about that process. Linux only: it reads `/proc`.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Map, Value, json};
@@ -52,13 +53,17 @@ impl Served {
         ensure!(binary.is_file(), "{} is not there: run `cargo xtask bench`, which builds it", binary.display());
         let mut command = Command::new(binary);
         command.env_clear().arg("--data").arg(data).args(["--output", "json", "serve", "--listen", "127.0.0.1:0"]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        let said = data.with_extension("log");
+        let log = File::create(&said).with_context(|| format!("cannot write {}", said.display()))?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         let watch = Stopwatch::start();
         let mut child = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
         let stdout = child.stdout.take().context("stdout is piped")?;
         let line = BufReader::new(stdout).lines().next_line().await?;
         let ready_after = watch.elapsed();
-        let line = line.context("surefoot serve ended at once: start it by hand to see why")?;
+        let Some(line) = line else {
+            bail!("surefoot serve ended at once: {}", std::fs::read_to_string(&said)?.trim());
+        };
         let ready: Value = serde_json::from_str(&line).with_context(|| format!("`{line}` is not JSON"))?;
         let url = ready["url"].as_str().context("serve says its url")?.trim_end_matches('/').to_owned();
         let pid = i32::try_from(child.id().context("it runs")?)?;

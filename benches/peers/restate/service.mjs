@@ -3,6 +3,13 @@
 import http2 from "node:http2";
 import * as restate from "@restatedev/restate-sdk";
 
+// The SDK calls this, which Node.js has since version 22.
+Promise.withResolvers ??= function () {
+  let resolve, reject;
+  const promise = new this((...both) => ([resolve, reject] = both));
+  return { promise, resolve, reject };
+};
+
 const [port] = process.argv.slice(2);
 
 const bench = restate.service({

@@ -44,11 +44,10 @@ async fn round(bench: &Bench, in_flight: u64) -> Result<(f64, f64)> {
     let server = Served::start(&bench.binary, &data).await?;
     let endless = json!({ "mode": "steps", "count": 400_000 });
     load::call(&server.webhook(&endless, false)?, 32, Until::Calls(in_flight)).await?;
-    let begun = |progress: &Progress| progress.at_work(3) as u64 == in_flight;
-    until(&Database::open(&data.join("surefoot.db"))?, begun).await?;
+    until(&Database::open(&data.join("surefoot.db"))?, |progress| progress.begun() == in_flight).await?;
     server.kill().await?;
     let before = database::progress_of_a_dead(&data)?;
-    ensure!(before.at_work(0) as u64 == in_flight, "not all were in flight when the process was killed");
+    ensure!(before.count() == in_flight, "not all were in flight when the process was killed");
 
     let watch = Stopwatch::start();
     let server = Served::start(&bench.binary, &data).await?;
@@ -56,7 +55,7 @@ async fn round(bench: &Bench, in_flight: u64) -> Result<(f64, f64)> {
     let database = Database::open(&data.join("surefoot.db"))?;
     until(&database, |progress| progress.beyond(&before) > 0).await?;
     let first = watch.seconds() * 1000.0;
-    until(&database, |progress| progress.beyond(&before) as u64 == in_flight).await?;
+    until(&database, |progress| progress.beyond(&before) == in_flight).await?;
     let all = watch.seconds() * 1000.0;
     server.kill().await?;
     Ok((first, all))
