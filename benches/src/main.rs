@@ -27,6 +27,10 @@ use figures::Group;
 use report::Report;
 use scale::Scale;
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "surefoot-bench", about = "Measures Surefoot beside its floor", disable_version_flag = true)]
 #[command(args_conflicts_with_subcommands = true)]

@@ -31,6 +31,10 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::Cli;
 use crate::context::Context;
 
+/// A step allocates on one thread and frees on another, which this allocator does without a lock.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long blocking work may hold up the end of the process: a read of a terminal never returns by itself.
 const LAST_GRACE: Duration = Duration::from_millis(200);
 

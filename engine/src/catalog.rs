@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::calls;
 use crate::core::Core;
 use crate::id;
-use crate::journal::{Outcome, Record, Started, Status};
+use crate::journal::{Outcome, Record, Started, Status, shown_args};
 use crate::query::{Cursor, FieldType, Filter, Kind, Page, Query};
 use crate::schedules;
 use crate::store::executions::{self, ExecutionType, Key, NewExecution};
@@ -228,7 +228,8 @@ impl Core {
         let mut starts = Vec::new();
         for record in journal::read(connection, key)? {
             match record {
-                Record::Call { n, args, at, connection: Some(start), .. } => {
+                Record::Call { n, kind, args, at, connection: Some(start), .. } => {
+                    let input = shown_args(kind, &args, Some(&start), None)["inputs"].take();
                     rows.push(json!({
                         "id": id::connection_id(parent_id, n), "type": "CONNECTION", "name": start.name,
                         "status": Status::Running,
@@ -238,7 +239,7 @@ impl Core {
                         "parent_id": parent_id, "orphan": false, "schedule_id": null, "webhook_id": null,
                         "created_at": at.to_string(),
                         "created_by": format!("execution {parent_id}"), "started_at": at.to_string(), "ended_at": null,
-                        "scheduled_for": null, "input": args["inputs"], "output": null, "response": null,
+                        "scheduled_for": null, "input": input, "output": null, "response": null,
                         "continued_as": null,
                     }));
                     starts.push((n, start));

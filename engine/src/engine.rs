@@ -20,7 +20,7 @@ use crate::core::{Change, Config, ConnectorType, Core, Event, lock};
 use crate::executor::Executor;
 use crate::files::Blobs;
 use crate::host::{ComponentError, WasmHost};
-use crate::journal::{Digester, Record};
+use crate::journal::{Digester, shown};
 use crate::native::{self, NativeFlow};
 use crate::query::{Kind, Page};
 use crate::session::QueryCall;
@@ -418,7 +418,7 @@ impl Engine {
         let id = id.to_owned();
         self.read(move |_, connection| {
             let records = journal::read(connection, require_key(connection, &id)?)?;
-            Ok(records.iter().enumerate().map(|(seq, record)| describe(seq, record)).collect())
+            Ok(records.iter().enumerate().map(|(seq, record)| shown(seq, record)).collect())
         })
         .await
     }
@@ -605,28 +605,6 @@ fn schedule_changed(kind: Kind, record: &Value) -> Option<Event> {
 
 fn require_key(connection: &rusqlite::Connection, id: &str) -> StoreResult<Key> {
     executions::key_of(connection, id)?.ok_or_else(|| StoreError::not_found("execution", id))
-}
-
-/// A journal record for people.
-fn describe(seq: usize, record: &Record) -> Value {
-    let mut shown = match record {
-        Record::Started(started) => {
-            json!({"record": "started", "at": started.at.to_string(), "version": started.version,
-            "limits": started.limits, "engine": started.engine})
-        }
-        Record::Call { n, kind, args, at, due, connection, reply, .. } => {
-            json!({"record": "call", "call": n, "kind": kind, "args": args,
-            "at": at.to_string(), "due": due.map(|due| due.to_string()),
-            "effect": connection.as_ref().map(|start| start.effect), "reply": reply})
-        }
-        Record::Reply { n, at, reply } => json!({"record": "reply", "call": n, "at": at.to_string(), "reply": reply}),
-        Record::Settled { n, began, at, outcome } => {
-            json!({"record": "settled", "call": n, "began": began.to_string(), "at": at.to_string(),
-            "outcome": outcome})
-        }
-    };
-    shown["seq"] = seq.into();
-    shown
 }
 
 fn create_folder(path: &Path) -> EngineResult<()> {

@@ -60,6 +60,16 @@ pub(crate) fn connection_id(parent: &str, call: u32) -> String {
     format!("{parent}.{call}")
 }
 
+/// The part of a connection's id by which its parent's journal names it.
+pub(crate) fn relative(call: u32) -> String {
+    format!(".{call}")
+}
+
+/// An id from the journal of `execution` as others know it.
+pub(crate) fn absolute(execution: &str, id: String) -> String {
+    if id.starts_with('.') { format!("{execution}{id}") } else { id }
+}
+
 /// Parent and call number of a connection's id; none for other ids.
 pub(crate) fn parse_connection_id(id: &str) -> Option<(&str, u32)> {
     let (parent, call) = id.split_once('.')?;

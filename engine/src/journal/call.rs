@@ -1,14 +1,16 @@
 //! Which host calls there are, and the digest by which a replay recognises one.
 
 use hmac::{Hmac, KeyInit, Mac};
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 use sha2::Sha256;
+use strum::{EnumString, FromRepr, IntoStaticStr};
 
 /// The host calls that leave an entry. Their numbers are part of the digest: never change one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumString, IntoStaticStr, FromRepr)]
 #[repr(u8)]
-#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are the contract's own; its documentation is in flow.wit")]
 pub enum CallKind {
     Get = 1,
@@ -32,6 +34,42 @@ pub enum CallKind {
     FileRead = 19,
     FileWrite = 20,
     FileDelete = 21,
+}
+
+/// A number in journals, a name for people.
+impl Serialize for CallKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serializer.is_human_readable() {
+            true => serializer.serialize_str(self.into()),
+            false => serializer.serialize_u8(*self as u8),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for CallKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CallKindVisitor)
+    }
+}
+
+/// Takes both: format 1 has names.
+struct CallKindVisitor;
+
+impl Visitor<'_> for CallKindVisitor {
+    type Value = CallKind;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the number or the name of a host call")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<CallKind, E> {
+        let kind = u8::try_from(number).ok().and_then(CallKind::from_repr);
+        kind.ok_or_else(|| E::invalid_value(Unexpected::Unsigned(number), &self))
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<CallKind, E> {
+        name.parse().map_err(|_| E::invalid_value(Unexpected::Str(name), &self))
+    }
 }
 
 /// The first 16 bytes of an HMAC-SHA256, keyed by the workspace: inputs may hold secrets, and the digest must not

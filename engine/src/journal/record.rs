@@ -129,13 +129,13 @@ pub struct ConnectionStart {
     #[serde(rename = "n")]
     pub name: String,
     /// Id of the stored connector; empty for `type:NAME`.
-    #[serde(rename = "c")]
+    #[serde(rename = "c", default, skip_serializing_if = "String::is_empty")]
     pub connector_id: String,
     /// Connector type.
     #[serde(rename = "y")]
     pub connector_type: String,
     /// Revision of the stored connector.
-    #[serde(rename = "v")]
+    #[serde(rename = "v", default, skip_serializing_if = "is_zero")]
     pub revision: i64,
     /// Effect of the call.
     #[serde(rename = "f")]
@@ -146,6 +146,11 @@ pub struct ConnectionStart {
     /// Longest duration, milliseconds.
     #[serde(rename = "o")]
     pub timeout_ms: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// How a connection ended.
@@ -177,7 +182,7 @@ pub enum Reply {
     /// Yes or no.
     #[serde(rename = "b")]
     Bool(bool),
-    /// An identifier.
+    /// An identifier. One that begins with a dot is of the execution itself.
     #[serde(rename = "i")]
     Id(String),
     /// A document, or none.
@@ -203,7 +208,7 @@ pub enum Reply {
 /// A dependency that a wait returned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
-    /// Its id.
+    /// Its id. One that begins with a dot is of the execution itself.
     #[serde(rename = "i")]
     pub id: String,
     /// How it ended; none for connections, whose `Settled` record says it.

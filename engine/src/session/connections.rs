@@ -10,7 +10,9 @@ use super::{CallResult, End, HostError, Session, Turn};
 use crate::calls::{self, Performance};
 use crate::core::{Event, LostMark, lock};
 use crate::id;
-use crate::journal::{Call, CallKind, ConnectionStart, Outcome, Record, Reply, canonical, canonical_object};
+use crate::journal::{
+    Call, CallKind, ConnectionStart, Outcome, Record, Reply, canonical, canonical_object, start_args,
+};
 use crate::store::executions;
 use crate::store::{StoreError, StoreResult, Urgency};
 
@@ -57,12 +59,14 @@ impl Session {
                 if matches!(reply, Reply::Id(_)) {
                     self.replayed_start(connector, inputs)?;
                 }
-                self.answer(reply, as_id)
+                let answer = self.answer(reply, as_id)?;
+                Ok(answer.map(|id| id::absolute(&self.execution().id, id)))
             }
             Turn::Resumed(..) => Err(self.damaged()),
             Turn::Live(n, mut call) => match self.prepare(connector, &inputs, &options)? {
                 Ok(mut prepared) => {
-                    call.args["inputs"] = Value::Object(std::mem::take(&mut prepared.redacted));
+                    let inputs = Value::Object(std::mem::take(&mut prepared.redacted));
+                    call.args = start_args(connector, inputs, &prepared.start);
                     self.begin_connection(n, call, prepared)
                 }
                 Err(error) => {
@@ -134,7 +138,7 @@ impl Session {
             at: self.now(),
             due: None,
             connection: Some(start.clone()),
-            reply: Some(Reply::Id(connection_id.clone())),
+            reply: Some(Reply::Id(id::relative(n))),
         };
         // The intent of a write is durable before its first byte leaves. Anything else may be performed at once: a
         // crash

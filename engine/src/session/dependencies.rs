@@ -136,12 +136,11 @@ impl Session {
     }
 
     fn to_entry(&self, state: &EndedDependency) -> Ended {
-        let own = self.own_connection(&state.id).is_some();
-        let result = (!own).then(|| {
-            let EndedDependency { name, status, code, message, output, .. } = state.clone();
-            EndedFlow { name, status, code, message, output }
-        });
-        Ended { id: state.id.clone(), result }
+        if let Some(n) = self.own_connection(&state.id) {
+            return Ended { id: id::relative(n), result: None };
+        }
+        let EndedDependency { id, name, status, code, message, output } = state.clone();
+        Ended { id, result: Some(EndedFlow { name, status, code, message, output }) }
     }
 
     /// A dependency from the entry of a wait that returned it.

@@ -34,7 +34,7 @@ pub use waits::ReturnWhen;
 
 use crate::clock::Timestamp;
 use crate::core::{Core, Departure, Resident, lock};
-use crate::journal::{Call, CallKind, ConnectionStart, HostError, Record, Reply, canonical};
+use crate::journal::{Call, CallKind, ConnectionStart, HostError, Record, Reply, canonical, shown_args};
 use crate::store::executions::{self, Execution};
 use crate::store::logs::{self, LogLine};
 use crate::store::{Concerns, Refusal, StoreError, StoreResult, Urgency, journal};
@@ -405,7 +405,9 @@ impl Session {
 
     fn show_past(&self, past: &PastCall) -> String {
         let args = past::args(&self.core.readers, past);
-        show(past.kind, &args.unwrap_or_else(|error| Value::String(error.to_string())))
+        let args = args.unwrap_or_else(|error| Value::String(error.to_string()));
+        let reply = past.reply.as_ref().map(|(reply, _)| reply);
+        show(past.kind, &shown_args(past.kind, &args, past.connection.as_deref(), reply))
     }
 
     fn check_payload(&self, bytes: usize) -> Result<(), End> {

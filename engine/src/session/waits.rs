@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use super::{CallResult, Departed, End, EndedDependency, HostError, Session, Turn};
 use crate::clock::Timestamp;
 use crate::core::{Departure, lock};
-use crate::journal::{Call, CallKind, Record, Reply, Status, canonical};
+use crate::id;
+use crate::journal::{Call, CallKind, Record, Reply, Status, canonical, wait_args};
 use crate::store::executions::ActiveState;
 use crate::store::{Concerns, Urgency, executions, journal, signals};
 
@@ -285,7 +286,10 @@ impl Session {
     ) -> CallResult<Vec<EndedDependency>> {
         let (at, reply) = (self.advance(), self.to_reply(&met));
         let ticket = match begun {
-            Some(call) => {
+            Some(mut call) => {
+                if let Ok(ended) = &met {
+                    call.args = wait_args(call.args, ended.iter().map(|ended| ended.id.as_str()));
+                }
                 let record = super::record(n, call, at, Some(reply));
                 self.core.writer.record(Urgency::Now, self.execution().key, &record)
             }
@@ -302,7 +306,10 @@ impl Session {
     async fn waited(&self, reply: Reply) -> CallResult<Vec<EndedDependency>> {
         match reply {
             Reply::Error(error) => Ok(Err(error)),
-            Reply::Ended(ended) => {
+            Reply::Ended(mut ended) => {
+                for ended in &mut ended {
+                    ended.id = id::absolute(&self.execution().id, std::mem::take(&mut ended.id));
+                }
                 self.recall(ended.iter().map(|ended| &ended.id)).await?;
                 let all: Option<Vec<_>> = ended.into_iter().map(|ended| self.restore(ended)).collect();
                 let all = all.ok_or_else(|| self.damaged())?;
