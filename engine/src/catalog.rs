@@ -157,6 +157,7 @@ impl Core {
             version,
             limits: self.config.limits,
             end_actions: Vec::new(),
+            depth: 0,
             engine: env!("CARGO_PKG_VERSION").to_owned(),
         };
         Ok(NewExecution {

@@ -191,7 +191,8 @@ pub(crate) struct Settled {
 }
 
 impl Resident {
-    pub(crate) fn new(execution: Execution, started: Started) -> Self {
+    pub(crate) fn new(mut execution: Execution, started: Started) -> Self {
+        execution.depth = started.depth;
         Self {
             execution,
             started,

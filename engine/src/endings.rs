@@ -240,6 +240,11 @@ fn perform(
             let mut new = core.new_flow_execution(connection, id, flow, inputs.clone(), &by)?;
             new.parent_id = Some(execution.id.clone());
             new.orphan = true;
+            new.started.depth = execution.depth + 1;
+            let depth_max = new.started.limits.depth_max;
+            if new.started.depth >= depth_max {
+                return Err(StoreError::invalid(format!("depth_max: {depth_max} executions stand above one another")));
+            }
             Ok(vec![executions::insert(connection, &new, core.now())?])
         }
     }
@@ -295,6 +300,7 @@ fn continue_as_new(
     }
     let asked = executions::active_one(connection, old.key)?;
     let mut new = core.new_flow_execution(connection, id.clone(), &old.flow_id, input, &by)?;
+    new.started.depth = old.depth;
     new.started.end_actions = actions.iter().map(|action| json!(action)).collect();
     new.name.clone_from(&old.name);
     new.parent_id.clone_from(&old.parent_id);

@@ -87,11 +87,16 @@ impl surefoot::flow::execution::Host for Guest {
     }
 
     async fn set_output(&mut self, key: String, value: String) -> wasmtime::Result<()> {
-        Ok(self.called().set_output(&key, lenient(value))?)
+        // No entry of the journal, so what the guest may compute on is not measured anew.
+        let session = self.session.clone();
+        session.check_payload(key.len() + value.len())?;
+        Ok(session.set_output(&key, lenient(value))?)
     }
 
     async fn set_message(&mut self, text: String) -> wasmtime::Result<()> {
-        Ok(self.called().set_message(&text)?)
+        let session = self.session.clone();
+        session.set_message(&text)?;
+        Ok(session.caught_up().await?)
     }
 
     async fn log(&mut self, level: Level, message: String, fields: String) -> wasmtime::Result<()> {
@@ -101,7 +106,10 @@ impl surefoot::flow::execution::Host for Guest {
             Level::Warn => "warn",
             Level::Error => "error",
         };
-        Ok(self.called().log(level, "log", &message, lenient(fields))?)
+        let session = self.called();
+        session.check_payload(message.len() + fields.len())?;
+        session.log(level, "log", &message, lenient(fields))?;
+        Ok(session.caught_up().await?)
     }
 
     async fn check(&mut self, check: CheckResult) -> wasmtime::Result<()> {
@@ -115,15 +123,21 @@ impl surefoot::flow::execution::Host for Guest {
             "name": check.name, "outcome": outcome, "message": check.message, "duration_ms": check.duration_ms,
             "data": lenient(check.data),
         });
-        Ok(self.called().note(CallKind::Check, args)?)
+        let session = self.called();
+        session.note(CallKind::Check, args)?;
+        Ok(session.caught_up().await?)
     }
 
     async fn metric(&mut self, name: String, value: f64, unit: String) -> wasmtime::Result<()> {
-        Ok(self.called().note(CallKind::Metric, json!({"name": name, "value": value, "unit": unit}))?)
+        let session = self.called();
+        session.note(CallKind::Metric, json!({"name": name, "value": value, "unit": unit}))?;
+        Ok(session.caught_up().await?)
     }
 
     async fn section(&mut self, name: String) -> wasmtime::Result<()> {
-        Ok(self.called().note(CallKind::Section, json!({"name": name}))?)
+        let session = self.called();
+        session.note(CallKind::Section, json!({"name": name}))?;
+        Ok(session.caught_up().await?)
     }
 
     async fn sleep(&mut self, duration_ms: u64, message: Option<String>) -> wasmtime::Result<()> {
@@ -206,15 +220,19 @@ impl surefoot::flow::execution::Host for Guest {
     }
 
     async fn end_success(&mut self, message: String) -> wasmtime::Result<()> {
+        self.session.check_payload(message.len())?;
         Err(End::Success(message).into())
     }
 
     async fn end_error(&mut self, code: String, message: String) -> wasmtime::Result<()> {
+        self.session.check_payload(code.len() + message.len())?;
         Err(End::Error(code, message).into())
     }
 
     async fn webhook_response(&mut self, response: Response) -> wasmtime::Result<()> {
         let headers: Vec<(String, String)> = response.headers;
+        let header_bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.session.check_output(response.body.len() + header_bytes)?;
         // A text stays readable wherever the execution is shown; other bytes travel as hexadecimal.
         let body = match String::from_utf8(response.body) {
             Ok(text) => json!({ "body": text }),
@@ -228,6 +246,7 @@ impl surefoot::flow::execution::Host for Guest {
     }
 
     async fn continue_as_new(&mut self, inputs: String) -> wasmtime::Result<()> {
+        self.session.check_payload(inputs.len())?;
         match parse(&inputs, "the new inputs") {
             Ok(inputs) => Err(End::ContinueAsNew(inputs).into()),
             Err(error) => Err(End::Error("invalid_input".into(), error.to_string()).into()),

@@ -14,14 +14,21 @@ pub(super) struct MemoryLimit {
     bytes_max: u64,
     /// Of all memories of the guest.
     bytes: u64,
+    /// Of all tables of the guest.
+    table_elements: usize,
 }
 
-/// Table elements of one guest.
+/// Table elements of one guest, in all of its tables.
 const TABLE_ELEMENTS_MAX: usize = 1 << 20;
+
+/// Core instances, tables and memories of one guest. Compilers make a handful of each.
+const INSTANCES_MAX: usize = 1000;
+const TABLES_MAX: usize = 1000;
+const MEMORIES_MAX: usize = 100;
 
 impl MemoryLimit {
     pub(super) fn new(bytes_max: u64) -> Self {
-        Self { bytes_max, bytes: 0 }
+        Self { bytes_max, bytes: 0, table_elements: 0 }
     }
 }
 
@@ -45,13 +52,34 @@ impl ResourceLimiter for MemoryLimit {
         Err(End::dropped().into())
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > TABLE_ELEMENTS_MAX {
-            return Err(
-                End::Limit("table_elements_max", format!("the flow asked for a table of {desired} elements")).into()
-            );
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
         }
+        let wanted = self.table_elements.saturating_add(desired - current);
+        if wanted > TABLE_ELEMENTS_MAX {
+            let message = format!("the flow asked for {wanted} table elements; the limit is {TABLE_ELEMENTS_MAX}");
+            return Err(End::Limit("table_elements_max", message).into());
+        }
+        self.table_elements = wanted;
         Ok(true)
+    }
+
+    /// As with memory.
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(End::dropped().into())
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
     }
 }
 

@@ -120,7 +120,13 @@ impl WasmHost {
                 write_durably(&path, component)?;
             }
         }
-        self.load(&digest)?;
+        if let Err(error) = self.load(&digest) {
+            if let ComponentError::Invalid(_) = error {
+                // It never ran and never will. What cannot be removed is only space.
+                let _ = std::fs::remove_file(&path);
+            }
+            return Err(error);
+        }
         Ok(digest)
     }
 
@@ -216,7 +222,7 @@ impl WasmHost {
             end = session.departed() => return Err(end),
         };
         match result {
-            Ok(Ok(output)) => match serde_json::from_str(&output) {
+            Ok(Ok(output)) => match session.check_output(output.len()).map(|()| serde_json::from_str(&output))? {
                 Ok(output) if is_too_deep(&output) => {
                     Err(End::Error("invalid_output".into(), "the flow's output is nested too deep".into()))
                 }
@@ -225,7 +231,7 @@ impl WasmHost {
                     Err(End::Error("invalid_output".into(), format!("the flow's output is not JSON: {error}")))
                 }
             },
-            Ok(Err(text)) => Err(End::Error("error".into(), text)),
+            Ok(Err(text)) => Err(session.check_payload(text.len()).err().unwrap_or(End::Error("error".into(), text))),
             Err(error) => Err(end_of(&session, &error)),
         }
     }

@@ -22,6 +22,9 @@ use crate::session::Session;
 /// The longest line taken from stdout or stderr, bytes; longer ones are cut into several.
 const LINE_BYTES_MAX: usize = 16 << 10;
 
+/// Resources of the host that a guest may hold at one time: streams, timers.
+const RESOURCES_MAX: usize = 10_000;
+
 /// What a store holds.
 pub(super) struct Guest {
     pub(super) session: Arc<Session>,
@@ -49,7 +52,9 @@ impl Guest {
             .allow_ip_name_lookup(false)
             .build();
         let limits = MemoryLimit::new(session.resident().started.limits.memory_bytes_max);
-        Self { session, limits, slices: 0, wasi, table: ResourceTable::new() }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        Self { session, limits, slices: 0, wasi, table }
     }
 
     /// The session, for a host call: the guest's computing time starts anew.
@@ -233,7 +238,12 @@ impl Drop for LogWriter {
 
 #[async_trait]
 impl Pollable for LogWriter {
-    async fn ready(&mut self) {}
+    async fn ready(&mut self) {
+        if let Err(end) = self.stream.session.caught_up().await {
+            self.stream.session.depart(end);
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 impl wasmtime_wasi::p2::OutputStream for LogWriter {

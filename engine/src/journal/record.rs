@@ -89,9 +89,16 @@ pub struct Started {
     /// What to do at the end, taken over from the execution that continued as this one.
     #[serde(rename = "x", default, skip_serializing_if = "Vec::is_empty")]
     pub end_actions: Vec<Value>,
+    /// How many executions stand above this one: 0 without a parent.
+    #[serde(rename = "d", default, skip_serializing_if = "is_zero")]
+    pub depth: u32,
     /// The engine's version, for people.
     #[serde(rename = "g")]
     pub engine: String,
+}
+
+fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
 }
 
 /// What one execution may use.
@@ -108,6 +115,16 @@ pub struct Limits {
     pub payload_bytes_max: u64,
     /// Connections that have not ended, at one time.
     pub dependencies_max: u32,
+    /// Child flows that have not ended, at one time.
+    pub children_max: u32,
+    /// Executions above one another: a child of a child of …
+    pub depth_max: u32,
+    /// Lines of the log.
+    pub log_lines_max: u32,
+    /// Size of the log, bytes.
+    pub log_bytes_max: u64,
+    /// Size of the whole output, bytes: what was set by name, and what the handler returned.
+    pub output_bytes_max: u64,
 }
 
 impl Default for Limits {
@@ -118,6 +135,11 @@ impl Default for Limits {
             calls_max: 1_000_000,
             payload_bytes_max: 16 << 20,
             dependencies_max: 10_000,
+            children_max: 10_000,
+            depth_max: 100,
+            log_lines_max: 100_000,
+            log_bytes_max: 64 << 20,
+            output_bytes_max: 16 << 20,
         }
     }
 }
@@ -146,11 +168,6 @@ pub struct ConnectionStart {
     /// Longest duration, milliseconds.
     #[serde(rename = "o")]
     pub timeout_ms: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
-fn is_zero(number: &i64) -> bool {
-    *number == 0
 }
 
 /// How a connection ended.

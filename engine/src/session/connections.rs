@@ -13,8 +13,9 @@ use crate::id;
 use crate::journal::{
     Call, CallKind, ConnectionStart, Outcome, Record, Reply, canonical, canonical_object, start_args,
 };
+use crate::query::Kind;
 use crate::store::executions;
-use crate::store::{StoreError, StoreResult, Urgency};
+use crate::store::{StoreError, StoreResult, Urgency, records};
 
 /// Options of a connector call.
 #[derive(Clone, Debug, Default)]
@@ -112,6 +113,11 @@ impl Session {
             }));
         }
         let Value::Object(merged) = merged else { return Err(self.damaged()) };
+        if let Some(Err(StoreError::Refused(refusal))) =
+            options.name.as_ref().map(|name| records::check_name(Kind::Execution, name))
+        {
+            return Ok(Err(refusal.into()));
+        }
         let timeout = options.timeout.unwrap_or(self.core.config.connection_timeout);
         let start = Arc::new(ConnectionStart {
             name: options.name.clone().unwrap_or_else(|| text("name")),
@@ -249,20 +255,29 @@ impl Session {
             Turn::Replayed(reply) => reply,
             Turn::Resumed(..) => return Err(self.damaged()),
             Turn::Live(n, call) => {
+                let refused = self.refused_child()?;
                 let child = id::child_id(&self.execution().id, n);
+                let depth = self.resident.started.depth + 1;
                 let (parent, by) = (self.execution().id.clone(), format!("execution {}", self.execution().id));
                 let (core, flow, name) = (self.core.clone(), flow.to_owned(), name.map(str::to_owned));
                 let (reply, key) = self
                     .store_call(n, call, move |connection| {
+                        if let Some(error) = refused {
+                            return Ok((Reply::Error(error), None));
+                        }
                         let mut new = core.new_flow_execution(connection, child.clone(), &flow, input, &by)?;
-                        new.name = name.unwrap_or(new.name);
+                        new.started.depth = depth;
+                        if let Some(name) = name {
+                            records::check_name(Kind::Execution, &name)?;
+                            new.name = name;
+                        }
                         new.parent_id = Some(parent);
                         new.orphan = orphan;
                         let key: StoreResult<_> = executions::insert(connection, &new, core.now());
-                        Ok((Reply::Id(child), key?))
+                        Ok((Reply::Id(child), Some(key?)))
                     })
                     .await?;
-                if let Some(key) = key {
+                if let Some(key) = key.flatten() {
                     self.core.send(Event::Wake(key));
                 }
                 reply

@@ -5,6 +5,9 @@
 //! and asks nothing again. What a live call answers is durable, or derived from inputs and journal alone, before the
 //! guest sees it.
 
+mod backlog;
+mod budget;
+mod children;
 mod connections;
 mod dependencies;
 mod files;
@@ -23,6 +26,8 @@ use serde_json::{Map, Value, json};
 use surefoot_connector_api::Inputs;
 use tokio::sync::Notify;
 
+use backlog::Backlog;
+use budget::{Budget, output_bytes};
 use dependencies::Connections;
 use past::{Past, PastCall};
 
@@ -101,7 +106,11 @@ struct State {
     /// Lines logged since the last call.
     line: u32,
     output: Map<String, Value>,
+    budget: Budget,
+    backlog: Backlog,
     rng: ChaCha8Rng,
+    /// Child flows that may be started before they are counted again.
+    room_for_children: u32,
     connections: Connections,
     /// Registered so far.
     end_actions: Vec<EndAction>,
@@ -145,7 +154,10 @@ impl Session {
             clock: resident.started.at,
             line: 0,
             output: Map::new(),
+            budget: Budget::default(),
+            backlog: Backlog::default(),
             rng: ChaCha8Rng::from_seed(seed),
+            room_for_children: 0,
             connections: Connections::default(),
             end_actions: Vec::new(),
             last_words: String::new(),
@@ -254,8 +266,10 @@ impl Session {
 
     /// Sets one key of the output.
     pub fn set_output(&self, key: &str, value: Value) -> Result<(), End> {
-        self.check_payload(key.len() + value.to_string().len())?;
-        lock(&self.state).output.insert(key.to_owned(), value);
+        let mut state = lock(&self.state);
+        let before = state.output.get(key).map_or(0, |before| output_bytes(key, before));
+        state.budget.take_output(&self.resident.started.limits, before, output_bytes(key, &value))?;
+        state.output.insert(key.to_owned(), value);
         Ok(())
     }
 
@@ -264,20 +278,18 @@ impl Session {
         self.check_payload(text.len())?;
         if self.is_live() {
             let (key, text) = (self.execution().key, text.to_owned());
-            drop(
-                self.core
-                    .writer
-                    .apply(Urgency::Lazy, key, move |connection| executions::set_message(connection, key, &text)),
-            );
+            self.write_behind(text.len(), move |connection| executions::set_message(connection, key, &text));
         }
         Ok(())
     }
 
     /// Writes a line to the execution's log. `source` is `log`, `stdout`, `stderr` or `engine`.
     pub fn log(&self, level: &str, source: &str, message: &str, fields: Value) -> Result<(), End> {
-        self.check_payload(message.len())?;
+        let bytes = message.len() + if fields.is_null() { 0 } else { fields.to_string().len() };
+        self.check_payload(bytes)?;
         let line = {
             let mut state = lock(&self.state);
+            state.budget.take_log_line(&self.resident.started.limits, bytes)?;
             if source == "stderr" {
                 state.last_words.push_str(message);
                 state.last_words.push('\n');
@@ -303,8 +315,7 @@ impl Session {
             line
         };
         let key = self.execution().key;
-        let ticket = self.core.writer.apply(Urgency::Lazy, key, move |connection| logs::insert(connection, key, &line));
-        self.tell_followers(ticket);
+        self.write_behind(bytes, move |connection| logs::insert(connection, key, &line));
         Ok(())
     }
 
@@ -313,7 +324,7 @@ impl Session {
         let text = canonical(&args);
         if let Turn::Live(n, call) = self.turn(kind, &[text.as_bytes()], || args)? {
             let at = self.now();
-            self.append_lazily(record(n, call, at, Some(Reply::Unit)));
+            self.record_behind(text.len(), &record(n, call, at, Some(Reply::Unit)));
         }
         Ok(())
     }
@@ -410,17 +421,6 @@ impl Session {
         show(past.kind, &shown_args(past.kind, &args, past.connection.as_deref(), reply))
     }
 
-    fn check_payload(&self, bytes: usize) -> Result<(), End> {
-        let limit = self.resident.started.limits.payload_bytes_max;
-        if bytes as u64 > limit {
-            return Err(End::Limit(
-                "payload_bytes_max",
-                format!("a payload of {bytes} bytes is over the limit of {limit}"),
-            ));
-        }
-        Ok(())
-    }
-
     /// Performs a call that touches only our own store, in one transaction with its entry. A refusal becomes the
     /// call's error.
     async fn store_call<T: Send + 'static>(
@@ -450,14 +450,6 @@ impl Session {
         let mut state = lock(&self.state);
         state.clock = state.clock.max(self.core.now());
         state.clock
-    }
-
-    fn append_lazily(&self, record: Record) {
-        let key = self.execution().key;
-        if self.core.changes.receiver_count() == 0 {
-            return self.core.writer.record_lazily(key, &record);
-        }
-        self.tell_followers(self.core.writer.record(Urgency::Lazy, key, &record));
     }
 
     /// Tells who follows the execution, once the write is durable.

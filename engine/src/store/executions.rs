@@ -62,6 +62,8 @@ pub(crate) struct Execution {
     pub(crate) webhook_id: Option<String>,
     pub(crate) created_at: Timestamp,
     pub(crate) input: Value,
+    /// How many executions stand above it. The journal's first record says it; 0 until that was read.
+    pub(crate) depth: u32,
 }
 
 /// How an execution ended.
@@ -170,6 +172,7 @@ pub(crate) fn load(connection: &Connection, key: Key) -> StoreResult<Option<Exec
                 input: serde_json::from_str(&row.get::<_, String>(11)?).map_err(|error| {
                     rusqlite::Error::FromSqlConversionFailure(11, rusqlite::types::Type::Text, error.into())
                 })?,
+                depth: 0,
             })
         })
         .optional()?;
@@ -180,6 +183,13 @@ pub(crate) fn load(connection: &Connection, key: Key) -> StoreResult<Option<Exec
 pub(crate) fn is_child(connection: &Connection, id: &str, parent_id: &str) -> StoreResult<bool> {
     let mut statement = connection.prepare_cached("SELECT 1 FROM executions WHERE id = ?1 AND parent_id = ?2")?;
     Ok(statement.exists([id, parent_id])?)
+}
+
+/// How many executions that this one started have not ended.
+pub(crate) fn unended_children(connection: &Connection, parent_id: &str) -> StoreResult<u32> {
+    let mut statement =
+        connection.prepare_cached("SELECT count(*) FROM executions WHERE parent_id = ?1 AND ended_at IS NULL")?;
+    Ok(statement.query_row([parent_id], |row| row.get(0))?)
 }
 
 /// The number of the execution with that id.
@@ -380,12 +390,7 @@ pub(crate) fn get(connection: &Connection, id: &str) -> StoreResult<Option<(Key,
 pub(crate) fn list(connection: &Connection, query: &Query) -> StoreResult<Page> {
     let plan = plan(query);
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM executions {}", plan.sql))?;
-    let mut rows = statement.query(params_from_iter(plan.parameters))?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(to_json(row)?);
-    }
-    Ok(records::page(query, found))
+    records::read_page(query, statement.query(params_from_iter(plan.parameters))?, to_json)
 }
 
 fn to_json(row: &Row<'_>) -> StoreResult<Value> {

@@ -1,6 +1,7 @@
 //! Records of every kind: get, list, save, delete. One way for all kinds.
 
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params, params_from_iter};
 use serde_json::{Map, Value, json};
 
 use super::{Refusal, StoreError, StoreResult};
@@ -59,9 +60,28 @@ fn nearest(connection: &Connection, kind: Kind, key: &str) -> StoreResult<Option
 pub(crate) fn list(connection: &Connection, query: &Query) -> StoreResult<Page> {
     let plan = plan(query);
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM records {}", plan.sql))?;
-    let mut rows = statement.query(params_from_iter(plan.parameters))?;
-    let mut found = Vec::new();
+    read_page(query, statement.query(params_from_iter(plan.parameters))?, to_json)
+}
+
+/// What the rows of one page may have together, bytes: a page stands in memory as a whole, and in a journal.
+const PAGE_BYTES_MAX: usize = 16 << 20;
+
+/// Reads a page: as many rows as the query asks for, or fewer when they are long, but one at least.
+pub(super) fn read_page(
+    query: &Query,
+    mut rows: Rows<'_>,
+    to_json: impl Fn(&Row<'_>) -> StoreResult<Value>,
+) -> StoreResult<Page> {
+    let (mut found, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
+        let texts = (0..row.as_ref().column_count()).map(|index| match row.get_ref(index) {
+            Ok(ValueRef::Text(text) | ValueRef::Blob(text)) => text.len(),
+            _ => 0,
+        });
+        bytes += texts.sum::<usize>();
+        if bytes > PAGE_BYTES_MAX && !found.is_empty() {
+            return Ok(cut(query, found));
+        }
         found.push(to_json(row)?);
     }
     Ok(page(query, found))
@@ -74,6 +94,11 @@ pub(crate) fn page(query: &Query, mut rows: Vec<Value>) -> Page {
         return Page { rows, next: None };
     }
     rows.truncate(limit);
+    cut(query, rows)
+}
+
+/// A page after which there are more rows.
+fn cut(query: &Query, rows: Vec<Value>) -> Page {
     let next = rows.last().map(|row| {
         let value = match (query.order.field.ty, &row[query.order.field.name]) {
             (FieldType::Time, Value::String(text)) => {
