@@ -18,6 +18,7 @@ use crate::host::WasmHost;
 use crate::id::Entropy;
 use crate::journal::{Digester, Limits, Outcome, Record, Started};
 use crate::native::NativeFlow;
+use crate::reserve::Reserve;
 use crate::store::executions::{Execution, Key};
 use crate::store::records::Stamp;
 use crate::store::{Readers, RecordCache, Writer};
@@ -40,6 +41,8 @@ pub struct Config {
     /// After an iteration of a schedule failed: the wait before the next, doubled with each further failure up to an
     /// hour.
     pub schedule_retry_delay: Duration,
+    /// Size of the file that is given up when the disk is full, bytes; 0 for none.
+    pub reserve_bytes: u64,
     /// The clock.
     pub clock: Clock,
     /// The source of randomness.
@@ -57,6 +60,7 @@ impl Config {
             residents_max: 2000,
             idle_before_parking: Duration::from_secs(10),
             schedule_retry_delay: Duration::from_secs(60),
+            reserve_bytes: 8 << 20,
             clock: Clock::System,
             entropy: Entropy::System,
         }
@@ -133,6 +137,7 @@ pub(crate) struct Core {
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) stopping: CancellationToken,
     pub(crate) degraded: AtomicBool,
+    pub(crate) reserve: Reserve,
 }
 
 impl Core {

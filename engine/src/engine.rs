@@ -23,6 +23,7 @@ use crate::host::{ComponentError, WasmHost};
 use crate::journal::{Digester, shown};
 use crate::native::{self, NativeFlow};
 use crate::query::{Kind, Page};
+use crate::reserve::Reserve;
 use crate::session::QueryCall;
 use crate::store::executions::Key;
 use crate::store::logs::LogLine;
@@ -188,6 +189,7 @@ impl Engine {
             runtime: tokio::runtime::Handle::current(),
             stopping,
             degraded: false.into(),
+            reserve: Reserve::open(&data, config.reserve_bytes),
             config,
         });
         let writer_thread = (mode == WriterMode::Thread).then(|| {
@@ -345,6 +347,9 @@ impl Engine {
     pub async fn start(&self, request: StartRequest) -> EngineResult<(String, bool)> {
         if crate::journal::is_too_deep(&request.input) {
             return Err(StoreError::invalid("the input is nested too deep").into());
+        }
+        if let Some(name) = &request.name {
+            records::check_name(Kind::Execution, name)?;
         }
         let (core, id, now) = (self.core.clone(), self.core.new_id(), self.core.now());
         let (id, key) = self

@@ -250,8 +250,16 @@ impl Executor {
                 None => return,
             }
         }
+        // Room for the ends of calls that are under way; new work waits until there is room again.
+        self.core.reserve.give_up_if_full();
         while let Err(error) = self.forget_what_was_lost().and_then(|()| self.core.writer.reopen()) {
             tracing::error!(%error, "the database cannot be opened; trying again");
+            tokio::select! {
+                () = self.core.stopping.cancelled() => return,
+                () = tokio::time::sleep(AGAIN_AFTER) => {}
+            }
+        }
+        while !self.core.reserve.is_there_again() {
             tokio::select! {
                 () = self.core.stopping.cancelled() => return,
                 () = tokio::time::sleep(AGAIN_AFTER) => {}

@@ -18,6 +18,7 @@ mod id;
 pub mod journal;
 mod native;
 pub mod query;
+mod reserve;
 #[cfg(test)]
 mod scenarios;
 mod schedules;

@@ -123,6 +123,7 @@ fn simulate(seed: u64) -> (Vec<Vec<u8>>, Totals) {
 
 fn open(folder: &std::path::Path, clock: &Arc<ManualClock>, entropy: &Entropy, world: &Arc<World>) -> Engine {
     let mut config = Config::new(folder);
+    config.reserve_bytes = 0;
     config.clock = Clock::Manual(clock.clone());
     config.entropy = entropy.clone();
     config.idle_before_parking = Duration::from_millis(50);
