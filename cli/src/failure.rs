@@ -1,9 +1,10 @@
 //! Errors that carry an exit code and a hint. Everything else that goes wrong is internal.
 
 use std::fmt;
+use std::io::ErrorKind;
 
 use serde_json::Value;
-use surefoot_engine::EngineError;
+use surefoot_engine::{ComponentError, EngineError};
 
 use crate::exit_codes;
 
@@ -66,16 +67,35 @@ impl std::error::Error for Failure {}
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let message = error.to_string();
-        match error {
+        match &error {
             EngineError::Unavailable(_) => Self::unavailable(message).hint("Look at the server's log, and try again."),
             EngineError::Held { .. } => Self::unavailable(message).hint(
                 "A server on this workspace answers on its socket: if it is just starting, try again in a moment.",
             ),
+            EngineError::Io { source, .. } | EngineError::Component(ComponentError::Io { source, .. })
+                if let Some(hint) = what_to_do(source.kind()) =>
+            {
+                Self::unavailable(message).hint(hint)
+            }
             EngineError::Refused(_) | EngineError::Component(_) => Self::usage(message),
             EngineError::Io { .. } | EngineError::Failed(_) => {
                 Self { message, hint: None, exit_code: exit_codes::INTERNAL }
             }
         }
+    }
+}
+
+/// What a user can do about the file system.
+fn what_to_do(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::PermissionDenied => {
+            Some("The data folder must belong to you and be writable; or choose another one with --data.")
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            Some("The data folder must be writable: mount it so, or choose another one with --data.")
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some("Make room on the disk of the data folder."),
+        _ => None,
     }
 }
 

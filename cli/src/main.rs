@@ -88,6 +88,8 @@ fn start_logging(cli: &Cli) -> anyhow::Result<()> {
         Err(_) => EnvFilter::new(default),
     };
     let writer = std::io::stderr;
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(writer().is_terminal()).with_writer(writer).init();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(writer().is_terminal());
+    // Otherwise a line that cannot be written, into a file on a full disk say, is a panic where it was to be written.
+    subscriber.log_internal_errors(false).with_writer(writer).init();
     Ok(())
 }

@@ -134,6 +134,7 @@ impl Engine {
     ) -> EngineResult<Self> {
         let data = config.data.clone();
         create_folder(&data)?;
+        ensure_writable(&data)?;
         let lock_file = hold(&data)?;
         for folder in ["blobs", "components"] {
             create_folder(&data.join(folder))?;
@@ -559,16 +560,31 @@ impl Engine {
         content: impl futures::Stream<Item = Result<bytes::Bytes, E>> + Send,
         by: &str,
     ) -> EngineResult<Value> {
-        let failed =
-            |error: &dyn std::fmt::Display| EngineError::Failed(format!("the file could not be stored: {error}"));
-        let mut writer = self.core.blobs.begin(&self.core.new_id()).await.map_err(|error| failed(&error))?;
+        let failed = |error| self.not_stored(&error);
+        let mut writer = self.core.blobs.begin(&self.core.new_id()).await.map_err(failed)?;
         let mut content = std::pin::pin!(content);
         while let Some(chunk) = futures::StreamExt::next(&mut content).await {
-            writer.write(chunk.map_err(|error| failed(&error))?).await.map_err(|error| failed(&error))?;
+            let chunk =
+                chunk.map_err(|error| EngineError::Failed(format!("the file could not be stored: {error}")))?;
+            writer.write(chunk).await.map_err(failed)?;
         }
-        let (size, sha256) = writer.finish().await.map_err(|error| failed(&error))?;
+        let (size, sha256) = writer.finish().await.map_err(failed)?;
         let (name, stamp) = (name.to_owned(), self.core.stamp(by));
         self.write(move |connection| crate::files::save_name(connection, &name, size, &sha256, &stamp)).await
+    }
+
+    /// A full disk stays one, however deep the file store says it.
+    fn not_stored(&self, error: &(dyn std::error::Error + 'static)) -> EngineError {
+        let mut causes = std::iter::successors(Some(error), |error| error.source());
+        let kind = causes.find_map(|error| error.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+        match kind {
+            Some(kind @ std::io::ErrorKind::StorageFull) => EngineError::Io {
+                doing: "storing a file in",
+                path: self.core.config.data.join("blobs"),
+                source: kind.into(),
+            },
+            _ => EngineError::Failed(format!("the file could not be stored: {error}")),
+        }
     }
 
     /// The record of a file and its content as a stream of chunks.
@@ -617,6 +633,15 @@ fn create_folder(path: &Path) -> EngineResult<()> {
         doing: "creating",
         path: path.to_owned(),
         source,
+    })
+}
+
+/// Says so at once, instead of at the first file that SQLite cannot make.
+fn ensure_writable(path: &Path) -> EngineResult<()> {
+    nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).map_err(|error| EngineError::Io {
+        doing: "writing to",
+        path: path.to_owned(),
+        source: error.into(),
     })
 }
 

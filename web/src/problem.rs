@@ -2,6 +2,7 @@
 //! the engine become such answers.
 
 use std::fmt::Display;
+use std::io::ErrorKind;
 
 use axum::Json;
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -142,6 +143,12 @@ impl From<EngineError> for Problem {
             EngineError::Unavailable(reason) => {
                 tracing::error!(reason, "the store is not available");
                 Self::degraded()
+            }
+            EngineError::Io { source, .. } | EngineError::Component(ComponentError::Io { source, .. })
+                if source.kind() == ErrorKind::StorageFull =>
+            {
+                tracing::error!("the disk is full");
+                Self::unavailable("disk_full", "the disk of the data folder is full; make room there")
             }
             error @ (EngineError::Component(ComponentError::Io { .. } | ComponentError::Damaged(_))
             | EngineError::Held { .. }
