@@ -124,6 +124,7 @@ impl WasmHost {
             if let ComponentError::Invalid(_) = error {
                 // It never ran and never will. What cannot be removed is only space.
                 let _ = std::fs::remove_file(&path);
+                let _ = std::fs::remove_file(self.cache_path(&digest));
             }
             return Err(error);
         }
