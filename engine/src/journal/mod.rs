@@ -156,6 +156,29 @@ mod tests {
         assert!(matches!(decode_row::<()>(&row, &mut Vec::new()), Err(DecodeError::Damaged(_))));
     }
 
+    /// Whatever is on the disk, reading it says so and nothing worse: chance, and records with chance in them.
+    #[test]
+    fn soak_random_bytes_are_damaged_and_nothing_else() {
+        use rand_core::{Rng, SeedableRng};
+        let cases = std::env::var("SUREFOOT_FUZZ_CASES").map_or(2_000, |cases| cases.parse().expect("a number"));
+        let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        let outcome = Outcome::Success(json!({"rows": [1, "two", null, {"deep": [[], {}]}]})).into();
+        let whole = encode(&Record::Settled { n: 3, began: Timestamp(1), at: Timestamp(2), outcome });
+        let mut damaged = 0;
+        for _ in 0..cases {
+            let mut bytes = whole.clone();
+            for _ in 0..=random.next_u32() % 4 {
+                let at = 1 + random.next_u32() as usize % (bytes.len() - 1);
+                bytes[at] = random.next_u32() as u8;
+            }
+            bytes.truncate(1 + random.next_u32() as usize % (2 * bytes.len()));
+            damaged += u32::from(decode_row(&bytes, &mut Vec::new()).is_err());
+            random.fill_bytes(&mut bytes[1..]);
+            damaged += u32::from(decode_row(&bytes, &mut Vec::new()).is_err());
+        }
+        assert!(damaged > cases, "most of them are no records: {damaged}");
+    }
+
     #[test]
     fn newer_and_damaged_records_are_told_apart() {
         assert!(matches!(decode_row::<()>(&[FORMAT + 1, 0], &mut Vec::new()), Err(DecodeError::Newer(_))));

@@ -55,3 +55,48 @@ fn limits_hold() {
     assert!(Query::parse(Kind::Flow, None, None, Some(1001), None).is_err());
     assert!(Query::parse(Kind::Setting, None, Some("value"), None, None).is_err());
 }
+
+/// Documents that look a little like filters, and orders and cursors that look like none: refused or evaluated, never
+/// a panic.
+#[test]
+fn soak_random_filters_are_refused_or_evaluated() {
+    use rand_core::{Rng, SeedableRng};
+    let cases = std::env::var("SUREFOOT_FUZZ_CASES").map_or(5_000, |cases| cases.parse().expect("a number"));
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let mut below = |end: usize| random.next_u32() as usize % end;
+    let row =
+        json!({"status": "QUEUED", "orphan": false, "created_at": "2026-01-01T00:00:00.000002Z", "input": {"a": []}});
+    let mut evaluated = 0;
+    for _ in 0..cases {
+        let filter = random_document(&mut below, 0);
+        let order = ["-created_at", "status", "--", "", "-\u{0}"][below(5)];
+        let cursor = [None, Some("5b6e756c6c2c2261225d"), Some("zz"), Some("")][below(4)];
+        let Ok(query) = Query::parse(Kind::Execution, Some(&filter), Some(order), Some(10), cursor) else { continue };
+        let plan = plan(&query);
+        assert!(plan.sql.contains("LIMIT"), "{}", plan.sql);
+        query.filter.map(|filter| filter.matches(&row));
+        evaluated += 1;
+    }
+    assert!(evaluated > cases / 100, "only {evaluated} were filters at all");
+}
+
+fn random_document(below: &mut impl FnMut(usize) -> usize, depth: usize) -> Value {
+    const FIELDS: [&str; 6] = ["status", "created_at", "orphan", "parent_id", "input", "no such"];
+    const OPS: [&str; 10] = ["eq", "neq", "lt", "lte", "gt", "gte", "like", "in", "is_null", "no such"];
+    let value = |below: &mut dyn FnMut(usize) -> usize| {
+        let text = ["QUEUED", "%\\_%", "2026-01-01T00:00:00Z", "", "\u{0}\u{202e}"][below(5)];
+        [json!(text), json!(null), json!(true), json!(-1), json!(1e300), json!([text, 1, [text]]), json!({"a": text})]
+            [below(7)]
+        .clone()
+    };
+    match below(if depth > 6 { 2 } else { 8 }) {
+        0 | 3 | 4 => json!({"field": FIELDS[below(6)], "op": OPS[below(10)], "value": value(below)}),
+        1 => value(below),
+        2 => json!({"field": FIELDS[below(6)], "op": OPS[below(10)]}),
+        5 => json!({"not": random_document(below, depth + 1)}),
+        choice => {
+            let parts: Vec<Value> = (0..below(4)).map(|_| random_document(below, depth + 1)).collect();
+            json!({ if choice == 6 { "and" } else { "or" }: parts })
+        }
+    }
+}
