@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: real servers, and a harness for each layer.
 
 pub mod connector_harness;
+pub mod namespace;
 pub mod server_process;
 pub mod servers;
 pub mod workspace;

@@ -4,15 +4,17 @@
 //!
 //! `SUREFOOT_KILL_ROUNDS` says how often each variant is killed.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::{Value, json};
 use surefoot_fixtures::{Fault, System, Targets};
-use surefoot_tests::server_process::SurefootProcess;
-use surefoot_tests::workspace::{Workspace, expected_body};
+use surefoot_tests::server_process::{Launch, SurefootProcess};
+use surefoot_tests::workspace::{PATIENCE, Workspace, expected_body};
 
 /// The longest time until the kill. The flow takes about that long, most of it in its sleep.
 const KILL_WITHIN_MS: u64 = 1400;
@@ -73,10 +75,9 @@ fn interrupted(journal: &[Value]) -> Vec<String> {
     .collect()
 }
 
-/// The answer is the same whenever the engine is killed, but for a mail that was cut in two: then exactly that check
-/// fails.
-#[tokio::test(flavor = "multi_thread")]
-async fn c_30_soak_kills_at_random_moments_change_nothing_but_an_interrupted_mail() -> Result<()> {
+/// Kills the flow with this input at random moments, as often as asked for. `check` gets each end, how many mails were
+/// sent meanwhile, and what to say when it is wrong.
+async fn kill_at_random(input: Value, check: impl Fn(&Ended, usize, &str)) -> Result<()> {
     let targets = Targets::start().await?;
     let folder = tempfile::tempdir()?;
     let data = folder.path().join("data");
@@ -84,39 +85,39 @@ async fn c_30_soak_kills_at_random_moments_change_nothing_but_an_interrupted_mai
     for round in 0..rounds() {
         let moment = moment(round);
         let mails = targets.smtp.mails().len();
-        let ended = run_with_a_kill(&data, &json!({"schedule_wait_seconds": 1}), moment).await?;
+        let ended = run_with_a_kill(&data, &input, moment).await?;
         let sent = targets.smtp.mails().len() - mails;
-        let context = format!("round {round}, killed after {moment:?}, journal: {:#?}", ended.journal);
+        check(&ended, sent, &format!("round {round}, killed after {moment:?}, journal: {:#?}", ended.journal));
+    }
+    Ok(())
+}
+
+/// The answer is the same whenever the engine is killed, but for a mail that was cut in two: then exactly that check
+/// fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn c_30_soak_kills_at_random_moments_change_nothing_but_an_interrupted_mail() -> Result<()> {
+    kill_at_random(json!({"schedule_wait_seconds": 1}), |ended, sent, context| {
+        let answer = (ended.status, ended.body.as_str());
         if interrupted(&ended.journal).is_empty() {
-            assert_eq!((ended.status, ended.body), (200, expected_body(&[])), "{context}");
+            assert_eq!(answer, (200, expected_body(&[]).as_str()), "{context}");
             assert_eq!(sent, 1, "{context}");
         } else {
             assert_eq!(interrupted(&ended.journal), ["my-smtp-connector"], "{context}");
-            assert_eq!((ended.status, ended.body), (500, expected_body(&["my-smtp-connector failed"])), "{context}");
+            assert_eq!(answer, (500, expected_body(&["my-smtp-connector failed"]).as_str()), "{context}");
             assert!(sent <= 1, "{context}");
         }
-    }
-    Ok(())
+    })
+    .await
 }
 
 /// With `on_interrupt=retry` on the mail the answer is always the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn c_30_soak_kills_with_retry_on_the_mail_always_end_the_same() -> Result<()> {
-    let targets = Targets::start().await?;
-    let folder = tempfile::tempdir()?;
-    let data = folder.path().join("data");
-    prepare(&data, &targets).await?;
-    for round in 0..rounds() {
-        let moment = moment(round);
-        let mails = targets.smtp.mails().len();
-        let input = json!({"schedule_wait_seconds": 1, "mail_on_interrupt": "retry"});
-        let ended = run_with_a_kill(&data, &input, moment).await?;
-        let sent = targets.smtp.mails().len() - mails;
-        let context = format!("round {round}, killed after {moment:?}, journal: {:#?}", ended.journal);
-        assert_eq!((ended.status, ended.body), (200, expected_body(&[])), "{context}");
+    kill_at_random(json!({"schedule_wait_seconds": 1, "mail_on_interrupt": "retry"}), |ended, sent, context| {
+        assert_eq!((ended.status, ended.body.as_str()), (200, expected_body(&[]).as_str()), "{context}");
         assert!(sent >= 1, "{context}");
-    }
-    Ok(())
+    })
+    .await
 }
 
 /// Starts the flow while `system` accepts connections and says nothing, kills the engine in the middle of that call,
@@ -155,6 +156,34 @@ async fn reads_and_idempotent_calls_that_a_kill_cut_in_two_are_performed_again()
         assert_eq!(row["response"]["body"], expected_body(&[]), "{system}: {journal:#?}");
     }
     Ok(())
+}
+
+/// The first Ctrl-C waits for a call that takes ten minutes; the second one does not, and the next start takes it up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_interrupt_stops_at_once() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+    let server = Launch { log: Some(File::create(&log)?), ..Launch::new(&data) }.start().await?;
+    server.deploy("test-guest").await?;
+    let call = json!({"mode": "connect", "connector": "type:echo", "inputs": {"delay_ms": 600_000}});
+    let id = server.run("test-guest", call).await?;
+    server.until(Method::GET, &format!("executions/{id}"), None, |_, row| row["status"] == "RUNNING").await?;
+    server.signal(Signal::SIGINT)?;
+    let stops = async {
+        while !std::fs::read_to_string(&log)?.contains("a second signal stops at once") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(PATIENCE, stops).await.context("it never said that it stops")??;
+    server.signal(Signal::SIGINT)?;
+    assert_eq!(server.exited().await?, Some(130));
+    let server = SurefootProcess::start(&data).await?;
+    let row = server.api(Method::GET, &format!("executions/{id}"), None).await?;
+    assert!(row["ended_at"].is_null(), "it was under way: {row:#}");
+    server.api(Method::POST, &format!("executions/{id}/cancel"), None).await?;
+    assert_eq!(server.ended(&id).await?["status"], "ENDED_CANCELLED");
+    server.kill().await
 }
 
 /// A kill while the mail server has not answered: the intent is durable, the result is not, and the mail is not sent

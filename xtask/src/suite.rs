@@ -12,7 +12,13 @@ use anyhow::{Context, Error, Result, ensure};
 use crate::{build, run, setup, summary::Summary};
 
 /// What soaking changes: tests that do a number of rounds read it from here, and have `soak` in their name.
-const SOAK: &[(&str, &str)] = &[("SUREFOOT_KILL_ROUNDS", "200"), ("SUREFOOT_SIM_SEEDS", "20000")];
+const SOAK: &[(&str, &str)] = &[
+    ("SUREFOOT_CHILDREN", "10000"),
+    ("SUREFOOT_FUZZ_CASES", "5000"),
+    ("SUREFOOT_KILL_ROUNDS", "200"),
+    ("SUREFOOT_SIM_SEEDS", "20000"),
+    ("SUREFOOT_STORM_ROUNDS", "100"),
+];
 
 /// Everything, or with a filter only the tests whose name contains it.
 ///

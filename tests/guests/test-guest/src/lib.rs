@@ -4,7 +4,9 @@
 //! nothing here may know more of the host than the SDK shows.
 
 mod entropy;
+mod floods;
 mod misdeeds;
+mod storm;
 
 use serde::Deserialize;
 use surefoot::prelude::*;
@@ -24,6 +26,12 @@ enum Task {
     Allocate { bytes: usize },
     /// Ends its process.
     Exit { code: i32 },
+    /// Calls itself until the stack is full.
+    Recurse,
+    /// Too much of one thing.
+    Flood(floods::Flood),
+    /// A part of a storm: steps, writes, a signal, a sleep, children.
+    Storm(storm::Part),
     /// Ends with an error of its own.
     Fail { code: String, message: String },
     /// Returns a field of the execution.
@@ -63,6 +71,9 @@ fn handler(system: &System, this: &Execution, inputs: Value) -> Result<Value> {
         Task::Loop => misdeeds::compute_for_ever(),
         Task::Allocate { bytes } => Ok(json!({ "sum": misdeeds::allocate(bytes) })),
         Task::Exit { code } => misdeeds::exit(code),
+        Task::Recurse => Ok(json!({ "depth": misdeeds::recurse(1) })),
+        Task::Flood(flood) => flood.run(this),
+        Task::Storm(part) => part.play(this),
         Task::Fail { code, message } => this.error(&code, message),
         Task::Get { field } => Ok(json!({ "value": this.get::<Value>(&field)? })),
         Task::Exists { file, connector, inputs } => {
@@ -102,8 +113,11 @@ fn handler(system: &System, this: &Execution, inputs: Value) -> Result<Value> {
     }
 }
 
-/// What a webhook's caller sent as JSON; any other input as it is.
+/// What a webhook's caller sent as JSON; what a schedule starts is a part of a storm; any other input as it is.
 fn without_envelope(mut inputs: Value) -> Value {
+    if let Some(time) = inputs.get("scheduled_for") {
+        return json!({ "mode": "storm", "key": time, "writes": 1 });
+    }
     let is_envelope = inputs.get("method").is_some();
     if is_envelope { inputs["json"].take() } else { inputs }
 }

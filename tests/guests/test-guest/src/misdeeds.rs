@@ -31,6 +31,12 @@ pub(crate) fn allocate(bytes: usize) -> u64 {
     block.iter().map(|byte| u64::from(*byte)).sum()
 }
 
+/// Needs more stack with each call.
+#[expect(unconditional_recursion, reason = "the misdeed that is asked for")]
+pub(crate) fn recurse(depth: u64) -> u64 {
+    black_box(recurse(black_box(depth + 1)) + 1)
+}
+
 /// Ends the process instead of the flow.
 #[expect(clippy::exit, clippy::disallowed_methods, reason = "the misdeed that is asked for")]
 pub(crate) fn exit(code: i32) -> ! {
