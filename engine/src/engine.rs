@@ -564,8 +564,7 @@ impl Engine {
         let mut writer = self.core.blobs.begin(&self.core.new_id()).await.map_err(failed)?;
         let mut content = std::pin::pin!(content);
         while let Some(chunk) = futures::StreamExt::next(&mut content).await {
-            let chunk =
-                chunk.map_err(|error| EngineError::Failed(format!("the file could not be stored: {error}")))?;
+            let chunk = chunk.map_err(|error| EngineError::Failed(format!("the file could not be stored: {error}")))?;
             writer.write(chunk).await.map_err(failed)?;
         }
         let (size, sha256) = writer.finish().await.map_err(failed)?;
