@@ -2,6 +2,7 @@
 
 pub mod connector_harness;
 pub mod namespace;
+pub mod samples;
 pub mod server_process;
 pub mod servers;
 pub mod workspace;

@@ -147,11 +147,27 @@ impl SurefootProcess {
 
     /// Deploys an example flow or guest under its own name.
     pub async fn deploy(&self, flow: &str) -> Result<()> {
-        let component = std::fs::read(xtask::flows::component(flow)?)?;
+        self.deploy_component(flow, std::fs::read(xtask::flows::component(flow)?)?).await
+    }
+
+    /// Makes a component the present version of a flow.
+    pub async fn deploy_component(&self, flow: &str, component: Vec<u8>) -> Result<()> {
         let (status, said) =
             answer(self.request(Method::POST, &format!("flows/{flow}/deploy")).body(component)).await?;
         ensure!(status.is_success(), "deploying {flow} answered {status}: {said:#}");
         Ok(())
+    }
+
+    /// What the server says of itself.
+    pub async fn health(&self) -> Result<Value> {
+        Ok(self.client.get(format!("{}/healthz", self.url)).send().await?.error_for_status()?.json().await?)
+    }
+
+    /// Calls a webhook that needs no key.
+    pub async fn call_webhook(&self, webhook: &str, idempotency_key: &str, body: &Value) -> Result<String> {
+        let request = self.client.post(format!("{}/api/latest/webhook/{webhook}/call", self.url)).json(body);
+        let response = request.header("idempotency-key", idempotency_key).send().await?.error_for_status()?;
+        Ok(response.text().await?)
     }
 
     /// Starts a flow. Returns the execution's id, which is durable then.
@@ -194,6 +210,15 @@ impl SurefootProcess {
         };
         let looked = tokio::time::timeout(crate::workspace::PATIENCE, looking).await;
         looked.unwrap_or_else(|_| anyhow::bail!("{path} never answered as it should; last: {last:?}"))
+    }
+
+    /// The row of an execution, or of the one that took its place by continuing as new.
+    pub async fn last_of_chain(&self, id: &str) -> Result<Value> {
+        let mut row = self.api(Method::GET, &format!("executions/{id}"), None).await?;
+        while let Some(next) = row["continued_as"].as_str() {
+            row = self.api(Method::GET, &format!("executions/{next}"), None).await?;
+        }
+        Ok(row)
     }
 
     /// The journal of an execution.

@@ -56,6 +56,23 @@ impl Workspace {
         Self::open_with(|config| config.clock = Clock::Manual(ManualClock::new(start)))
     }
 
+    /// A workspace whose data folder `prepare` makes, and another configuration.
+    pub fn open_prepared(
+        prepare: impl FnOnce(&Path) -> Result<()>,
+        configure: impl FnOnce(&mut Config),
+    ) -> Result<Self> {
+        let folder = Arc::new(tempfile::tempdir()?);
+        let mut config = Config::new(folder.path().join("data"));
+        prepare(&config.data)?;
+        configure(&mut config);
+        Self::open_in(folder, config)
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        &self.config.data
+    }
+
     fn open_in(folder: Arc<tempfile::TempDir>, config: Config) -> Result<Self> {
         Compiled::share_key(&config)?;
         let engine = Engine::open(config.clone(), surefoot_connectors::all())?;

@@ -172,9 +172,9 @@ mod tests {
                 bytes[at] = random.next_u32() as u8;
             }
             bytes.truncate(1 + random.next_u32() as usize % (2 * bytes.len()));
-            damaged += u32::from(decode_row(&bytes, &mut Vec::new()).is_err());
+            damaged += u32::from(decode_row::<()>(&bytes, &mut Vec::new()).is_err());
             random.fill_bytes(&mut bytes[1..]);
-            damaged += u32::from(decode_row(&bytes, &mut Vec::new()).is_err());
+            damaged += u32::from(decode_row::<()>(&bytes, &mut Vec::new()).is_err());
         }
         assert!(damaged > cases, "most of them are no records: {damaged}");
     }

@@ -6,6 +6,7 @@
 mod entropy;
 mod floods;
 mod misdeeds;
+mod script;
 mod storm;
 
 use serde::Deserialize;
@@ -59,12 +60,18 @@ enum Task {
     SleepStd { milliseconds: u64 },
     /// Draws from every source of chance and time that there is, before and after a sleep.
     Chance { sleep_seconds: u64 },
+    /// Does these steps, and returns what came of each.
+    Script { steps: Vec<script::Step> },
     /// Answers the caller.
     Respond { status: u16, body: String, content_type: Option<String>, headers: Option<Vec<(String, String)>> },
 }
 
 #[surefoot::flow]
 fn handler(system: &System, this: &Execution, inputs: Value) -> Result<Value> {
+    if inputs.get("scheduled_for").is_some() {
+        // A schedule started it, and chooses the input.
+        return Ok(inputs);
+    }
     match serde_json::from_value(without_envelope(inputs))? {
         Task::Panic => misdeeds::panic(),
         Task::Trap => misdeeds::trap(),
@@ -103,6 +110,7 @@ fn handler(system: &System, this: &Execution, inputs: Value) -> Result<Value> {
             misdeeds::sleep(Duration::from_millis(milliseconds));
             Ok(json!({ "slept": true }))
         }
+        Task::Script { steps } => script::run(system, this, steps),
         Task::Chance { sleep_seconds } => chance(system, this, Duration::from_secs(sleep_seconds)),
         Task::Respond { status, body, content_type, headers } => {
             let plain = || "text/plain; charset=utf-8".to_owned();

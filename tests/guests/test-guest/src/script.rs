@@ -1,0 +1,71 @@
+//! Runs a list of steps, one after the other: what tests need that want an execution in a certain state.
+
+use serde::Deserialize;
+use surefoot::Kind;
+use surefoot::prelude::*;
+
+use crate::{caught, entropy};
+
+/// One thing to do.
+#[derive(Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Step {
+    /// Sleeps.
+    Sleep { ms: u64 },
+    /// Waits for a signal, and gives its payload or `{timeout}`.
+    Signal { name: String, timeout_ms: Option<u64> },
+    /// Calls a connector, and gives `{output}` or `{failure}`.
+    Connect { connector: String, inputs: Value },
+    /// Runs a flow to its end, and gives `{output}` or `{failure}`.
+    Child { flow: String, inputs: Value },
+    /// Writes a file.
+    Write { file: String, content: String },
+    /// Gives the text of a file.
+    Read { file: String },
+    /// Saves a setting.
+    Save { setting: String, value: Value },
+    /// Registers that a setting is saved at the end, whatever the end is.
+    OnEnd { setting: String, value: Value },
+    /// Draws from every source of chance and time that there is.
+    Draw,
+    /// Writes a line to the log.
+    Log { message: String },
+    /// Begins again with other inputs.
+    ContinueAsNew { inputs: Value },
+}
+
+/// Does all steps, and gives what came of each.
+pub(crate) fn run(system: &System, this: &Execution, steps: Vec<Step>) -> Result<Value> {
+    steps.into_iter().map(|step| perform(system, this, step)).collect()
+}
+
+fn perform(system: &System, this: &Execution, step: Step) -> Result<Value> {
+    match step {
+        Step::Sleep { ms } => {
+            this.sleep(Duration::from_millis(ms), "a step of the script");
+            Ok(Value::Null)
+        }
+        Step::Signal { name, timeout_ms } => {
+            match this.wait_signal::<Value>(&name, timeout_ms.map(Duration::from_millis)) {
+                Ok(signal) => Ok(signal.payload),
+                Err(Error::SignalTimeout(name)) => Ok(json!({ "timeout": name })),
+                Err(other) => Err(other),
+            }
+        }
+        Step::Connect { connector, inputs } => caught(this.connect(connector).inputs(inputs).run()),
+        Step::Child { flow, inputs } => caught(this.flow(flow).inputs(inputs).run()),
+        Step::Write { file, content } => system.file(&file).write(content).map(|_| Value::Null),
+        Step::Read { file } => system.file(&file).read_text().map(Value::from),
+        Step::Save { setting, value } => system.setting(&setting).save(json!({ "value": value })).map(|_| Value::Null),
+        Step::OnEnd { setting, value } => {
+            this.on_end().save(Kind::Setting, &setting, json!({ "value": value }))?;
+            Ok(Value::Null)
+        }
+        Step::Draw => Ok(entropy::draw(this)),
+        Step::Log { message } => {
+            this.log(Level::Info, message);
+            Ok(Value::Null)
+        }
+        Step::ContinueAsNew { inputs } => this.continue_as_new(inputs),
+    }
+}
