@@ -1,5 +1,6 @@
 //! The commands: one file and one line in each table here.
 
+mod backup;
 mod build;
 mod connector;
 #[cfg(feature = "demo")]
@@ -10,6 +11,7 @@ mod file;
 mod flow;
 mod new;
 mod project;
+mod restore;
 mod run;
 mod schedule;
 mod scheduler;
@@ -65,6 +67,10 @@ pub(crate) enum Command {
     /// Groups of records
     #[command(subcommand, visible_alias = "projects")]
     Project(project::Command),
+    /// Copy the workspace into a folder, while it is at work
+    Backup(backup::Arguments),
+    /// Make a new workspace from a backup; nothing in it goes on until you say so
+    Restore(restore::Arguments),
 }
 
 impl Command {
@@ -100,5 +106,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
         Command::Setting(command) => setting::run(command, context).await,
         Command::Webhook(command) => webhook::run(command, context).await,
         Command::Project(command) => project::run(command, context).await,
+        Command::Backup(arguments) => backup::run(arguments, context).await,
+        Command::Restore(arguments) => restore::run(&arguments, context).await,
     }
 }

@@ -1,7 +1,8 @@
 //! The binary `surefoot`: the composition root. It knows terminals, and joins engine, connectors and web; what a
 //! command does is in [`commands`], one file each.
 //!
-//! Invariant: data is reached through [`client`] alone, which speaks the HTTP API, whether a server runs or not.
+//! Invariant: data is reached through [`client`] alone, which speaks the HTTP API, whether a server runs or not. But
+//! for two commands, on a folder that is not at work: `restore` makes one, `doctor` must not set a sick one going.
 
 mod cli;
 mod client;

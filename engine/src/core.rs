@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use surefoot_connector_api::{Connector, Dialer, EgressPolicy, InputRules};
-use tokio::sync::{Notify, Semaphore, broadcast, mpsc};
+use tokio::sync::{Notify, RwLock, Semaphore, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -138,6 +138,9 @@ pub(crate) struct Core {
     pub(crate) stopping: CancellationToken,
     pub(crate) degraded: AtomicBool,
     pub(crate) reserve: Reserve,
+    /// A backup holds it shared from its snapshot until it has all contents. Who collects contents or components takes
+    /// it exclusively, for each small step.
+    pub(crate) contents_lock: RwLock<()>,
 }
 
 impl Core {

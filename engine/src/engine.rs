@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use surefoot_connector_api::{Connector, Dialer};
-use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::sync::{RwLock, Semaphore, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +32,7 @@ use crate::store::{
     self, Concerns, Readers, RecordCache, Refusal, StoreError, StoreResult, Urgency, Writer, executions, journal, logs,
     records, schedules, signals,
 };
+use crate::upkeep;
 
 /// What the engine can answer instead of a result.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +137,7 @@ impl Engine {
         create_folder(&data)?;
         ensure_writable(&data)?;
         let lock_file = hold(&data)?;
+        upkeep::refuse_newer(&data)?;
         for folder in ["blobs", "components"] {
             create_folder(&data.join(folder))?;
         }
@@ -149,8 +151,12 @@ impl Engine {
             })?;
         }
         let key = workspace_key(&data, &config)?;
-        let database = data.join("surefoot.db");
+        let database = data.join(upkeep::DATABASE);
+        let migration = upkeep::Migration::prepare(&data, config.clock.now())?;
         let (connection, epoch) = store::open_for_writing(&database)?;
+        if let Some(migration) = migration {
+            migration.done();
+        }
         if !epoch.was_clean {
             executions::count_deaths(&connection)?;
         }
@@ -191,6 +197,7 @@ impl Engine {
             stopping,
             degraded: false.into(),
             reserve: Reserve::open(&data, config.reserve_bytes),
+            contents_lock: RwLock::default(),
             config,
         });
         let writer_thread = (mode == WriterMode::Thread).then(|| {
@@ -264,7 +271,7 @@ impl Engine {
         self.core.connectors.values().map(|ty| ty.connector.clone()).collect()
     }
 
-    async fn write<T: Send + 'static>(
+    pub(crate) async fn write<T: Send + 'static>(
         &self,
         write: impl FnOnce(&rusqlite::Connection) -> StoreResult<T> + Send + 'static,
     ) -> EngineResult<T> {
@@ -273,7 +280,7 @@ impl Engine {
 
     /// Writes, and tells the executor what follows, in a task of its own: a caller that goes away in between takes
     /// nothing with it.
-    async fn write_and_wake<T: Send + 'static>(
+    pub(crate) async fn write_and_wake<T: Send + 'static>(
         &self,
         write: impl FnOnce(&rusqlite::Connection) -> StoreResult<T> + Send + 'static,
         follows: impl FnOnce(&T) -> Option<Event> + Send + 'static,
@@ -291,7 +298,7 @@ impl Engine {
     }
 
     /// Reads on a thread of its own: a query may take long.
-    async fn read<T: Send + 'static>(
+    pub(crate) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Core, &rusqlite::Connection) -> StoreResult<T> + Send + 'static,
     ) -> EngineResult<T> {
@@ -666,7 +673,7 @@ fn hold(data: &Path) -> EngineResult<File> {
 
 /// The workspace's key: made once, kept outside the database.
 fn workspace_key(data: &Path, config: &Config) -> EngineResult<[u8; 32]> {
-    let path = data.join("key");
+    let path = data.join(upkeep::KEY);
     let io = |doing: &'static str| {
         let path = path.clone();
         move |source| EngineError::Io { doing, path, source }
@@ -679,6 +686,10 @@ fn workspace_key(data: &Path, config: &Config) -> EngineResult<[u8; 32]> {
                 path.display()
             ))
         });
+    }
+    if data.join(upkeep::DATABASE).exists() {
+        // A new key would make every execution that is under way look as if its flow had changed.
+        return Err(EngineError::Failed(format!("{} is missing; restore it from a backup", path.display())));
     }
     let key = config.entropy.bytes32();
     let temporary = data.join("key.part");

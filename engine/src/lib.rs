@@ -26,6 +26,7 @@ pub mod session;
 #[cfg(test)]
 mod simulation;
 mod store;
+mod upkeep;
 
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use core::{Change, Config};
@@ -35,3 +36,4 @@ pub use id::Entropy;
 pub use native::{CronError, NativeFlow, next_occurrence};
 pub use store::logs::LogLine;
 pub use store::{Refusal, StoreError};
+pub use upkeep::{BackupFile, Manifest, MissingContent, Restored, restore};

@@ -19,7 +19,7 @@ use crate::session::QueryCall;
 use crate::store::executions::{self, Execution, ExecutionType, Finish, Key};
 use crate::store::schedules::{self, ScheduleState};
 use crate::store::writer::guarded;
-use crate::store::{StoreError, StoreResult, records};
+use crate::store::{StoreError, StoreResult, records, restored};
 
 /// The longest wait after failures.
 const DELAY_MAX: Duration = Duration::from_secs(3600);
@@ -45,6 +45,10 @@ pub(crate) fn reconcile(core: &Core, connection: &Connection, schedule: &Value) 
     let enabled = schedule["is_enabled"] == true;
     let unchanged = live.as_ref().is_some_and(|(_, row)| TERMS.iter().all(|term| row["input"][term] == schedule[term]));
     if enabled && unchanged {
+        if let Some((key, _)) = live {
+            // Whoever enables a schedule that was restored lets its iteration go on too.
+            restored::resume_one(connection, key)?;
+        }
         return Ok(None);
     }
     if enabled {

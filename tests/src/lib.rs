@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: real servers, and a harness for each layer.
 
+pub mod command;
 pub mod connector_harness;
 pub mod namespace;
 pub mod samples;

@@ -20,6 +20,7 @@ mod problem;
 mod records;
 mod routes;
 mod serve;
+mod system;
 mod webhooks;
 
 use std::fmt;

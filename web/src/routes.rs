@@ -6,7 +6,7 @@ use surefoot_engine::query::Kind;
 
 use crate::app::App;
 use crate::problem::Problem;
-use crate::{connectors, executions, files, flows, health, records, webhooks};
+use crate::{connectors, executions, files, flows, health, records, system, webhooks};
 
 /// A path template, and a handler for each of its methods.
 pub(crate) struct Route {
@@ -34,6 +34,8 @@ pub(crate) fn table() -> Vec<Route> {
         route("/api/v1/flows/{key}/deploy", post(flows::deploy)),
         route("/api/v1/flows/{key}/run", post(flows::run)),
         route("/api/v1/flows/{key}/versions", get(flows::versions)),
+        route("/api/v1/system/backup", post(system::backup)),
+        route("/api/v1/system/resume-restored", post(system::resume_restored)),
         route("/api/v1/webhooks/{key}/key", post(webhooks::set_key)),
     ];
     table.extend(Kind::ALL.iter().flat_map(|(kind, ..)| routes_of_kind(*kind)));

@@ -59,10 +59,14 @@ pub(crate) enum Command {
         /// Id
         id: String,
     },
-    /// Let a paused one go on
+    /// Let a paused one go on, or all that a restore paused
     Resume {
         /// Id
-        id: String,
+        #[arg(required_unless_present = "restored")]
+        id: Option<String>,
+        /// All that a restore paused; iterations of schedules go on when their schedule is enabled
+        #[arg(long, conflicts_with = "id")]
+        restored: bool,
     },
     /// Send a signal that one waits for, or will
     Signal {
@@ -117,7 +121,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
         Command::Journal { id } => journal(&id, context).await,
         Command::Cancel { id } => steer(&id, "cancel", context).await,
         Command::Pause { id } => steer(&id, "pause", context).await,
-        Command::Resume { id } => steer(&id, "resume", context).await,
+        Command::Resume { id: Some(id), .. } => steer(&id, "resume", context).await,
+        Command::Resume { id: None, .. } => resume_restored(context).await,
         Command::Signal { id, name, payload } => {
             let payload = inputs::optional_json(payload.as_deref())?;
             let path = Path::api(["executions", &id, "signals", &name]);
@@ -200,6 +205,21 @@ fn detail(record: &Value) -> String {
         value => Some(format!("{field} {}", table::shortened(&table::text_of(value)))),
     });
     shown.collect::<Vec<_>>().join("  ")
+}
+
+async fn resume_restored(context: &Context) -> Result<u8> {
+    let client = context.client().await?;
+    let answer = client.post(Path::api(["system", "resume-restored"]), json!({})).await?;
+    let printer = context.printer;
+    if printer.is_json() {
+        printer.json(&answer)?;
+    } else {
+        printer.say(format_args!("{} executions go on", answer["resumed"]));
+        if client.is_local() {
+            printer.say("no server runs: they go on when the workspace is opened next, such as by `surefoot serve`");
+        }
+    }
+    Ok(exit_codes::SUCCESS)
 }
 
 async fn steer(id: &str, action: &str, context: &Context) -> Result<u8> {

@@ -69,6 +69,7 @@ const SCHEDULE: &[Field] = &[
     data("flow_id", Text),
     data("project_id", Text),
     data("is_enabled", Bool),
+    computed("disabled_reason", Text),
     data("description", Text),
 ];
 const SCHEDULER: &[Field] = &[data("flow_id", Text), data("description", Text), data("project_id", Text)];
@@ -76,6 +77,7 @@ const SETTING: &[Field] = &[data("value", Json), data("description", Text), data
 const WEBHOOK: &[Field] = &[
     data("flow_id", Text),
     data("is_enabled", Bool),
+    computed("disabled_reason", Text),
     data("is_key_required", Bool),
     // A document to queries: nobody compares it or orders by it.
     computed("key_sha256", Json),

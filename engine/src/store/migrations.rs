@@ -1,16 +1,27 @@
 //! The numbered migrations, forward only.
 
+use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
+
+use super::{StoreError, StoreResult};
 
 /// All migrations in order. A released one never changes; a test keeps its digest.
 pub(super) const STEPS: &[&str] = &[include_str!("0001_initial.sql"), include_str!("0002_append_only_journal.sql")];
 
-pub(super) fn all() -> Migrations<'static> {
-    Migrations::new(STEPS.iter().map(|sql| M::up(sql)).collect())
+/// Brings a database to the newest format, in one transaction: a failure leaves it as it was. A newer one is refused.
+pub(super) fn run(connection: &mut Connection) -> StoreResult<()> {
+    run_steps(connection, STEPS)
+}
+
+fn run_steps(connection: &mut Connection, steps: &[&str]) -> StoreResult<()> {
+    let migrations = Migrations::new(steps.iter().map(|sql| M::up(sql)).collect());
+    migrations.to_latest(connection).map_err(|error| StoreError::Failed(error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     /// Databases out there were made by exactly these bytes.
     #[test]
     fn migrations_never_change() {
@@ -22,5 +33,33 @@ mod tests {
                 "320f0406eaec844cf4ddc31e25329adbfec3a2d9df66d62be5440ab66a21e8cd",
             ]
         );
+    }
+
+    /// A step that fails takes those before it, of the same run, back with it.
+    #[test]
+    fn a_failed_migration_leaves_the_database_as_it_was() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        run_steps(&mut connection, &STEPS[..1]).unwrap();
+        connection.execute("INSERT INTO meta VALUES ('mark', 7)", []).unwrap();
+        let look = |connection: &Connection| -> (i64, i64, String) {
+            let sql =
+                "SELECT (SELECT user_version FROM pragma_user_version), (SELECT value FROM meta WHERE key = 'mark'),
+                (SELECT group_concat(coalesce(sql, name), char(10)) FROM (SELECT * FROM sqlite_schema ORDER BY name))";
+            connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap()
+        };
+        let before = look(&connection);
+        let good = "CREATE TABLE added (x INTEGER) STRICT; UPDATE meta SET value = 8 WHERE key = 'mark';";
+        let bad = "CREATE TABLE added_too (x INTEGER) STRICT; INSERT INTO missing VALUES (1);";
+        assert!(run_steps(&mut connection, &[STEPS[0], good, bad]).is_err());
+        assert_eq!(look(&connection), before);
+        run_steps(&mut connection, &[STEPS[0], good]).unwrap();
+        assert_eq!((look(&connection).0, look(&connection).1), (2, 8));
+    }
+
+    #[test]
+    fn a_newer_database_is_refused() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "user_version", 99).unwrap();
+        assert!(run(&mut connection).is_err());
     }
 }

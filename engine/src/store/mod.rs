@@ -5,11 +5,13 @@
 //! the submodules is the seam for another database.
 
 pub(crate) mod executions;
+mod format;
 pub(crate) mod journal;
 pub(crate) mod logs;
 mod migrations;
 mod record_cache;
 pub(crate) mod records;
+pub(crate) mod restored;
 pub(crate) mod schedules;
 pub(crate) mod signals;
 pub(crate) mod writer;
@@ -19,6 +21,7 @@ use std::sync::Mutex;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+pub(crate) use format::{FORMAT, format_of};
 pub(crate) use record_cache::RecordCache;
 pub(crate) use writer::{Concerns, Urgency, Writer};
 
@@ -117,7 +120,8 @@ impl Readers {
     }
 }
 
-/// Opens the writing connection: creates the database or migrates it, after a backup, and raises the epoch.
+/// Opens the writing connection: creates the database or migrates it, and raises the epoch. A backup before a migration
+/// is the caller's business.
 pub(crate) fn open_for_writing(path: &Path) -> StoreResult<(Connection, Epoch)> {
     let mut connection = Connection::open(path)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -125,7 +129,7 @@ pub(crate) fn open_for_writing(path: &Path) -> StoreResult<(Connection, Epoch)> 
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "case_sensitive_like", true)?;
     connection.set_prepared_statement_cache_capacity(128);
-    migrate(path, &mut connection)?;
+    migrations::run(&mut connection)?;
     // In a transaction of its own: what was not committed, on a full disk say, is not our epoch.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute("UPDATE meta SET value = value + 1 WHERE key = 'epoch'", [])?;
@@ -144,22 +148,4 @@ pub(crate) struct Epoch {
     pub number: i64,
     /// Whether the opening before was closed in order.
     pub was_clean: bool,
-}
-
-fn migrate(path: &Path, connection: &mut Connection) -> StoreResult<()> {
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let newest = i64::try_from(migrations::STEPS.len()).unwrap_or(i64::MAX);
-    if found > newest {
-        return Err(StoreError::Failed(format!(
-            "{} has format {found}, newer than this engine's {newest}; start the engine that wrote it, or \
-                 restore a backup",
-            path.display()
-        )));
-    }
-    if found > 0 && found < newest {
-        let backup = path.with_extension(format!("backup-{found}.db"));
-        connection.execute("VACUUM INTO ?1", [backup.to_string_lossy()])?;
-        tracing::info!(backup = %backup.display(), "database backed up before migration");
-    }
-    migrations::all().to_latest(connection).map_err(|error| StoreError::Failed(error.to_string()))
 }

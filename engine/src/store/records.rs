@@ -131,7 +131,13 @@ pub(crate) fn save(
             ("name", Value::String(new)) => name.clone_from(new),
             ("id", Value::String(wanted)) => id = Some(wanted.clone()),
             ("revision", wanted) => check_revision(kind, key, present.as_ref(), wanted)?,
-            _ => set_field(kind, &mut document, field_name, value)?,
+            _ => {
+                set_field(kind, &mut document, field_name, value)?;
+                if field_name == "is_enabled" {
+                    // Who decides it now knows better than what decided it before.
+                    document.remove("disabled_reason");
+                }
+            }
         }
     }
     check_name(kind, &name)?;

@@ -62,7 +62,7 @@ struct Maker {
 impl Maker {
     async fn prepare(&self) -> Result<()> {
         let component = std::fs::read(xtask::flows::component("test-guest")?)?;
-        self.server.deploy(FLOW, stripped(&component)?).await?;
+        self.server.deploy_component(FLOW, stripped(&component)?).await?;
         self.put("connectors/slow", json!({"type": "echo", "config": {"delay_ms": 1}})).await?;
         self.put("settings/every-minute", json!({"value": {"cron": "* * * * *"}})).await?;
         let schedule = json!({

@@ -1,0 +1,71 @@
+//! What a restore holds still, and what lets it go on.
+
+use rusqlite::{Connection, params};
+
+use super::StoreResult;
+use super::executions::{self, Key};
+use crate::clock::Timestamp;
+use crate::upkeep::RESTORED;
+
+/// How many a restore held.
+pub(crate) struct Held {
+    pub(crate) executions: usize,
+    pub(crate) schedules: usize,
+    pub(crate) webhooks: usize,
+}
+
+/// Pauses what has not ended, and disables what would start something. Who was paused before keeps its own reason. A
+/// cancel that was asked for would run on through a pause, so it is taken back, and the message says so.
+pub(crate) fn hold(connection: &Connection, now: Timestamp) -> StoreResult<Held> {
+    let transaction = connection.unchecked_transaction()?;
+    let executions = transaction.execute(
+        "UPDATE executions SET status = 'PAUSED', message = ?1 || CASE
+             WHEN (SELECT cancel FROM active WHERE execution = executions.rowid) THEN '; a cancel had been asked for'
+             ELSE '' END
+         WHERE rowid IN (SELECT execution FROM active WHERE state <> 2)",
+        [RESTORED],
+    )?;
+    transaction.execute("UPDATE active SET state = 2, cancel = 0, deaths = 0", [])?;
+    let disable = |kind: &str| {
+        transaction.execute(
+            "UPDATE records SET revision = revision + 1, modified_at = ?2, modified_by = 'restore',
+                 data = json_set(data, '$.is_enabled', json('false'), '$.disabled_reason', ?3)
+             WHERE kind = ?1 AND json_extract(data, '$.is_enabled')",
+            params![kind, now.0, RESTORED],
+        )
+    };
+    let (schedules, webhooks) = (disable("schedule")?, disable("webhook")?);
+    transaction.execute("INSERT OR REPLACE INTO meta VALUES ('restored_at', ?1)", [now.0])?;
+    transaction.execute("UPDATE meta SET value = 1 WHERE key = 'clean'", [])?;
+    transaction.commit()?;
+    Ok(Held { executions, schedules, webhooks })
+}
+
+/// Lets executions go on that a restore holds, the oldest first, at most `limit` of them. An iteration of a schedule
+/// goes on with its schedule, when that is enabled.
+pub(crate) fn resume_some(connection: &Connection, limit: u32) -> StoreResult<Vec<Key>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT active.execution FROM active JOIN executions ON executions.rowid = active.execution
+         WHERE active.state = 2 AND executions.type <> 'SCHEDULE'
+             AND (executions.message = ?1 OR executions.message LIKE ?1 || ';%')
+         ORDER BY active.execution LIMIT ?2",
+    )?;
+    let keys = statement.query_map(params![RESTORED, limit], |row| row.get(0).map(Key))?;
+    let keys = keys.collect::<Result<Vec<_>, _>>()?;
+    for key in &keys {
+        executions::set_paused(connection, *key, false, "")?;
+    }
+    Ok(keys)
+}
+
+/// Lets an execution go on, if a restore holds it.
+pub(crate) fn resume_one(connection: &Connection, key: Key) -> StoreResult<()> {
+    let mut statement = connection.prepare_cached(
+        "SELECT 1 FROM executions WHERE rowid = ?1 AND status = 'PAUSED'
+             AND (message = ?2 OR message LIKE ?2 || ';%')",
+    )?;
+    if statement.exists(params![key.0, RESTORED])? {
+        executions::set_paused(connection, key, false, "")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! Keeping a workspace: backups, what is restored from them, and what becomes of a workspace of another version.
+//!
+//! A backup is a folder laid out as a data folder is, with the file `backup.json`, the [`Manifest`], beside. It is
+//! whole or not there: it gets its name when everything in it is durable. Nothing here knows what an execution does.
+
+mod backup;
+mod manifest;
+mod migration;
+mod named;
+mod restore;
+mod transfer;
+
+pub use manifest::{BackupFile, Manifest, MissingContent};
+pub(crate) use migration::{Migration, refuse_newer};
+use named::{is_digest, named_contents};
+pub use restore::{Restored, restore};
+
+/// The database of a data folder.
+pub(crate) const DATABASE: &str = "surefoot.db";
+
+/// The workspace's key, in a data folder.
+pub(crate) const KEY: &str = "key";
+
+/// The settings of the one who runs the workspace. The engine does not read them; a backup takes them along.
+const SETTINGS: &str = "surefoot.toml";
+
+/// Why what was restored stands still. Part of the interface: queries filter by it.
+pub(crate) const RESTORED: &str = "restored";

@@ -1,0 +1,188 @@
+//! A new workspace from a backup, standing still until somebody lets it go on.
+//!
+//! What was restored may still be at work elsewhere, or its peers may have moved on: so every execution that has not
+//! ended is paused, schedules and webhooks are disabled, all with the reason `restored`, and the epoch is raised.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::manifest::{MissingContent, refused};
+use super::transfer::{self, Brought, io};
+use super::{DATABASE, KEY, Manifest, SETTINGS};
+use crate::clock::{Clock, Timestamp};
+use crate::core::Event;
+use crate::engine::{Engine, EngineError, EngineResult};
+use crate::store::{self, restored};
+
+/// What a restore did.
+#[derive(Debug, Serialize)]
+pub struct Restored {
+    /// The new data folder.
+    pub data: PathBuf,
+    /// When the backup was made, RFC 3339.
+    pub created_at: String,
+    /// The version of the engine that made it.
+    pub engine: String,
+    /// Executions that are paused now.
+    pub executions: usize,
+    /// Schedules that are disabled now.
+    pub schedules: usize,
+    /// Webhooks that are disabled now.
+    pub webhooks: usize,
+    /// What the backup lacks.
+    pub missing: Vec<MissingContent>,
+}
+
+/// Makes the data folder `data` from a backup. It must be empty or not there; it is there when all of it is.
+///
+/// # Errors
+/// When the backup is not whole, is of a newer version, or the folder is not empty; each names the file.
+pub fn restore(backup: &Path, data: &Path, clock: &Clock) -> EngineResult<Restored> {
+    let manifest = Manifest::read(backup)?;
+    if manifest.database_format > store::FORMAT {
+        return Err(refused(format!(
+            "the database in {} has format {}, newer than this engine's {}; restore it with version {} of surefoot",
+            backup.display(),
+            manifest.database_format,
+            store::FORMAT,
+            manifest.engine
+        )));
+    }
+    check_empty(data)?;
+    verify(backup, &manifest)?;
+    let part = Part::begin(data)?;
+    bring_all(backup, &manifest, &part.0)?;
+    let mut restored = hold_still(&part.0, clock.now())?;
+    part.finish(data)?;
+    restored.data = data.to_owned();
+    restored.created_at = manifest.created_at;
+    restored.engine = manifest.engine;
+    restored.missing = manifest.missing;
+    Ok(restored)
+}
+
+/// Executions that one write lets go on.
+const RESUMED_MAX: u32 = 500;
+
+impl Engine {
+    /// Lets everything go on that a restore paused, in small steps; iterations of schedules go on when their schedule
+    /// is enabled. Returns how many executions went on.
+    ///
+    /// # Errors
+    /// When the store fails; what went on before that stays so.
+    pub async fn resume_restored(&self) -> EngineResult<usize> {
+        let mut resumed = 0;
+        loop {
+            let keys = self.write(|connection| restored::resume_some(connection, RESUMED_MAX)).await?;
+            if keys.is_empty() {
+                return Ok(resumed);
+            }
+            resumed += keys.len();
+            keys.into_iter().for_each(|key| self.core.send(Event::Wake(key)));
+        }
+    }
+}
+
+fn check_empty(data: &Path) -> EngineResult<()> {
+    match std::fs::read_dir(data) {
+        Ok(mut entries) => match entries.next() {
+            Some(_) => Err(refused(format!("{} is not empty; restore into a new folder", data.display()))),
+            None => Ok(()),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io("listing", data)(error)),
+    }
+}
+
+/// Compares every file with its digest before anything is made of it.
+fn verify(backup: &Path, manifest: &Manifest) -> EngineResult<()> {
+    for needed in [DATABASE, KEY] {
+        if !manifest.has(needed) {
+            return Err(refused(format!("the backup has no file {needed}")));
+        }
+    }
+    for file in &manifest.files {
+        let is_plain = !file.path.split('/').any(|part| part.is_empty() || part == "." || part == "..");
+        let path = backup.join(&file.path);
+        if !is_plain {
+            return Err(refused(format!("the backup names `{}`, which no workspace has", file.path)));
+        }
+        let found = transfer::file_sha256(&path);
+        let found = found.map_err(|error| refused(format!("{} cannot be read: {error}", path.display())))?;
+        if found != (file.size_bytes, file.sha256.clone()) {
+            return Err(refused(format!("{} is not the file that was backed up: its digest differs", path.display())));
+        }
+    }
+    Ok(())
+}
+
+fn bring_all(backup: &Path, manifest: &Manifest, to: &Path) -> EngineResult<()> {
+    for file in &manifest.files {
+        // These change, or are the owner's to change: never one file under two names.
+        if [DATABASE, KEY, SETTINGS].contains(&file.path.as_str()) {
+            transfer::copy(&backup.join(&file.path), &to.join(&file.path))?;
+            continue;
+        }
+        match transfer::bring(backup, &file.path, &file.sha256, to)? {
+            Brought::Whole(_) => {}
+            Brought::Missing | Brought::Damaged => {
+                return Err(refused(format!("{} changed while it was read", backup.join(&file.path).display())));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Opens the database, which migrates it and raises its epoch, and lets nothing in it go on.
+fn hold_still(folder: &Path, now: Timestamp) -> EngineResult<Restored> {
+    let (connection, _) = store::open_for_writing(&folder.join(DATABASE))?;
+    let held = restored::hold(&connection, now)?;
+    connection.close().map_err(|(_, error)| EngineError::from(store::StoreError::from(error)))?;
+    Ok(Restored {
+        data: PathBuf::new(),
+        created_at: String::new(),
+        engine: String::new(),
+        executions: held.executions,
+        schedules: held.schedules,
+        webhooks: held.webhooks,
+        missing: Vec::new(),
+    })
+}
+
+/// The data folder before it has its name. Dropped before that, it is removed.
+struct Part(PathBuf);
+
+impl Part {
+    fn begin(data: &Path) -> EngineResult<Self> {
+        let Some(name) = data.file_name() else {
+            return Err(refused(format!("{} cannot be a data folder; name a folder", data.display())));
+        };
+        let mut part = name.to_owned();
+        part.push(format!(".restore-{}", std::process::id()));
+        let folder = data.with_file_name(part);
+        transfer::create_folder(&folder)?;
+        Ok(Self(folder))
+    }
+
+    fn finish(self, data: &Path) -> EngineResult<()> {
+        transfer::sync_folders(&self.0)?;
+        // An empty folder may be in its place, but not a file system of its own.
+        if data.exists() {
+            std::fs::remove_dir(data).map_err(io("replacing the empty folder", data))?;
+        }
+        std::fs::rename(&self.0, data).map_err(io("renaming", &self.0))?;
+        data.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), transfer::sync_folder)
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Not there any more when it got its name.
+        if self.0.exists()
+            && let Err(error) = std::fs::remove_dir_all(&self.0)
+        {
+            tracing::warn!(folder = %self.0.display(), %error, "what is left of a restore cannot be removed");
+        }
+    }
+}

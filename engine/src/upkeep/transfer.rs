@@ -1,0 +1,122 @@
+//! Files from one folder to another, durably, for their owner alone.
+
+use std::fs::{DirBuilder, File, Permissions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::manifest::BackupFile;
+use crate::engine::{EngineError, EngineResult};
+
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// How a file that never changes came to its new place.
+pub(super) enum Brought {
+    /// As it should be.
+    Whole(BackupFile),
+    /// It is not there.
+    Missing,
+    /// It is there with another content; nothing was brought.
+    Damaged,
+}
+
+/// An error of the file system.
+pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> EngineError {
+    let path = path.to_owned();
+    move |source| EngineError::Io { doing, path, source }
+}
+
+/// Brings a file whose content is fixed by its name: as a second name of the same file where the file system can, since
+/// it never changes; else as a copy, durable and compared with its digest.
+pub(super) fn bring(data: &Path, path: &str, sha256: &str, to: &Path) -> EngineResult<Brought> {
+    let (from, to) = (data.join(path), to.join(path));
+    create_folder_of(&to)?;
+    match std::fs::hard_link(&from, &to) {
+        Ok(()) => {
+            // The file has one mode under both names, and nobody but the owner needs it under either.
+            std::fs::set_permissions(&to, Permissions::from_mode(0o600)).map_err(io("closing to others", &to))?;
+            let size_bytes = to.metadata().map_err(io("examining", &to))?.len();
+            Ok(Brought::Whole(BackupFile { path: path.to_owned(), size_bytes, sha256: sha256.to_owned() }))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Brought::Missing),
+        // Another file system, or one without hard links, or too many of them.
+        Err(_) => {
+            let copied = copy(&from, &to)?;
+            if copied.sha256 == sha256 {
+                return Ok(Brought::Whole(BackupFile { path: path.to_owned(), ..copied }));
+            }
+            std::fs::remove_file(&to).map_err(io("removing", &to))?;
+            Ok(Brought::Damaged)
+        }
+    }
+}
+
+/// Copies a file, durably. The path of the answer is empty.
+pub(super) fn copy(from: &Path, to: &Path) -> EngineResult<BackupFile> {
+    create_folder_of(to)?;
+    let mut source = File::open(from).map_err(io("opening", from))?;
+    let mut target = create(to)?;
+    let (mut hasher, mut size_bytes, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER_BYTES]);
+    loop {
+        let length = source.read(&mut buffer).map_err(io("reading", from))?;
+        if length == 0 {
+            break;
+        }
+        hasher.update(&buffer[..length]);
+        target.write_all(&buffer[..length]).map_err(io("writing", to))?;
+        size_bytes += length as u64;
+    }
+    target.sync_all().map_err(io("syncing", to))?;
+    Ok(BackupFile { path: String::new(), size_bytes, sha256: hex::encode(hasher.finalize()) })
+}
+
+/// Writes a file that is not there, durably.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> EngineResult<()> {
+    let mut file = create(path)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io("writing", path))
+}
+
+/// Length and digest of a file.
+pub(super) fn file_sha256(path: &Path) -> std::io::Result<(u64, String)> {
+    let mut file = File::open(path)?;
+    let (mut hasher, mut size_bytes, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER_BYTES]);
+    loop {
+        let length = file.read(&mut buffer)?;
+        if length == 0 {
+            return Ok((size_bytes, hex::encode(hasher.finalize())));
+        }
+        hasher.update(&buffer[..length]);
+        size_bytes += length as u64;
+    }
+}
+
+/// Makes a folder for the owner alone, and those above it.
+pub(super) fn create_folder(path: &Path) -> EngineResult<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io("creating", path))
+}
+
+/// Makes the names in a folder, and in those below it, durable.
+pub(super) fn sync_folders(folder: &Path) -> EngineResult<()> {
+    for entry in std::fs::read_dir(folder).map_err(io("listing", folder))? {
+        let entry = entry.map_err(io("listing", folder))?;
+        if entry.file_type().map_err(io("examining", folder))?.is_dir() {
+            sync_folders(&entry.path())?;
+        }
+    }
+    sync_folder(folder)
+}
+
+/// Makes the names in one folder durable.
+pub(super) fn sync_folder(folder: &Path) -> EngineResult<()> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("syncing", folder))
+}
+
+fn create(path: &Path) -> EngineResult<File> {
+    File::options().write(true).create_new(true).mode(0o600).open(path).map_err(io("creating", path))
+}
+
+fn create_folder_of(path: &Path) -> EngineResult<()> {
+    path.parent().map_or(Ok(()), create_folder)
+}
