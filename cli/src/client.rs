@@ -6,7 +6,7 @@ mod local;
 mod path;
 mod remote;
 
-use std::path::PathBuf;
+use std::path::{Path as FsPath, PathBuf};
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
@@ -129,14 +129,22 @@ impl Client {
     /// # Errors
     /// When another process holds the workspace and answers on no socket, or the workspace cannot be opened.
     pub(crate) async fn open(data: PathBuf, server: Option<&str>, token: Option<&str>) -> Result<Self> {
-        let transport = match server {
-            Some(url) => Transport::Remote(Remote::at(url, token)?),
-            None => match Remote::on_socket_of(&data).await? {
-                Some(remote) => Transport::Remote(remote),
-                None => Transport::Local(Box::new(Local::open(&data)?)),
-            },
+        match Self::of_server(&data, server, token).await? {
+            Some(client) => Ok(client),
+            None => Ok(Self { transport: Transport::Local(Box::new(Local::open(&data)?)) }),
+        }
+    }
+
+    /// To the server at `server`, else to the one on the socket of the data folder; none where none runs.
+    ///
+    /// # Errors
+    /// When the address is none, or the socket cannot be asked.
+    pub(crate) async fn of_server(data: &FsPath, server: Option<&str>, token: Option<&str>) -> Result<Option<Self>> {
+        let remote = match server {
+            Some(url) => Some(Remote::at(url, token)?),
+            None => Remote::on_socket_of(data).await?,
         };
-        Ok(Self { transport })
+        Ok(remote.map(|remote| Self { transport: Transport::Remote(remote) }))
     }
 
     /// Whether this process does the work itself, so that what is started stops with it.

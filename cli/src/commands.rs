@@ -6,6 +6,7 @@ mod connector;
 #[cfg(feature = "demo")]
 mod demo;
 mod deploy;
+mod doctor;
 mod execution;
 mod file;
 mod flow;
@@ -71,6 +72,8 @@ pub(crate) enum Command {
     Backup(backup::Arguments),
     /// Make a new workspace from a backup; nothing in it goes on until you say so
     Restore(restore::Arguments),
+    /// Look for what is damaged, and for what stands still and why
+    Doctor(doctor::Arguments),
 }
 
 impl Command {
@@ -107,6 +110,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
         Command::Webhook(command) => webhook::run(command, context).await,
         Command::Project(command) => project::run(command, context).await,
         Command::Backup(arguments) => backup::run(arguments, context).await,
+        Command::Doctor(arguments) => doctor::run(&arguments, context).await,
         Command::Restore(arguments) => restore::run(&arguments, context).await,
     }
 }

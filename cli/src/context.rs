@@ -56,6 +56,11 @@ impl Context {
         self.client.get_or_try_init(open).await
     }
 
+    /// The way to the server, if one runs; the workspace is not opened.
+    pub(crate) async fn server(&self) -> Result<Option<Client>> {
+        Client::of_server(&self.data(), self.server.as_deref(), self.token.as_deref()).await
+    }
+
     /// Leaves the workspace in order, if a command opened it.
     pub(crate) async fn close(self) -> Result<()> {
         match self.client.into_inner() {

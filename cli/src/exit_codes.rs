@@ -3,7 +3,8 @@
 
 /// Done; of a run: it succeeded.
 pub(crate) const SUCCESS: u8 = 0;
-/// A run failed or was cancelled; a webhook, a connector test or the demo answered with a failure.
+/// A run failed or was cancelled; a webhook, a connector test or the demo answered with a failure; a backup lacks
+/// something; `doctor` found something that needs somebody.
 pub(crate) const RUN_FAILED: u8 = 1;
 /// The command cannot be done as it was asked: unknown options, missing records, refused values.
 pub(crate) const USAGE: u8 = 64;

@@ -29,8 +29,8 @@ use crate::store::executions::Key;
 use crate::store::logs::LogLine;
 use crate::store::signals::Signal;
 use crate::store::{
-    self, Concerns, Readers, RecordCache, Refusal, StoreError, StoreResult, Urgency, Writer, executions, journal, logs,
-    records, schedules, signals,
+    self, Concerns, Epoch, Readers, RecordCache, Refusal, StoreError, StoreResult, Urgency, Writer, executions,
+    journal, logs, records, schedules, signals,
 };
 use crate::upkeep;
 
@@ -152,11 +152,7 @@ impl Engine {
         }
         let key = workspace_key(&data, &config)?;
         let database = data.join(upkeep::DATABASE);
-        let migration = upkeep::Migration::prepare(&data, config.clock.now())?;
-        let (connection, epoch) = store::open_for_writing(&database)?;
-        if let Some(migration) = migration {
-            migration.done();
-        }
+        let (connection, epoch) = open_database(&database, &config)?;
         if !epoch.was_clean {
             executions::count_deaths(&connection)?;
         }
@@ -652,7 +648,7 @@ fn ensure_writable(path: &Path) -> EngineResult<()> {
 }
 
 /// Takes the workspace's lock, or says who has it.
-fn hold(data: &Path) -> EngineResult<File> {
+pub(crate) fn hold(data: &Path) -> EngineResult<File> {
     let path = data.join("workspace.lock");
     let io = |source| EngineError::Io { doing: "opening", path: path.clone(), source };
     let mut file =
@@ -669,6 +665,16 @@ fn hold(data: &Path) -> EngineResult<File> {
     file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
     writeln!(file, "{}", std::process::id()).map_err(io)?;
     Ok(file)
+}
+
+/// Opens the database, with a backup before it is migrated.
+fn open_database(database: &Path, config: &Config) -> EngineResult<(rusqlite::Connection, Epoch)> {
+    let migration = upkeep::Migration::prepare(&config.data, config.clock.now())?;
+    let opened = store::open_for_writing(database)?;
+    if let Some(migration) = migration {
+        migration.done();
+    }
+    Ok(opened)
 }
 
 /// The workspace's key: made once, kept outside the database.

@@ -9,6 +9,7 @@ mod calls;
 mod catalog;
 mod clock;
 mod core;
+mod doctor;
 mod endings;
 mod engine;
 mod executor;
@@ -30,6 +31,7 @@ mod upkeep;
 
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use core::{Change, Config};
+pub use doctor::{Examination, Finding, Severity, examine};
 pub use engine::{Engine, EngineError, EngineResult, StartRequest};
 pub use host::ComponentError;
 pub use id::Entropy;

@@ -35,6 +35,7 @@ pub(crate) fn table() -> Vec<Route> {
         route("/api/v1/flows/{key}/run", post(flows::run)),
         route("/api/v1/flows/{key}/versions", get(flows::versions)),
         route("/api/v1/system/backup", post(system::backup)),
+        route("/api/v1/system/doctor", get(system::doctor)),
         route("/api/v1/system/resume-restored", post(system::resume_restored)),
         route("/api/v1/webhooks/{key}/key", post(webhooks::set_key)),
     ];

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use surefoot_engine::Examination;
 
 use crate::Access;
 use crate::app::App;
@@ -43,4 +44,9 @@ pub(crate) async fn backup(
 pub(crate) async fn resume_restored(State(app): State<App>) -> Answer<Json<Value>> {
     let resumed = app.complete(|engine| async move { engine.resume_restored().await }).await?;
     Ok(Json(json!({ "resumed": resumed })))
+}
+
+/// `GET /api/v1/system/doctor`: `{is_at_work, findings}`. Looks only; repairing is for a workspace that is not at work.
+pub(crate) async fn doctor(State(app): State<App>) -> Answer<Json<Examination>> {
+    Ok(Json(app.engine().examine().await?))
 }

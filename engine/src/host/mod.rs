@@ -194,11 +194,7 @@ impl WasmHost {
     }
 
     fn mac(&self, digest: &str, code: &[u8]) -> Hmac<Sha256> {
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
-        mac.update(b"machine code");
-        mac.update(digest.as_bytes());
-        mac.update(code);
-        mac
+        mac_of(&self.key, digest, code)
     }
 
     /// Runs a component's handler once.
@@ -236,6 +232,20 @@ impl WasmHost {
             Err(error) => Err(end_of(&session, &error)),
         }
     }
+}
+
+/// Whether this is machine code that an engine with this workspace's key compiled of that component.
+pub(crate) fn is_own_machine_code(key: &[u8; 32], digest: &str, file: &[u8]) -> bool {
+    let parts = file.split_at_checked(MAC_BYTES);
+    parts.is_some_and(|(mac, code)| mac_of(key, digest, code).verify_slice(mac).is_ok())
+}
+
+fn mac_of(key: &[u8; 32], digest: &str, code: &[u8]) -> Hmac<Sha256> {
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(b"machine code");
+    mac.update(digest.as_bytes());
+    mac.update(code);
+    mac
 }
 
 /// Loads a component on a thread that may block.

@@ -73,7 +73,7 @@ impl Engine {
 }
 
 /// Where backups are made when nobody says where, and before a migration.
-pub(super) fn folder_of_backups(data: &Path) -> PathBuf {
+pub(crate) fn folder_of_backups(data: &Path) -> PathBuf {
     data.join("backups")
 }
 
@@ -252,6 +252,6 @@ fn clear(folder: &Path) -> EngineResult<()> {
 }
 
 /// Whether the folder is what is left of a backup that nobody works on any more.
-fn is_abandoned(folder: &Path) -> bool {
+pub(crate) fn is_abandoned(folder: &Path) -> bool {
     File::open(folder.join(UNFINISHED)).is_ok_and(|file| file.try_lock().is_ok())
 }

@@ -10,10 +10,13 @@ mod named;
 mod restore;
 mod transfer;
 
+pub(crate) use backup::{folder_of_backups, is_abandoned};
 pub use manifest::{BackupFile, Manifest, MissingContent};
 pub(crate) use migration::{Migration, refuse_newer};
-use named::{is_digest, named_contents};
+use named::is_digest;
+pub(crate) use named::named_contents;
 pub use restore::{Restored, restore};
+pub(crate) use transfer::file_sha256;
 
 /// The database of a data folder.
 pub(crate) const DATABASE: &str = "surefoot.db";

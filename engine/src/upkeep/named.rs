@@ -10,7 +10,7 @@ use crate::store::StoreResult;
 
 /// Digests, each with one of those who name it, in words.
 #[derive(Debug, Default)]
-pub(super) struct Named {
+pub(crate) struct Named {
     /// Contents of files: of all records, trash included, and what journals have read.
     pub(crate) blobs: BTreeMap<String, String>,
     /// Components: every version of every flow, and what any execution runs or ran on.
@@ -41,7 +41,7 @@ pub(super) fn is_digest(text: &str) -> bool {
 
 /// Everything that the database names. Reads all journals in one pass; what cannot be decoded there names nothing, and
 /// is for `doctor` to tell.
-pub(super) fn named_contents(connection: &Connection) -> StoreResult<Named> {
+pub(crate) fn named_contents(connection: &Connection) -> StoreResult<Named> {
     let mut named = Named::default();
     let files = "SELECT json_extract(data, '$.sha256'), 'file `' || name || '`' FROM records
          WHERE kind = 'file' AND json_extract(data, '$.sha256') IS NOT NULL";

@@ -79,7 +79,7 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> EngineResult<()> {
 }
 
 /// Length and digest of a file.
-pub(super) fn file_sha256(path: &Path) -> std::io::Result<(u64, String)> {
+pub(crate) fn file_sha256(path: &Path) -> std::io::Result<(u64, String)> {
     let mut file = File::open(path)?;
     let (mut hasher, mut size_bytes, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER_BYTES]);
     loop {

@@ -1,0 +1,47 @@
+//! Whether SQLite can read its own file.
+
+use super::{Exam, Finding, Severity};
+use crate::store::{self, StoreError, StoreResult};
+use crate::upkeep::DATABASE;
+
+/// Lines of SQLite's own verdict that are shown.
+const LINES_MAX: u32 = 20;
+
+const FROM_A_BACKUP: &str = "restore a backup: surefoot restore BACKUP --data NEW-FOLDER";
+
+/// SQLite's own check. Beside an engine at work the short one, which does not compare indexes with tables: a read
+/// transaction keeps the log from being used again.
+pub(super) fn check(exam: &mut Exam<'_>) -> StoreResult<()> {
+    let check = if exam.is_at_work { "quick_check" } else { "integrity_check" };
+    let lines: Vec<String> = {
+        let mut statement = exam.connection.prepare(&format!("PRAGMA {check}({LINES_MAX})"))?;
+        statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?
+    };
+    for line in lines.into_iter().filter(|line| line != "ok") {
+        exam.find(of("database_damaged", Severity::Error, line, FROM_A_BACKUP), None)?;
+    }
+    Ok(())
+}
+
+/// A database that cannot be read far enough to check it.
+pub(super) fn unreadable(exam: &mut Exam<'_>, error: &StoreError) -> StoreResult<()> {
+    exam.find(of("database_damaged", Severity::Error, error.to_string(), FROM_A_BACKUP), None)
+}
+
+/// A database of another version: what it holds is that version's business.
+pub(super) fn of_another_format(exam: &mut Exam<'_>, found: Option<i64>) -> StoreResult<()> {
+    check(exam)?;
+    let (found, newest) = (found.unwrap_or(0), store::FORMAT);
+    let message = format!("the database has format {found}, this version's is {newest}: nothing else was looked at");
+    let finding = if found > newest {
+        of("database_newer", Severity::Error, message, "use the version of surefoot that wrote it")
+    } else {
+        of("database_older", Severity::Note, message, "open it with this version: it is backed up and migrated")
+    };
+    exam.find(finding, None)
+}
+
+fn of(code: &'static str, severity: Severity, message: String, remedy: &str) -> Finding {
+    let (id, remedy) = (DATABASE.to_owned(), remedy.to_owned());
+    Finding { code, severity, kind: "workspace", id, message, remedy, repaired: None }
+}

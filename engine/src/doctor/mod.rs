@@ -1,0 +1,166 @@
+//! `doctor`: compares what a workspace holds with itself, names what is damaged, and what stands still and why.
+//!
+//! One check a file, each a line of [`CHECKS`]. Every finding has a code that never changes. A check repairs only what
+//! can be made anew from what is there, and never touches a journal. A workspace that is at work is looked at and not
+//! repaired: what looks wrong there may be on its way.
+
+mod active;
+mod contents;
+mod database;
+mod folder;
+mod journals;
+mod schedules;
+mod waiting;
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+use serde::Serialize;
+
+use crate::clock::{Clock, Timestamp};
+use crate::engine::{Engine, EngineResult, hold};
+use crate::store::{self, StoreError, StoreResult};
+use crate::upkeep::DATABASE;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Something is lost or cannot be read.
+    Error,
+    /// Something does not go on, and somebody should look.
+    Warning,
+    /// As it may well be meant to be.
+    Note,
+}
+
+/// Something that was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// Stable; listed in the reference.
+    pub code: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is about: `workspace`, `file`, or a kind of record.
+    pub kind: &'static str,
+    /// Which: an id, or a path in the data folder.
+    pub id: String,
+    /// What is the matter.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+    /// What was done about it.
+    pub repaired: Option<String>,
+}
+
+/// What an examination found.
+#[derive(Debug, Serialize)]
+pub struct Examination {
+    /// Whether an engine was at work meanwhile.
+    pub is_at_work: bool,
+    /// All findings, the worst first.
+    pub findings: Vec<Finding>,
+}
+
+impl Examination {
+    /// Whether nothing is left that somebody should look at.
+    pub fn is_well(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity == Severity::Note || finding.repaired.is_some())
+    }
+}
+
+/// One examination under way.
+struct Exam<'a> {
+    data: &'a Path,
+    connection: &'a Connection,
+    now: Timestamp,
+    is_at_work: bool,
+    is_repairing: bool,
+    findings: Vec<Finding>,
+}
+
+type Check = fn(&mut Exam<'_>) -> StoreResult<()>;
+
+/// All checks of a database in this engine's format, in order: what a check repairs, the later ones see repaired.
+const CHECKS: [Check; 5] = [database::check, active::check, journals::check, schedules::check, contents::check];
+
+impl Exam<'_> {
+    /// Notes a finding. `repair` is what makes it good, where that is known and safe, and says what it did.
+    fn find(&mut self, mut finding: Finding, repair: Option<Repair<'_>>) -> StoreResult<()> {
+        if let (true, Some(repair)) = (self.is_repairing, repair) {
+            finding.repaired = Some(repair(self.connection)?);
+        }
+        self.findings.push(finding);
+        Ok(())
+    }
+}
+
+type Repair<'a> = &'a dyn Fn(&Connection) -> StoreResult<String>;
+
+/// Looks at the workspace in `data`, which nobody may have open, and with `repair` mends what is safe to mend.
+///
+/// # Errors
+/// When there is no workspace, or another process has it open. Damage is no error but a finding.
+pub fn examine(data: &Path, repair: bool, clock: &Clock) -> EngineResult<Examination> {
+    let database = data.join(DATABASE);
+    if !database.is_file() {
+        return Err(StoreError::not_found("workspace", &data.display().to_string()).into());
+    }
+    let _lock = hold(data)?;
+    let access = if repair { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
+    let connection = Connection::open_with_flags(&database, access | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let connection = connection.map_err(StoreError::from)?;
+    let mut exam = Exam {
+        data,
+        connection: &connection,
+        now: clock.now(),
+        is_at_work: false,
+        is_repairing: repair,
+        findings: Vec::new(),
+    };
+    folder::check(&mut exam)?;
+    match store::format_of(&database) {
+        Ok(Some(found)) if found == store::FORMAT => exam.run(&CHECKS)?,
+        Ok(found) => database::of_another_format(&mut exam, found)?,
+        Err(error) => database::unreadable(&mut exam, &error)?,
+    }
+    Ok(exam.done())
+}
+
+impl Engine {
+    /// Looks at this workspace while it is at work. Nothing is repaired.
+    ///
+    /// # Errors
+    /// When the store cannot be read at all.
+    pub async fn examine(&self) -> EngineResult<Examination> {
+        let now = self.core.now();
+        self.read(move |core, connection| {
+            // What is collected meanwhile would look as if it were missing.
+            let _kept = core.contents_lock.blocking_read();
+            let data = core.config.data.as_path();
+            let mut exam = Exam { data, connection, now, is_at_work: true, is_repairing: false, findings: Vec::new() };
+            folder::check(&mut exam)?;
+            exam.run(&CHECKS)?;
+            Ok(exam.done())
+        })
+        .await
+    }
+}
+
+impl Exam<'_> {
+    /// Runs checks; one that the database fails under does not keep the others from looking.
+    fn run(&mut self, checks: &[Check]) -> StoreResult<()> {
+        for check in checks {
+            match check(self) {
+                Ok(()) => {}
+                Err(error) => database::unreadable(self, &error)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn done(mut self) -> Examination {
+        self.findings.sort_by_key(|finding| finding.severity);
+        Examination { is_at_work: self.is_at_work, findings: self.findings }
+    }
+}

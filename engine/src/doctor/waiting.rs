@@ -1,0 +1,54 @@
+//! What stands still, since when, and what it waits for.
+
+use std::time::Duration;
+
+use super::journals::{Unended, of};
+use super::{Exam, Finding, Severity};
+use crate::journal::{CallKind, Record};
+use crate::store::StoreResult;
+use crate::upkeep::RESTORED;
+
+/// An engine at work that is later than that is not just busy.
+const LATE: Duration = Duration::from_secs(60);
+
+/// Looks at one execution that has not ended. `pending` is the last call that has no answer.
+pub(super) fn look(exam: &mut Exam<'_>, execution: &Unended, pending: Option<&Record>) -> StoreResult<()> {
+    let id = execution.id.as_str();
+    if execution.is_paused {
+        return exam.find(paused(id, &execution.message), None);
+    }
+    if let Some(due) = execution.due
+        && exam.is_at_work
+        && exam.now > due.after(LATE)
+    {
+        let message = format!("it was due at {due}, and is not at work");
+        let remedy = "look at the server's log, and start the server again";
+        exam.find(Finding { severity: Severity::Warning, ..of("overdue", id, message, remedy) }, None)?;
+    }
+    match pending {
+        Some(Record::Call { kind: CallKind::WaitSignal, args, at, due, .. }) => {
+            let name = args["name"].as_str().unwrap_or_default();
+            let until = due.map_or_else(String::new, |due| format!(", until {due}"));
+            let message = format!("it waits for the signal `{name}` since {at}{until}");
+            let remedy = format!("if it should go on: surefoot execution signal {id} {name}");
+            exam.find(Finding { severity: Severity::Note, ..of("waiting_for_signal", id, message, &remedy) }, None)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn paused(id: &str, message: &str) -> Finding {
+    let resume = format!("surefoot execution resume {id}");
+    if message.starts_with("suspect") {
+        let remedy = format!("see why in the server's log; to try again: {resume}");
+        let severity = Severity::Warning;
+        return Finding { severity, ..of("paused_as_suspect", id, message.to_owned(), &remedy) };
+    }
+    let (code, remedy) = if message.starts_with(RESTORED) {
+        ("paused_by_restore", format!("{resume}; all of them: surefoot execution resume --restored"))
+    } else {
+        ("paused", resume)
+    };
+    let message = format!("it is paused: {message}");
+    Finding { severity: Severity::Note, ..of(code, id, message, &remedy) }
+}
