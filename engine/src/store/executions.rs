@@ -216,21 +216,24 @@ pub(crate) fn by_idempotency_key(connection: &Connection, webhook_id: &str, key:
     Ok(statement.query_row([webhook_id, key], |row| row.get(0)).optional()?)
 }
 
-/// Marks an execution as at work.
+/// Marks an execution as at work. One that was paused meanwhile, or has ended, stays so.
 pub(crate) fn set_running(connection: &Connection, key: Key, now: Timestamp) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "UPDATE executions SET status = 'RUNNING', scheduled_for = NULL, started_at = coalesce(started_at, ?2)
-             WHERE rowid = ?1 AND ended_at IS NULL",
-        )?
-        .execute(params![key.0, now.0])?;
-    connection
+    let changed = connection
         .prepare_cached("UPDATE active SET state = 0, due_at = NULL WHERE execution = ?1 AND state <> 2")?
         .execute([key.0])?;
+    if changed == 1 {
+        connection
+            .prepare_cached(
+                "UPDATE executions SET status = 'RUNNING', scheduled_for = NULL, started_at = coalesce(started_at, ?2)
+                 WHERE rowid = ?1",
+            )?
+            .execute(params![key.0, now.0])?;
+    }
     Ok(())
 }
 
-/// Marks an execution as waiting. `state` tells recovery what it waits for.
+/// Marks an execution as waiting. `state` tells recovery what it waits for. One that was paused meanwhile, or has
+/// ended, stays so.
 pub(crate) fn set_waiting(
     connection: &Connection,
     key: Key,
@@ -238,16 +241,15 @@ pub(crate) fn set_waiting(
     due: Option<Timestamp>,
     state: ActiveState,
 ) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("UPDATE executions SET status = ?2, scheduled_for = ?3 WHERE rowid = ?1 AND ended_at IS NULL")?
-        .execute(params![
-            key.0,
-            status.as_str(),
-            (status == Status::Scheduled).then_some(due).flatten().map(|due| due.0)
-        ])?;
-    connection
+    let changed = connection
         .prepare_cached("UPDATE active SET state = ?2, due_at = ?3 WHERE execution = ?1 AND state <> 2")?
         .execute(params![key.0, state as i64, due.map(|due| due.0)])?;
+    if changed == 1 {
+        let scheduled_for = (status == Status::Scheduled).then_some(due).flatten();
+        connection
+            .prepare_cached("UPDATE executions SET status = ?2, scheduled_for = ?3 WHERE rowid = ?1")?
+            .execute(params![key.0, status.as_str(), scheduled_for.map(|due| due.0)])?;
+    }
     Ok(())
 }
 
@@ -409,4 +411,32 @@ fn to_json(row: &Row<'_>) -> StoreResult<Value> {
         "scheduled_for": time(17)?, "input": document(18)?, "output": document(19)?, "response": document(20)?,
         "continued_as": text(21)?,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pause can be committed before the run that it is for hears of it and says that it runs or waits.
+    #[test]
+    fn what_was_paused_is_shown_as_paused_until_it_is_resumed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (connection, _) = crate::store::open_for_writing(&folder.path().join("surefoot.db")).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO executions (rowid, id, type, name, status, flow_id, version, created_at, created_by, input)
+                     VALUES (1, 'x', 'FLOW', 'x', 'QUEUED', '', '', 1, '', 'null');
+                 INSERT INTO active (execution, state) VALUES (1, 0);",
+            )
+            .unwrap();
+        let status = || get(&connection, "x").unwrap().unwrap().1["status"].clone();
+        assert!(set_paused(&connection, Key(1), true, "paused").unwrap());
+        set_running(&connection, Key(1), Timestamp(1)).unwrap();
+        assert_eq!(status(), "PAUSED");
+        set_waiting(&connection, Key(1), Status::Waiting, None, ActiveState::Parked).unwrap();
+        assert_eq!(status(), "PAUSED");
+        assert!(set_paused(&connection, Key(1), false, "").unwrap());
+        set_running(&connection, Key(1), Timestamp(1)).unwrap();
+        assert_eq!(status(), "RUNNING");
+    }
 }
