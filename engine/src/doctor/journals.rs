@@ -213,6 +213,7 @@ mod tests {
             version: "native:x".into(),
             limits: Limits::default(),
             end_actions: Vec::new(),
+            depth: 0,
             engine: "test".into(),
         })
     }
