@@ -253,6 +253,10 @@ impl Core {
                 _ => {}
             }
         }
+        // They are in the trash when their parent is.
+        if let Some(deleted_at) = parent.get("deleted_at") {
+            rows.iter_mut().for_each(|row| row["deleted_at"] = deleted_at.clone());
+        }
         Ok(rows)
     }
 
@@ -293,19 +297,20 @@ impl Core {
                 None => break,
             }
         }
-        let matches = |row: &Value| query.filter.as_ref().is_none_or(|filter| filter.matches(row));
+        let matches = |row: &Value| is_wanted(query, row);
         rows.extend(self.connections_of(connection, parent)?.into_iter().filter(matches));
         Ok(sorted_page(query, rows))
     }
 
     /// Connections of any parent: reads the journals of the newest executions, a bounded number of them.
     fn list_connections(&self, connection: &Connection, query: &Query) -> StoreResult<Page> {
-        let parents = Query::parse(Kind::Execution, None, Some("-created_at"), Some(PARENTS_MAX), None)
+        let mut parents = Query::parse(Kind::Execution, None, Some("-created_at"), Some(PARENTS_MAX), None)
             .map_err(|error| StoreError::invalid(error.to_string()))?;
+        parents.deleted = query.deleted;
         let mut rows = Vec::new();
         for parent in executions::list(connection, &parents)?.rows {
             let found = self.connections_of(connection, parent["id"].as_str().unwrap_or_default())?;
-            rows.extend(found.into_iter().filter(|row| query.filter.as_ref().is_none_or(|filter| filter.matches(row))));
+            rows.extend(found.into_iter().filter(|row| is_wanted(query, row)));
         }
         Ok(sorted_page(query, rows))
     }
@@ -326,6 +331,11 @@ fn settle(row: &mut Value, start: &crate::journal::ConnectionStart, outcome: &Ou
     if let Outcome::Success(output) = outcome {
         row["output"] = output.clone();
     }
+}
+
+/// What SQL says of rows that have a row of their own.
+fn is_wanted(query: &Query, row: &Value) -> bool {
+    query.deleted == row["deleted_at"].is_string() && query.filter.as_ref().is_none_or(|filter| filter.matches(row))
 }
 
 enum Wanted {

@@ -19,6 +19,7 @@ use crate::id::Entropy;
 use crate::journal::{Digester, Limits, Outcome, Record, Started};
 use crate::native::NativeFlow;
 use crate::reserve::Reserve;
+use crate::retention::{Attention, Retention};
 use crate::store::executions::{Execution, Key};
 use crate::store::records::Stamp;
 use crate::store::{Readers, RecordCache, Writer};
@@ -43,6 +44,8 @@ pub struct Config {
     pub schedule_retry_delay: Duration,
     /// Size of the file that is given up when the disk is full, bytes; 0 for none.
     pub reserve_bytes: u64,
+    /// What is kept of what has ended, and for how long.
+    pub retention: Retention,
     /// The clock.
     pub clock: Clock,
     /// The source of randomness.
@@ -61,6 +64,7 @@ impl Config {
             idle_before_parking: Duration::from_secs(10),
             schedule_retry_delay: Duration::from_secs(60),
             reserve_bytes: 8 << 20,
+            retention: Retention::default(),
             clock: Clock::System,
             entropy: Entropy::System,
         }
@@ -138,9 +142,10 @@ pub(crate) struct Core {
     pub(crate) stopping: CancellationToken,
     pub(crate) degraded: AtomicBool,
     pub(crate) reserve: Reserve,
+    pub(crate) attention: Attention,
     /// A backup holds it shared from its snapshot until it has all contents. Who collects contents or components takes
     /// it exclusively, for each small step.
-    pub(crate) contents_lock: RwLock<()>,
+    pub(crate) contents_lock: Arc<RwLock<()>>,
 }
 
 impl Core {

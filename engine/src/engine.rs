@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use surefoot_connector_api::{Connector, Dialer};
-use tokio::sync::{RwLock, Semaphore, broadcast, mpsc};
+use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -193,7 +193,8 @@ impl Engine {
             stopping,
             degraded: false.into(),
             reserve: Reserve::open(&data, config.reserve_bytes),
-            contents_lock: RwLock::default(),
+            attention: Default::default(),
+            contents_lock: Arc::default(),
             config,
         });
         let writer_thread = (mode == WriterMode::Thread).then(|| {
@@ -201,6 +202,7 @@ impl Engine {
             thread.spawn(move || writer.run()).expect("a thread can be started")
         });
         core.tasks.spawn(Executor::new(core.clone(), received).run());
+        core.tasks.spawn(crate::retention::run(core.clone()));
         let shared = Arc::new(Shared { lock: Mutex::new(Some(lock_file)), writer_thread: Mutex::new(writer_thread) });
         let engine = Self { core, shared };
         engine.settle_in();
@@ -308,7 +310,7 @@ impl Engine {
     pub async fn deploy(&self, name: &str, component: Vec<u8>, by: &str) -> EngineResult<Value> {
         let (core, size) = (self.core.clone(), component.len() as u64);
         let installed = tokio::task::spawn_blocking(move || core.host.install(&component)).await;
-        let digest = installed.map_err(|error| EngineError::Failed(error.to_string()))??;
+        let (digest, _held) = installed.map_err(|error| EngineError::Failed(error.to_string()))??;
         let (name, stamp) = (name.to_owned(), self.core.stamp(by));
         self.write(move |connection| {
             let record = match records::get(connection, Kind::Flow, &name)? {
@@ -531,8 +533,12 @@ impl Engine {
         self.write_and_wake(save, move |record| schedule_changed(kind, record)).await
     }
 
-    /// Deletes a record, to the trash or for good. False when there was none.
+    /// Deletes a record, to the trash or for good, or the tree of an execution that has ended. False when there was
+    /// none. A big tree goes by and by.
     pub async fn delete(&self, kind: Kind, key: &str, permanently: bool, by: &str) -> EngineResult<bool> {
+        if kind == Kind::Execution {
+            return self.delete_execution(key, permanently).await;
+        }
         let (core, key, stamp) = (self.core.clone(), key.to_owned(), self.core.stamp(by));
         let delete = move |connection: &rusqlite::Connection| {
             let record = records::get(connection, kind, &key)?;
@@ -543,8 +549,11 @@ impl Engine {
         Ok(self.write_and_wake(delete, follows).await?.0)
     }
 
-    /// Takes a record out of the trash, by id.
+    /// Takes a record, or the tree of an execution, out of the trash, by id.
     pub async fn restore(&self, kind: Kind, id: &str) -> EngineResult<Value> {
+        if kind == Kind::Execution {
+            return self.restore_execution(id).await;
+        }
         let (core, id) = (self.core.clone(), id.to_owned());
         let restore = move |connection: &rusqlite::Connection| {
             let record = records::restore(connection, kind, &id)?;
@@ -570,7 +579,7 @@ impl Engine {
             let chunk = chunk.map_err(|error| EngineError::Failed(format!("the file could not be stored: {error}")))?;
             writer.write(chunk).await.map_err(failed)?;
         }
-        let (size, sha256) = writer.finish().await.map_err(failed)?;
+        let (size, sha256, _held) = writer.finish().await.map_err(failed)?;
         let (name, stamp) = (name.to_owned(), self.core.stamp(by));
         self.write(move |connection| crate::files::save_name(connection, &name, size, &sha256, &stamp)).await
     }

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use surefoot_connector_api::{ByteStream, CallError, ErrorClass, FileAccess, FileSink, StoredFile};
 
+use crate::collection::{Held, Holds};
 use crate::core::{Core, lock};
 use crate::query::Kind;
 use crate::store::records::{self, Stamp};
@@ -26,22 +27,42 @@ use crate::store::{StoreError, StoreResult};
 #[derive(Clone)]
 pub(crate) struct Blobs {
     store: Arc<dyn ObjectStore>,
+    /// Contents that are about to get a name.
+    pub(crate) holds: Holds,
 }
 
 impl Blobs {
     /// Contents in a local folder.
     pub(crate) fn local(folder: &Path) -> object_store::Result<Self> {
         let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
-        Ok(Self { store: Arc::new(store) })
+        Ok(Self { store: Arc::new(store), holds: Holds::default() })
     }
 
-    /// Stores a content whose digest is known. The same one again changes nothing.
-    pub(crate) async fn put(&self, sha256: &str, content: Bytes) -> object_store::Result<()> {
+    /// Stores a content whose digest is known. The same one again changes nothing. `id` must be fresh. It stays while
+    /// what is returned is held.
+    pub(crate) async fn put(&self, id: &str, sha256: &str, content: Bytes) -> object_store::Result<Held> {
+        let held = self.holds.hold(sha256).await;
         let path = blob_path(sha256);
-        if self.store.head(&path).await.is_ok() {
-            return Ok(());
+        if self.store.head(&path).await.is_err() {
+            let staging = staging_path(id);
+            self.store.put(&staging, content.into()).await?;
+            self.store.rename(&staging, &path).await?;
         }
-        self.store.put(&path, content.into()).await.map(drop)
+        Ok(held)
+    }
+
+    /// The digests and sizes in bytes of all contents.
+    pub(crate) fn list(&self) -> futures::stream::BoxStream<'static, object_store::Result<(String, u64)>> {
+        let all = self.store.list(Some(&ObjectPath::from("sha256")));
+        all.map_ok(|content| (content.location.filename().unwrap_or_default().to_owned(), content.size)).boxed()
+    }
+
+    /// Deletes a content. One that is gone already is no error.
+    pub(crate) async fn delete(&self, sha256: &str) -> object_store::Result<()> {
+        match self.store.delete(&blob_path(sha256)).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            result => result,
+        }
     }
 
     /// Part of a content.
@@ -62,11 +83,12 @@ impl Blobs {
 
     /// Starts a content whose digest is not known yet. `id` must be fresh.
     pub(crate) async fn begin(&self, id: &str) -> object_store::Result<BlobWriter> {
-        let staging = ObjectPath::from(format!("staging/{id}"));
+        let staging = staging_path(id);
         let upload = self.store.put_multipart(&staging).await?;
         let upload = WriteMultipart::new_with_chunk_size(upload, CHUNK_BYTES);
         Ok(BlobWriter {
             store: self.store.clone(),
+            holds: self.holds.clone(),
             staging,
             upload: Some(upload),
             hasher: Sha256::new(),
@@ -84,9 +106,15 @@ fn blob_path(sha256: &str) -> ObjectPath {
     ObjectPath::from(format!("sha256/{}/{sha256}", &sha256[..2.min(sha256.len())]))
 }
 
+/// What is there when a workspace is opened was left by a crash.
+fn staging_path(id: &str) -> ObjectPath {
+    ObjectPath::from(format!("staging/{id}"))
+}
+
 /// A content on its way in. Dropped unfinished, it leaves nothing behind that has a name.
 pub(crate) struct BlobWriter {
     store: Arc<dyn ObjectStore>,
+    holds: Holds,
     staging: ObjectPath,
     upload: Option<WriteMultipart>,
     hasher: Sha256,
@@ -104,13 +132,14 @@ impl BlobWriter {
         Ok(())
     }
 
-    /// Ends the content: durable, under its digest. Returns length and digest.
-    pub(crate) async fn finish(mut self) -> object_store::Result<(u64, String)> {
+    /// Ends the content: durable, under its digest. Returns length and digest; it stays while the rest is held.
+    pub(crate) async fn finish(mut self) -> object_store::Result<(u64, String, Held)> {
         let upload = self.upload.take().expect("finish is called once");
         upload.finish().await?;
         let sha256 = hex::encode(std::mem::take(&mut self.hasher).finalize());
+        let held = self.holds.hold(&sha256).await;
         self.store.rename(&self.staging, &blob_path(&sha256)).await?;
-        Ok((self.size_bytes, sha256))
+        Ok((self.size_bytes, sha256, held))
     }
 }
 
@@ -142,11 +171,13 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 pub(crate) struct ConnectionFiles {
     core: Arc<Core>,
     staged: Arc<Mutex<Vec<StoredFile>>>,
+    /// Until the connection is over: no content is collected before it has its name.
+    held: Arc<Mutex<Vec<Held>>>,
 }
 
 impl ConnectionFiles {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core, staged: Arc::default() }
+        Self { core, staged: Arc::default(), held: Arc::default() }
     }
 
     /// The contents that wait for their names.
@@ -176,7 +207,8 @@ impl FileAccess for ConnectionFiles {
         records::check_name(Kind::File, name)
             .map_err(|error| CallError::not_sent(ErrorClass::InvalidInput, error.to_string()))?;
         let writer = self.core.blobs.begin(&self.core.new_id()).await.map_err(storage_error)?;
-        Ok(Box::new(Sink { name: name.to_owned(), writer, staged: self.staged.clone() }))
+        let (staged, held) = (self.staged.clone(), self.held.clone());
+        Ok(Box::new(Sink { name: name.to_owned(), writer, staged, held }))
     }
 }
 
@@ -184,6 +216,7 @@ struct Sink {
     name: String,
     writer: BlobWriter,
     staged: Arc<Mutex<Vec<StoredFile>>>,
+    held: Arc<Mutex<Vec<Held>>>,
 }
 
 #[async_trait]
@@ -193,7 +226,8 @@ impl FileSink for Sink {
     }
 
     async fn finish(self: Box<Self>) -> Result<StoredFile, CallError> {
-        let (size_bytes, sha256) = self.writer.finish().await.map_err(storage_error)?;
+        let (size_bytes, sha256, held) = self.writer.finish().await.map_err(storage_error)?;
+        lock(&self.held).push(held);
         let file = StoredFile { name: self.name, size_bytes, sha256 };
         lock(&self.staged).push(file.clone());
         Ok(file)

@@ -8,6 +8,7 @@ mod bells;
 mod calls;
 mod catalog;
 mod clock;
+mod collection;
 mod core;
 mod doctor;
 mod endings;
@@ -20,12 +21,14 @@ pub mod journal;
 mod native;
 pub mod query;
 mod reserve;
+mod retention;
 #[cfg(test)]
 mod scenarios;
 mod schedules;
 pub mod session;
 #[cfg(test)]
 mod simulation;
+mod storage;
 mod store;
 mod upkeep;
 
@@ -36,6 +39,8 @@ pub use engine::{Engine, EngineError, EngineResult, StartRequest};
 pub use host::ComponentError;
 pub use id::Entropy;
 pub use native::{CronError, NativeFlow, next_occurrence};
+pub use retention::Retention;
+pub use storage::Storage;
 pub use store::logs::LogLine;
 pub use store::{Refusal, StoreError};
 pub use upkeep::{BackupFile, Manifest, MissingContent, Restored, restore};

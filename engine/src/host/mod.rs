@@ -19,6 +19,7 @@ use sha2::Sha256;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine, Store};
 
+use crate::collection::{Held, Holds};
 use crate::core::lock;
 use crate::files::sha256_hex;
 use crate::journal::is_too_deep;
@@ -67,6 +68,8 @@ pub(crate) struct WasmHost {
     loaded: Mutex<HashMap<String, FlowPre<Guest>>>,
     loading: Mutex<()>,
     ticker: Ticker,
+    /// Components that are about to become the version of a flow.
+    pub(crate) holds: Holds,
 }
 
 impl WasmHost {
@@ -95,11 +98,12 @@ impl WasmHost {
             loaded: Mutex::default(),
             loading: Mutex::default(),
             ticker,
+            holds: Holds::default(),
         })
     }
 
-    /// Checks, stores and compiles a component. Returns its digest.
-    pub(crate) fn install(&self, component: &[u8]) -> Result<String, ComponentError> {
+    /// Checks, stores and compiles a component. Returns its digest; it stays while the rest is held.
+    pub(crate) fn install(&self, component: &[u8]) -> Result<(String, Held), ComponentError> {
         if component.len() > COMPONENT_BYTES_MAX {
             return Err(ComponentError::Invalid(format!("the component is larger than {COMPONENT_BYTES_MAX} bytes")));
         }
@@ -112,6 +116,7 @@ impl WasmHost {
             )));
         }
         let digest = sha256_hex(component);
+        let held = self.holds.hold_blocking(&digest);
         let path = self.folder.join(format!("{digest}.wasm"));
         {
             let _loading = lock(&self.loading);
@@ -123,12 +128,37 @@ impl WasmHost {
         if let Err(error) = self.load(&digest) {
             if let ComponentError::Invalid(_) = error {
                 // It never ran and never will. What cannot be removed is only space.
-                let _ = std::fs::remove_file(&path);
-                let _ = std::fs::remove_file(self.cache_path(&digest));
+                let _ = self.remove(&digest);
             }
             return Err(error);
         }
-        Ok(digest)
+        Ok((digest, held))
+    }
+
+    /// The digests of all components that are stored, or of which machine code is.
+    pub(crate) fn stored(&self) -> std::io::Result<Vec<String>> {
+        let mut digests = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            let path = PathBuf::from(entry?.file_name());
+            let is_ours = path.extension().is_some_and(|extension| extension == "wasm" || extension == "cwasm");
+            digests.extend(path.file_stem().and_then(|stem| stem.to_str()).filter(|_| is_ours).map(str::to_owned));
+        }
+        digests.sort_unstable();
+        digests.dedup();
+        Ok(digests)
+    }
+
+    /// Deletes a component with its machine code. One that is gone already is no error.
+    pub(crate) fn remove(&self, digest: &str) -> std::io::Result<()> {
+        let _loading = lock(&self.loading);
+        lock(&self.loaded).remove(digest);
+        for path in [self.cache_path(digest), self.folder.join(format!("{digest}.wasm"))] {
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The compiled component, from memory, the cache on disk, or by compiling it.

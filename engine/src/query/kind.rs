@@ -110,6 +110,7 @@ const EXECUTION: &[Field] = &[
     column("output", Json, true),
     column("response", Json, false),
     column("continued_as", Text, false),
+    column("deleted_at", Time, false),
 ];
 
 /// Longer names are compared with nothing, bytes.

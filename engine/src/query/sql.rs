@@ -20,13 +20,11 @@ pub(crate) struct Plan {
 /// The plan of a query. It asks for one row more than the limit, which tells whether there is a next page.
 pub(crate) fn plan(query: &Query) -> Plan {
     let mut plan = Plan { sql: String::from("WHERE "), parameters: Vec::new() };
-    match query.kind {
-        Kind::Execution => plan.sql.push_str("TRUE"),
-        kind => {
-            let kind = plan.parameter(Sql::from(kind.as_str().to_owned()));
-            let null = if query.deleted { "IS NOT NULL" } else { "IS NULL" };
-            let _ = write!(plan.sql, "kind = {kind} AND deleted_at {null}");
-        }
+    let null = if query.deleted { "IS NOT NULL" } else { "IS NULL" };
+    let _ = write!(plan.sql, "deleted_at {null}");
+    if query.kind != Kind::Execution {
+        let kind = plan.parameter(Sql::from(query.kind.as_str().to_owned()));
+        let _ = write!(plan.sql, " AND kind = {kind}");
     }
     if let Some(filter) = &query.filter {
         plan.sql.push_str(" AND ");

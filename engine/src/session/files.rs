@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{CallResult, End, Session, Turn};
 use crate::journal::{CallKind, Reply};
 use crate::query::Kind;
-use crate::store::records;
+use crate::store::{contents, records};
 
 /// The longest part that one read returns, bytes.
 pub(crate) const READ_BYTES_MAX: u32 = 4 << 20;
@@ -42,12 +42,13 @@ impl Session {
             Turn::Replayed(reply) => reply,
             Turn::Resumed(..) => return Err(self.damaged()),
             Turn::Live(n, call) => {
-                let name = name.to_owned();
+                let (name, key) = (name.to_owned(), self.execution().key);
                 self.store_call(n, call, move |connection| {
                     let file = records::require(connection, Kind::File, &name)?;
                     let (size, sha256) = crate::files::stat_of(&file);
                     let rest = size.saturating_sub(offset).min(u64::from(length));
                     let rest = u32::try_from(rest).expect("at most READ_BYTES_MAX");
+                    contents::note_read(connection, key, &sha256)?;
                     Ok((Reply::FilePart(sha256, offset, rest), ()))
                 })
                 .await?
@@ -74,10 +75,11 @@ impl Session {
             Turn::Replayed(reply) => reply,
             Turn::Resumed(..) => return Err(self.damaged()),
             Turn::Live(n, call) => {
-                // The content is durable before its name is.
-                if let Err(error) = self.core.blobs.put(&sha256, content).await {
-                    return Err(storage_failed(name, &error));
-                }
+                // The content is durable before its name is, and stays until then.
+                let _held = match self.core.blobs.put(&self.core.new_id(), &sha256, content).await {
+                    Ok(held) => held,
+                    Err(error) => return Err(storage_failed(name, &error)),
+                };
                 let (name, sha256) = (name.to_owned(), sha256.clone());
                 let stamp = self.core.stamp(&format!("execution {}", self.execution().id));
                 self.store_call(n, call, move |connection| {

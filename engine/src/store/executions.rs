@@ -379,7 +379,7 @@ pub(crate) fn count_deaths(connection: &Connection) -> StoreResult<()> {
 
 const COLUMNS: &str = "id, type, name, status, message, error_code, error_message, flow_id, version, parent_id, orphan,
     schedule_id, webhook_id, created_at, created_by, started_at, ended_at, scheduled_for, input, output,
-    response, continued_as, rowid";
+    response, continued_as, rowid, deleted_at";
 
 /// The execution with that id as users see it, and its number.
 pub(crate) fn get(connection: &Connection, id: &str) -> StoreResult<Option<(Key, Value)>> {
@@ -403,14 +403,18 @@ fn to_json(row: &Row<'_>) -> StoreResult<Value> {
         // A list must not fail because one of its rows cannot be read.
         Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null))
     };
-    Ok(json!({
+    let mut execution = json!({
         "id": text(0)?, "type": text(1)?, "name": text(2)?, "status": text(3)?, "message": text(4)?,
         "error_code": text(5)?, "error_message": text(6)?, "flow_id": text(7)?, "version": text(8)?,
         "parent_id": text(9)?, "orphan": row.get::<_, bool>(10)?, "schedule_id": text(11)?, "webhook_id": text(12)?,
         "created_at": time(13)?, "created_by": text(14)?, "started_at": time(15)?, "ended_at": time(16)?,
         "scheduled_for": time(17)?, "input": document(18)?, "output": document(19)?, "response": document(20)?,
         "continued_as": text(21)?,
-    }))
+    });
+    if let Some(deleted_at) = time(23)? {
+        execution["deleted_at"] = deleted_at.into();
+    }
+    Ok(execution)
 }
 
 #[cfg(test)]

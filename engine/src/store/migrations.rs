@@ -6,7 +6,11 @@ use rusqlite_migration::{M, Migrations};
 use super::{StoreError, StoreResult};
 
 /// All migrations in order. A released one never changes; a test keeps its digest.
-pub(super) const STEPS: &[&str] = &[include_str!("0001_initial.sql"), include_str!("0002_append_only_journal.sql")];
+pub(super) const STEPS: &[&str] = &[
+    include_str!("0001_initial.sql"),
+    include_str!("0002_append_only_journal.sql"),
+    include_str!("0003_retention.sql"),
+];
 
 /// Brings a database to the newest format, in one transaction: a failure leaves it as it was. A newer one is refused.
 pub(super) fn run(connection: &mut Connection) -> StoreResult<()> {
@@ -31,6 +35,7 @@ mod tests {
             [
                 "996417ab40aeee1107539df62639058bf98ced19b7935aec03f4b649b6cfad00",
                 "320f0406eaec844cf4ddc31e25329adbfec3a2d9df66d62be5440ab66a21e8cd",
+                "0c238a863e2e76ad715d71a2ff2437c26689d8849638150d84619a7e013e2324",
             ]
         );
     }

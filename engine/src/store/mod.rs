@@ -4,6 +4,7 @@
 //! list of functions in
 //! the submodules is the seam for another database.
 
+pub(crate) mod contents;
 pub(crate) mod executions;
 mod format;
 pub(crate) mod journal;
@@ -12,8 +13,12 @@ mod migrations;
 mod record_cache;
 pub(crate) mod records;
 pub(crate) mod restored;
+pub(crate) mod retention;
 pub(crate) mod schedules;
 pub(crate) mod signals;
+pub(crate) mod sizes;
+pub(crate) mod trash;
+mod trees;
 pub(crate) mod writer;
 
 use std::path::{Path, PathBuf};
@@ -124,12 +129,18 @@ impl Readers {
 /// is the caller's business.
 pub(crate) fn open_for_writing(path: &Path) -> StoreResult<(Connection, Epoch)> {
     let mut connection = Connection::open(path)?;
+    if connection.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
+        // Of a new database this must be the first thing that is said.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "case_sensitive_like", true)?;
     connection.set_prepared_statement_cache_capacity(128);
     migrations::run(&mut connection)?;
+    make_shrinkable(&connection)?;
     // In a transaction of its own: what was not committed, on a full disk say, is not our epoch.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute("UPDATE meta SET value = value + 1 WHERE key = 'epoch'", [])?;
@@ -148,4 +159,21 @@ pub(crate) struct Epoch {
     pub number: i64,
     /// Whether the opening before was closed in order.
     pub was_clean: bool,
+}
+
+/// The length that the write-ahead log is cut back to when it begins anew, bytes.
+const WAL_BYTES_KEPT: i64 = 64 << 20;
+
+/// A database of an engine that did not give free pages back is written anew, once. Where there is no room for that it
+/// stays as it is, which is no reason not to work.
+fn make_shrinkable(connection: &Connection) -> StoreResult<()> {
+    const INCREMENTAL: i64 = 2;
+    if connection.pragma_query_value(None, "auto_vacuum", |row| row.get::<_, i64>(0))? == INCREMENTAL {
+        return Ok(());
+    }
+    tracing::info!("writing the database anew, so that it can shrink from now on");
+    if let Err(error) = connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; VACUUM") {
+        tracing::warn!(%error, "the database could not be written anew; it will not shrink until it is");
+    }
+    Ok(())
 }

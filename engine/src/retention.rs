@@ -1,0 +1,283 @@
+//! Keeps the workspace from growing for ever: what ended long ago goes to the trash and then out of the database, free
+//! pages go back to the file system, and what nothing names any more is collected.
+//!
+//! One task in the background. Each step is a small write through the one writer, and after each it rests for a while
+//! that depends on how long the step took, so that it has a share of the writer and no more. What goes and what stays
+//! is decided in [`store::retention`](crate::store::retention) and [`collection`](crate::collection).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use crate::clock::Timestamp;
+use crate::collection;
+use crate::core::{Core, lock};
+use crate::engine::{Engine, EngineResult};
+use crate::store::retention::{self, Done, Rules, STEP_UNITS, Sweep};
+use crate::store::{Concerns, StoreError, StoreResult, Urgency, sizes, trash};
+
+/// What is kept, and for how long. A limit that is none is switched off.
+///
+/// What goes are whole trees: an execution without a parent, with all its descendants, when all of them have ended.
+/// They go to the trash first. What has not ended, and what belongs to it, is never touched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Retention {
+    /// Trees that ended longer ago go to the trash.
+    #[serde(rename = "age_seconds", serialize_with = "as_seconds")]
+    pub age: Option<Duration>,
+    /// When more executions have ended, the oldest trees go to the trash.
+    pub executions_max: Option<u64>,
+    /// When more of the database is in use, bytes, the oldest trees go for good: first out of the trash, however short
+    /// they were in it, then the others.
+    pub bytes_max: Option<u64>,
+    /// What was put into the trash longer ago goes for good.
+    #[serde(rename = "trash_age_seconds", serialize_with = "as_seconds")]
+    pub trash_age: Option<Duration>,
+    /// How often to look for trees that have to go.
+    #[serde(skip)]
+    pub interval: Duration,
+    /// How often to look for contents and components that nothing names, and for how long nothing must have named them
+    /// before they go.
+    #[serde(skip)]
+    pub grace: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        Self {
+            age: Some(30 * DAY),
+            executions_max: Some(1_000_000),
+            bytes_max: Some(10 << 30),
+            trash_age: Some(7 * DAY),
+            interval: Duration::from_secs(60),
+            grace: Duration::from_secs(60 * 60),
+        }
+    }
+}
+
+fn as_seconds<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| duration.as_secs()).serialize(serializer)
+}
+
+impl Retention {
+    fn rules(&self, now: Timestamp) -> Rules {
+        let before =
+            |age: Duration| Timestamp(now.0.saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)));
+        Rules {
+            now,
+            ended_by: self.age.map(before),
+            trashed_by: self.trash_age.map(before),
+            bytes_max: self.bytes_max,
+            step_units: STEP_UNITS,
+        }
+    }
+}
+
+/// How the background task is reached.
+#[derive(Debug, Default)]
+pub(crate) struct Attention {
+    wanted: Notify,
+    /// Counts the changes to the trash that users made: what a sweep remembers of before may be wrong.
+    changes: AtomicU64,
+}
+
+impl Attention {
+    /// Within the transaction of a change to the trash.
+    fn trash_changes(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// After it.
+    fn trash_changed(&self) {
+        self.wanted.notify_one();
+    }
+}
+
+/// After a step of the sweep it rests for so many times the duration of the step, so that at most a third of the
+/// writer's transactions have one.
+const REST_FACTOR: u32 = 2;
+
+/// The shortest rest.
+const REST_MIN: Duration = Duration::from_millis(2);
+
+/// Pages that one step gives back to the file system.
+const PAGES_A_STEP: u64 = 200;
+
+/// Free pages are kept for what comes next: one in so many, but at least [`FREE_PAGES_MIN`].
+const FREE_PAGES_SHARE: u64 = 16;
+const FREE_PAGES_MIN: u64 = 256;
+
+/// The body of the background task: one pass at the opening, one after each interval or when the trash changed.
+pub(crate) async fn run(core: Arc<Core>) {
+    let mut keeper = Keeper { core: core.clone(), sweep: Sweep::default(), changes: 0, counted: None };
+    loop {
+        if let Err(error) = keeper.pass().await {
+            // What a step remembered of its work may not be so.
+            keeper.forget();
+            if !core.stopping.is_cancelled() {
+                tracing::warn!(%error, "retention did not finish; it goes on after a while");
+            }
+        }
+        let next = core.now().after(core.config.retention.interval);
+        tokio::select! {
+            biased;
+            () = core.stopping.cancelled() => return,
+            () = core.attention.wanted.notified() => {}
+            () = core.config.clock.wait_until(next) => {}
+        }
+    }
+}
+
+struct Keeper {
+    core: Arc<Core>,
+    sweep: Sweep,
+    /// The changes to the trash that the sweep knows of.
+    changes: u64,
+    /// How many executions stand outside of the trash, among those up to a key.
+    counted: Option<Counted>,
+}
+
+#[derive(Clone, Copy)]
+struct Counted {
+    executions: u64,
+    up_to: i64,
+}
+
+impl Keeper {
+    async fn pass(&mut self) -> StoreResult<()> {
+        let rules = self.core.config.retention.rules(self.core.now());
+        self.sweep = Sweep::of_excess(self.excess().await?);
+        while !self.core.stopping.is_cancelled()
+            && self.core.readers.read(|c| retention::is_due(c, &rules, &self.sweep))?
+        {
+            self.step(rules).await?;
+        }
+        let Done { trashed, restored, purged } = self.sweep.done;
+        if self.sweep.done != Done::default() {
+            tracing::info!(trashed, restored, purged, "ended executions were moved");
+        }
+        self.give_back().await?;
+        collection::pass(&self.core).await
+    }
+
+    /// One transaction of the sweep.
+    async fn step(&mut self, rules: Rules) -> StoreResult<()> {
+        let (core, mut sweep, known) = (self.core.clone(), std::mem::take(&mut self.sweep), self.changes);
+        let before = sweep.done;
+        let (sweep, changes) = paced(&self.core, move |connection| {
+            let changes = core.attention.changes.load(Ordering::SeqCst);
+            if changes != known {
+                sweep.forget_work();
+            }
+            let is_busy = |key| lock(&core.residents).contains_key(&key);
+            retention::step(connection, &rules, &mut sweep, &is_busy)?;
+            Ok((sweep, changes))
+        })
+        .await?;
+        if let Some(counted) = &mut self.counted {
+            counted.executions += sweep.done.restored - before.restored;
+            counted.executions = counted.executions.saturating_sub(sweep.done.trashed - before.trashed);
+        }
+        if changes != self.changes {
+            self.counted = None;
+        }
+        (self.sweep, self.changes) = (sweep, changes);
+        Ok(())
+    }
+
+    /// How many ended executions outside of the trash are too many. What is counted once is not counted again: after a
+    /// start that is all there is, later what is new.
+    async fn excess(&mut self) -> StoreResult<u64> {
+        let Some(max) = self.core.config.retention.executions_max else { return Ok(0) };
+        if self.changes != self.core.attention.changes.load(Ordering::SeqCst) {
+            self.counted = None;
+        }
+        // A bound that costs nothing spares small workspaces the count.
+        if self.core.readers.read(sizes::numbers_span)? <= max {
+            return Ok(0);
+        }
+        let (core, known) = (self.core.clone(), self.counted);
+        let count = move || {
+            core.readers.read(|connection| {
+                let (new, up_to) = sizes::count_after(connection, known.map(|known| known.up_to))?;
+                let executions = known.map_or(0, |known| known.executions) + new;
+                let ended = executions.saturating_sub(sizes::count_active(connection)?);
+                Ok((Counted { executions, up_to }, ended))
+            })
+        };
+        let counted = tokio::task::spawn_blocking(count).await;
+        let (counted, ended) = counted.map_err(|error| StoreError::Damaged(error.to_string()))??;
+        self.counted = Some(counted);
+        Ok(ended.saturating_sub(max))
+    }
+
+    /// Lets the file shrink, but not by what the next executions will need.
+    async fn give_back(&self) -> StoreResult<()> {
+        loop {
+            let (free, all) = self.core.readers.read(sizes::free_pages)?;
+            let surplus = free.saturating_sub((all / FREE_PAGES_SHARE).max(FREE_PAGES_MIN));
+            if surplus == 0 || self.core.stopping.is_cancelled() {
+                return Ok(());
+            }
+            let pages = surplus.min(PAGES_A_STEP);
+            paced(&self.core, move |connection| sizes::give_back(connection, pages)).await?;
+        }
+    }
+
+    fn forget(&mut self) {
+        self.sweep = Sweep::default();
+        self.counted = None;
+    }
+}
+
+/// One small write, and a rest after it.
+pub(crate) async fn paced<T: Send + 'static>(
+    core: &Core,
+    write: impl FnOnce(&rusqlite::Connection) -> StoreResult<T> + Send + 'static,
+) -> StoreResult<T> {
+    let began = tokio::time::Instant::now();
+    let value = core.writer.submit(Urgency::Now, Concerns::None, write).done().await?;
+    let rest = REST_MIN.max(began.elapsed() * REST_FACTOR);
+    tokio::select! {
+        () = core.stopping.cancelled() => {}
+        () = tokio::time::sleep(rest) => {}
+    }
+    Ok(value)
+}
+
+impl Engine {
+    /// Moves the tree of an ended execution to the trash, or deletes it for good. False when there is no such
+    /// execution, or when it is in the trash already. A big tree is moved by and by.
+    ///
+    /// # Errors
+    /// When something of the tree has not ended, or the execution is not the root of its tree.
+    pub(crate) async fn delete_execution(&self, id: &str, permanently: bool) -> EngineResult<bool> {
+        let owned = id.to_owned();
+        self.read(move |_, connection| trash::require_ended(connection, &owned)).await?;
+        let (core, id, now) = (self.core.clone(), id.to_owned(), self.core.now());
+        let deleted = self
+            .write(move |connection| {
+                core.attention.trash_changes();
+                trash::delete(connection, &id, permanently, now, STEP_UNITS)
+            })
+            .await?;
+        self.core.attention.trash_changed();
+        Ok(deleted)
+    }
+
+    /// Takes the tree of an execution out of the trash. It counts as if it had ended now.
+    pub(crate) async fn restore_execution(&self, id: &str) -> EngineResult<serde_json::Value> {
+        let (core, owned, now) = (self.core.clone(), id.to_owned(), self.core.now());
+        self.write(move |connection| {
+            core.attention.trash_changes();
+            trash::restore(connection, &owned, now, STEP_UNITS)
+        })
+        .await?;
+        self.core.attention.trash_changed();
+        self.execution(id).await
+    }
+}

@@ -1,0 +1,88 @@
+//! What a workspace takes on the disk, and what stands in it.
+
+use std::path::Path;
+
+use futures::TryStreamExt;
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+use crate::engine::{Engine, EngineError, EngineResult};
+use crate::retention::Retention;
+use crate::store::sizes;
+
+/// Sizes in bytes, and numbers of executions.
+#[derive(Clone, Debug, Serialize)]
+pub struct Storage {
+    /// The database's file.
+    pub database_bytes: u64,
+    /// Of that, free: for what comes next, or given back by and by.
+    pub database_free_bytes: u64,
+    /// The database's write-ahead log.
+    pub log_bytes: u64,
+    /// Contents of files.
+    pub contents: u64,
+    /// Their size.
+    pub contents_bytes: u64,
+    /// Components of flows.
+    pub components: u64,
+    /// Their size, with the machine code made of them.
+    pub components_bytes: u64,
+    /// Executions that have not ended.
+    pub executions_unended: u64,
+    /// Executions that have ended and are not in the trash.
+    pub executions_ended: u64,
+    /// Executions in the trash.
+    pub executions_trashed: u64,
+    /// When the tree of executions ended that goes to the trash next; none when there is none.
+    #[serde(serialize_with = "as_text")]
+    pub oldest_ended_at: Option<Timestamp>,
+    /// What is kept, and for how long.
+    pub retention: Retention,
+}
+
+fn as_text<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(|at| at.to_string()).serialize(serializer)
+}
+
+impl Engine {
+    /// What the workspace takes on the disk. Counts everything anew: seconds, where there are millions.
+    pub async fn storage(&self) -> EngineResult<Storage> {
+        let mut contents = self.core.blobs.list();
+        let (mut count, mut bytes) = (0, 0);
+        while let Some((_, size)) = contents.try_next().await.map_err(|error| EngineError::Failed(error.to_string()))? {
+            count += 1;
+            bytes += size;
+        }
+        self.read(move |core, connection| {
+            let data = &core.config.data;
+            let numbers = sizes::numbers(connection)?;
+            let (free, pages) = sizes::free_pages(connection)?;
+            let database_bytes = size_of(&data.join("surefoot.db"));
+            let stored = core.host.stored().unwrap_or_default();
+            let files = |digest: &String| {
+                let size = |extension: &str| size_of(&data.join(format!("components/{digest}.{extension}")));
+                size("wasm") + size("cwasm")
+            };
+            Ok(Storage {
+                database_bytes,
+                database_free_bytes: free * (database_bytes / pages.max(1)),
+                log_bytes: size_of(&data.join("surefoot.db-wal")),
+                contents: count,
+                contents_bytes: bytes,
+                components: stored.len() as u64,
+                components_bytes: stored.iter().map(files).sum(),
+                executions_unended: numbers.unended,
+                executions_ended: numbers.all - numbers.unended - numbers.trashed,
+                executions_trashed: numbers.trashed,
+                oldest_ended_at: numbers.oldest.map(Timestamp),
+                retention: core.config.retention.clone(),
+            })
+        })
+        .await
+    }
+}
+
+/// A file that is not there, or not any more, has no size.
+fn size_of(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
