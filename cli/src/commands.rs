@@ -18,6 +18,7 @@ mod schedule;
 mod scheduler;
 mod serve;
 mod setting;
+mod system;
 mod webhook;
 
 use anyhow::Result;
@@ -74,6 +75,8 @@ pub(crate) enum Command {
     Restore(restore::Arguments),
     /// Look for what is damaged, and for what stands still and why
     Doctor(doctor::Arguments),
+    /// What the workspace takes on the disk, and for how long what has ended is kept
+    System,
 }
 
 impl Command {
@@ -112,5 +115,6 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
         Command::Backup(arguments) => backup::run(arguments, context).await,
         Command::Doctor(arguments) => doctor::run(&arguments, context).await,
         Command::Restore(arguments) => restore::run(&arguments, context).await,
+        Command::System => system::run(context).await,
     }
 }

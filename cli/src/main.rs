@@ -15,6 +15,7 @@ mod guest;
 mod inputs;
 mod printer;
 mod records;
+mod retention;
 mod server;
 mod signals;
 mod table;

@@ -93,10 +93,7 @@ pub(crate) async fn run(kind: &Kind, command: RecordCommand, context: &Context) 
             show(context.printer, &record)
         }
         RecordCommand::Remove { key, permanently } => remove(kind, &key, permanently, context).await,
-        RecordCommand::Restore { id } => {
-            let restored = context.client().await?.post(Path::api([kind.plural, &id, "restore"]), json!({})).await?;
-            saved(kind, context.printer, &restored, "restored")
-        }
+        RecordCommand::Restore { id } => restore(kind, &id, context).await,
     }
 }
 
@@ -230,7 +227,14 @@ pub(crate) async fn id_of(client: &Client, plural: &str, key: &str) -> Result<St
     Ok(record["id"].as_str().unwrap_or(key).to_owned())
 }
 
-async fn remove(kind: &Kind, key: &str, permanently: bool, context: &Context) -> Result<u8> {
+/// Takes one out of the trash.
+pub(crate) async fn restore(kind: &Kind, id: &str, context: &Context) -> Result<u8> {
+    let restored = context.client().await?.post(Path::api([kind.plural, id, "restore"]), json!({})).await?;
+    saved(kind, context.printer, &restored, "restored")
+}
+
+/// Moves one to the trash, or deletes it for good.
+pub(crate) async fn remove(kind: &Kind, key: &str, permanently: bool, context: &Context) -> Result<u8> {
     let path = Path::api([kind.plural, key]).query_if("permanently", permanently.then_some(true));
     let answer = context.client().await?.ask(Call::new(Method::DELETE, path)).await?;
     if answer["deleted"] != true {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use surefoot_connector_api::{EgressPolicy, EgressRule};
-use surefoot_engine::{Config, Engine, Entropy};
+use surefoot_engine::{Config, Engine, Entropy, Retention};
 
 use crate::failure::Failure;
 
@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) egress: Egress,
     /// The HTTP server.
     pub(crate) server: Server,
+    /// What is kept of what has ended.
+    pub(crate) retention: crate::retention::Settings,
 }
 
 /// The table `[egress]`.
@@ -54,7 +56,10 @@ impl Settings {
         toml::from_str(&text).map_err(|error| {
             let message = format!("{} is wrong: {}", path.display(), error.to_string().trim_end());
             Failure::usage(message)
-                .hint("It may have `[server]` with `listen` and `hosts`, and `[egress]` with `allow`.")
+                .hint(
+                    "It may have `[server]` with `listen` and `hosts`, `[egress]` with `allow`, and `[retention]` with \
+                       `age_days`, `executions_max`, `bytes_max` and `trash_age_days`.",
+                )
                 .into()
         })
     }
@@ -69,10 +74,11 @@ pub(crate) fn socket(data: &Path) -> PathBuf {
 ///
 /// # Errors
 /// When another process holds it; the failure says which.
-pub(crate) fn open(data: &Path, allow: Vec<EgressRule>) -> Result<Engine> {
+pub(crate) fn open(data: &Path, allow: Vec<EgressRule>, retention: Retention) -> Result<Engine> {
     forbid_dumps();
     let mut config = Config::new(data);
     config.egress = EgressPolicy { allow };
+    config.retention = retention;
     Ok(Engine::open(config, surefoot_connectors::all()).map_err(Failure::from)?)
 }
 
@@ -135,7 +141,9 @@ mod tests {
         let settings = Settings::read(folder.path()).unwrap();
         assert_eq!(settings.server.listen.as_deref(), Some("127.0.0.1:1"));
         assert_eq!(settings.egress.allow[0].to_string(), "10.0.0.0/8");
-        for wrong in ["[server]\nport = 1\n", "[egress]\nallow = [\"a b\"]\n", "x = 1\n"] {
+        for wrong in
+            ["[retention]\nage_hours = 1\n", "[server]\nport = 1\n", "[egress]\nallow = [\"a b\"]\n", "x = 1\n"]
+        {
             write(wrong);
             let error = Settings::read(folder.path()).unwrap_err();
             assert_eq!(crate::failure::report(&error).exit_code, crate::exit_codes::USAGE, "{wrong}");

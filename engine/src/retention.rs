@@ -217,15 +217,23 @@ impl Keeper {
 
     /// Lets the file shrink, but not by what the next executions will need.
     async fn give_back(&self) -> StoreResult<()> {
+        let mut given = false;
         loop {
             let (free, all) = self.core.readers.read(sizes::free_pages)?;
             let surplus = free.saturating_sub((all / FREE_PAGES_SHARE).max(FREE_PAGES_MIN));
             if surplus == 0 || self.core.stopping.is_cancelled() {
-                return Ok(());
+                break;
             }
             let pages = surplus.min(PAGES_A_STEP);
             paced(&self.core, move |connection| sizes::give_back(connection, pages)).await?;
+            given = true;
         }
+        if given {
+            let database = self.core.config.data.join("surefoot.db");
+            let written = tokio::task::spawn_blocking(move || sizes::write_back(&database)).await;
+            written.map_err(|error| StoreError::Damaged(error.to_string()))??;
+        }
+        Ok(())
     }
 
     fn forget(&mut self) {
@@ -281,3 +289,6 @@ impl Engine {
         self.execution(id).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,8 +15,8 @@ use crate::store::sizes;
 pub struct Storage {
     /// The database's file.
     pub database_bytes: u64,
-    /// Of that, free: for what comes next, or given back by and by.
-    pub database_free_bytes: u64,
+    /// What of the database is in use. The rest is free for what comes next, or given back by and by.
+    pub database_used_bytes: u64,
     /// The database's write-ahead log.
     pub log_bytes: u64,
     /// Contents of files.
@@ -56,16 +56,14 @@ impl Engine {
         self.read(move |core, connection| {
             let data = &core.config.data;
             let numbers = sizes::numbers(connection)?;
-            let (free, pages) = sizes::free_pages(connection)?;
-            let database_bytes = size_of(&data.join("surefoot.db"));
             let stored = core.host.stored().unwrap_or_default();
             let files = |digest: &String| {
                 let size = |extension: &str| size_of(&data.join(format!("components/{digest}.{extension}")));
                 size("wasm") + size("cwasm")
             };
             Ok(Storage {
-                database_bytes,
-                database_free_bytes: free * (database_bytes / pages.max(1)),
+                database_bytes: size_of(&data.join("surefoot.db")),
+                database_used_bytes: sizes::used_bytes(connection)?,
                 log_bytes: size_of(&data.join("surefoot.db-wal")),
                 contents: count,
                 contents_bytes: bytes,

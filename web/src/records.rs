@@ -63,7 +63,7 @@ pub(crate) struct DeleteQuery {
     permanently: bool,
 }
 
-/// `DELETE /api/v1/KINDs/KEY`. Deleting what is not there is no error.
+/// `DELETE /api/v1/KINDs/KEY`. Deleting what is not there is no error. Of an execution the whole tree goes.
 pub(crate) async fn delete(
     kind: Kind,
     State(app): State<App>,
@@ -75,7 +75,7 @@ pub(crate) async fn delete(
     Ok(Json(json!({ "deleted": deleted })))
 }
 
-/// `POST /api/v1/KINDs/ID/restore`: takes a record out of the trash, by id.
+/// `POST /api/v1/KINDs/ID/restore`: takes a record, or the tree of an execution, out of the trash, by id.
 pub(crate) async fn restore(kind: Kind, State(app): State<App>, InPath(id): InPath<String>) -> Answer<Json<Value>> {
     let restored = app.complete(|engine| async move { engine.restore(kind, &id).await }).await?;
     Ok(Json(restored))

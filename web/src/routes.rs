@@ -34,6 +34,7 @@ pub(crate) fn table() -> Vec<Route> {
         route("/api/v1/flows/{key}/deploy", post(flows::deploy)),
         route("/api/v1/flows/{key}/run", post(flows::run)),
         route("/api/v1/flows/{key}/versions", get(flows::versions)),
+        route("/api/v1/system", get(system::show)),
         route("/api/v1/system/backup", post(system::backup)),
         route("/api/v1/system/doctor", get(system::doctor)),
         route("/api/v1/system/resume-restored", post(system::resume_restored)),
@@ -48,12 +49,12 @@ fn routes_of_kind(kind: Kind) -> Vec<Route> {
     let all = format!("/api/v1/{}s", kind.as_str());
     let one = format!("{all}/{{key}}");
     let list = get(move |app, query| records::list(kind, app, query));
-    if kind == Kind::Execution {
-        return vec![route(all, list), route(one, get(executions::show))];
+    let mut handlers = match kind {
+        Kind::Execution => get(executions::show),
+        kind => get(move |app, key| records::show(kind, app, key)),
     }
-    let mut handlers = get(move |app, key| records::show(kind, app, key))
-        .merge(delete(move |app, key, query| records::delete(kind, app, key, query)));
-    if kind != Kind::File {
+    .merge(delete(move |app, key, query| records::delete(kind, app, key, query)));
+    if !matches!(kind, Kind::Execution | Kind::File) {
         handlers = handlers.put(move |app, key, fields| records::save(kind, app, key, fields));
     }
     let restore = post(move |app, id| records::restore(kind, app, id));

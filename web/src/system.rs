@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use surefoot_engine::Examination;
+use surefoot_engine::{Examination, Storage};
 
 use crate::Access;
 use crate::app::App;
@@ -49,4 +49,9 @@ pub(crate) async fn resume_restored(State(app): State<App>) -> Answer<Json<Value
 /// `GET /api/v1/system/doctor`: `{is_at_work, findings}`. Looks only; repairing is for a workspace that is not at work.
 pub(crate) async fn doctor(State(app): State<App>) -> Answer<Json<Examination>> {
     Ok(Json(app.engine().examine().await?))
+}
+
+/// `GET /api/v1/system`: what the workspace takes on the disk, what is in it, and for how long that is kept.
+pub(crate) async fn show(State(app): State<App>) -> Answer<Json<Storage>> {
+    Ok(Json(app.engine().storage().await?))
 }

@@ -28,7 +28,7 @@ impl Local {
     /// Opens the workspace. What has not ended there goes on, as it would in a server.
     pub(super) fn open(data: &Path) -> Result<Self> {
         let settings = workspace::Settings::read(data)?;
-        let engine = workspace::open(data, settings.egress.allow)?;
+        let engine = workspace::open(data, settings.egress.allow, settings.retention.retention())?;
         let router = server::local_router(&engine);
         Ok(Self { engine, router })
     }

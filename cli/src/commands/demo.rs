@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use surefoot_engine::Retention;
 use surefoot_fixtures::{System, Targets};
 
 use self::breakage::Breakable;
@@ -52,7 +53,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<u8> {
 
     let home = Home::new(context.data_option())?;
     let allow = vec!["127.0.0.1".parse().context("the loopback is a rule")?];
-    let engine = workspace::open(home.path(), allow)?;
+    let engine = workspace::open(home.path(), allow, Retention::default())?;
     let endpoint = Endpoint { listen: "127.0.0.1:0".into(), hosts: Vec::new() };
     let mut server = Server::start(engine, endpoint).await?;
     printer.say(format_args!("started the server: {}, workspace {}", server.url(), home.path().display()));

@@ -83,6 +83,20 @@ pub(crate) enum Command {
         /// Id
         id: String,
     },
+    /// Move one that has ended to the trash, with all that it started
+    #[command(visible_aliases = ["rm", "delete"])]
+    Remove {
+        /// Id
+        id: String,
+        /// Delete it for good
+        #[arg(long)]
+        permanently: bool,
+    },
+    /// Take one out of the trash, with all that it started
+    Restore {
+        /// Id; `list --trash` shows it
+        id: String,
+    },
 }
 
 #[derive(Args)]
@@ -108,6 +122,9 @@ pub(crate) struct ListArguments {
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
+    /// Those in the trash
+    #[arg(long)]
+    trash: bool,
 }
 
 pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
@@ -139,6 +156,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
             records::show(context.printer, &row)?;
             Ok(follow::exit_code(&row))
         }
+        Command::Remove { id, permanently } => records::remove(&KIND, &id, permanently, context).await,
+        Command::Restore { id } => records::restore(&KIND, &id, context).await,
     }
 }
 
@@ -154,7 +173,7 @@ async fn list(arguments: ListArguments, context: &Context) -> Result<u8> {
         0 | 1 => filters.pop(),
         _ => Some(json!({ "and": filters })),
     };
-    let wanted = Wanted { filter, order: arguments.order, limit: arguments.limit, trash: false };
+    let wanted = Wanted { filter, order: arguments.order, limit: arguments.limit, trash: arguments.trash };
     records::list(&KIND, &wanted, context).await
 }
 

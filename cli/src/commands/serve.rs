@@ -37,7 +37,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let settings = workspace::Settings::read(&data)?;
     let mut signals = Signals::new()?;
     let egress = [settings.egress.allow, arguments.allow_egress].concat();
-    let engine = workspace::open(&data, egress)?;
+    let engine = workspace::open(&data, egress, settings.retention.retention())?;
     let endpoint = Endpoint {
         listen: arguments.listen.or(settings.server.listen).unwrap_or_else(|| LISTEN_DEFAULT.to_owned()),
         hosts: [settings.server.hosts, arguments.allow_host].concat(),

@@ -35,7 +35,7 @@ mod tests {
             [
                 "996417ab40aeee1107539df62639058bf98ced19b7935aec03f4b649b6cfad00",
                 "320f0406eaec844cf4ddc31e25329adbfec3a2d9df66d62be5440ab66a21e8cd",
-                "0c238a863e2e76ad715d71a2ff2437c26689d8849638150d84619a7e013e2324",
+                "ed546b0502edf5b3aebbaf0c5a8e7b9a300cf2383e36b66952fc1ca0ba12f84e",
             ]
         );
     }

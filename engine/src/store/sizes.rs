@@ -1,5 +1,7 @@
 //! Numbers and sizes of what is in the database.
 
+use std::path::Path;
+
 use rusqlite::Connection;
 
 use super::trees::unsigned;
@@ -53,7 +55,7 @@ pub(crate) fn numbers(connection: &Connection) -> StoreResult<Numbers> {
 }
 
 /// Bytes of the database in use.
-pub(super) fn used_bytes(connection: &Connection) -> StoreResult<u64> {
+pub(crate) fn used_bytes(connection: &Connection) -> StoreResult<u64> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| unsigned(row, 0));
     Ok((pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?)
 }
@@ -66,5 +68,15 @@ pub(crate) fn free_pages(connection: &Connection) -> StoreResult<(u64, u64)> {
 
 /// Gives that many free pages at most back to the file system.
 pub(crate) fn give_back(connection: &Connection, pages: u64) -> StoreResult<()> {
-    Ok(connection.execute_batch(&format!("PRAGMA incremental_vacuum({pages})"))?)
+    let mut statement = connection.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+    // Each of its steps gives back one page.
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+/// Writes the log back into the database as far as nobody is in the way, which is what makes the file shorter. On a
+/// connection of its own: neither the writer nor a reader waits for it.
+pub(crate) fn write_back(path: &Path) -> StoreResult<()> {
+    Ok(Connection::open(path)?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
 }

@@ -81,3 +81,36 @@ async fn unknown_executions_and_wrong_queries() {
         server.get(&format!("/api/v1/executions/none/{query}")).await.problem(422, "invalid");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_ended_goes_to_the_trash_and_comes_back() {
+    let server = Server::local();
+    let id = server.start_probe(json!({"hang": true})).await;
+    let path = format!("/api/v1/executions/{id}");
+    let delete = async |query: &str| server.send(Method::DELETE, &format!("{path}{query}"), "").await;
+    let refusal = delete("").await.problem(409, "conflict");
+    assert!(refusal.contains("has not ended"), "{refusal}");
+    server.send(Method::POST, &format!("{path}/cancel"), "").await.json(200);
+    server.get(&format!("{path}/wait?timeout_ms=60000")).await.json(200);
+
+    let rows = async |query: &str| server.get(&format!("/api/v1/executions{query}")).await.json(200)["rows"].clone();
+    assert_eq!(delete("").await.json(200), json!({"deleted": true}));
+    assert_eq!(delete("").await.json(200), json!({"deleted": false}), "it is in the trash already");
+    assert_eq!(rows("").await, json!([]));
+    assert_eq!(rows("?deleted=true").await[0]["id"], id.as_str());
+    assert!(server.get(&path).await.json(200)["deleted_at"].is_string(), "it can be looked at by id");
+    let connection = "filter=%7B%22field%22%3A%22type%22%2C%22op%22%3A%22eq%22%2C%22value%22%3A%22CONNECTION%22%7D";
+    assert_eq!(rows(&format!("?{connection}")).await, json!([]), "its connections went with it");
+    assert_eq!(rows(&format!("?deleted=true&{connection}")).await[0]["parent_id"], id.as_str());
+
+    let restore = format!("{path}/restore");
+    assert!(server.send(Method::POST, &restore, "").await.json(200)["deleted_at"].is_null());
+    server.send(Method::POST, &restore, "").await.problem(404, "not_found");
+    assert_eq!(rows("").await[0]["id"], id.as_str());
+    assert_eq!(server.send(Method::DELETE, "/api/v1/executions/none", "").await.json(200), json!({"deleted": false}));
+
+    let system = server.get("/api/v1/system").await.json(200);
+    assert_eq!((&system["executions_ended"], &system["executions_trashed"]), (&json!(1), &json!(0)));
+    assert!(system["database_bytes"].as_u64() > Some(0), "{system}");
+    assert_eq!(system["retention"]["executions_max"], 1_000_000);
+}
