@@ -14,8 +14,10 @@ use crate::{build, run, setup, summary::Summary};
 /// What soaking changes: tests that do a number of rounds read it from here, and have `soak` in their name.
 const SOAK: &[(&str, &str)] = &[
     ("SUREFOOT_CHILDREN", "10000"),
+    ("SUREFOOT_ENDED_EXECUTIONS", "1000000"),
     ("SUREFOOT_FUZZ_CASES", "5000"),
     ("SUREFOOT_KILL_ROUNDS", "200"),
+    ("SUREFOOT_RETENTION_SEEDS", "200"),
     ("SUREFOOT_SIM_SEEDS", "20000"),
     ("SUREFOOT_STORM_ROUNDS", "100"),
 ];

@@ -385,7 +385,7 @@ async fn soak_many_ended_executions_go_while_live_ones_go_on() {
     workspace.config.retention =
         Retention { executions_max: Some(100), trash_age: Some(Duration::ZERO), ..nothing_goes() };
     let workspace = workspace.reopen_after(|_| ()).await;
-    let finished = async || workspace.engine.core.readers.read(crate::store::sizes::numbers).unwrap().all < 2_000;
+    let finished = async || workspace.engine.core.readers.read(sizes::numbers_span).unwrap() < 2_000;
     live(&workspace, "meanwhile", finished).await;
     workspace.until("few are left", async || storage(&workspace, "").await.executions_ended <= 100).await;
     live(&workspace, "after", async || false).await;

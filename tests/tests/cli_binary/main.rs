@@ -3,6 +3,7 @@
 mod demo;
 mod flows;
 mod records;
+mod retention;
 mod server;
 mod support;
 mod usage;
