@@ -373,7 +373,7 @@ async fn lists_do_not_wade_through_the_trash() {
 #[tokio::test(flavor = "multi_thread")]
 async fn soak_many_ended_executions_go_while_live_ones_go_on() {
     let count = std::env::var("SUREFOOT_ENDED_EXECUTIONS")
-        .map_or(10_000, |count| count.parse::<u64>().expect("SUREFOOT_ENDED_EXECUTIONS is a number"));
+        .map_or(3_000, |count| count.parse::<u64>().expect("SUREFOOT_ENDED_EXECUTIONS is a number"));
     let workspace = Workspace::open(nothing_goes());
     let first = workspace.run("quick", json!("x".repeat(200))).await;
     workspace.advance(DAY);

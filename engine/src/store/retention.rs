@@ -16,8 +16,8 @@ use super::trash::{self, ChainEnd, ENTERING, INSIDE, LEAVING, PURGING};
 use super::trees::{self, Budget, Purge, Purged, Walk};
 use crate::clock::Timestamp;
 
-/// What one step may do, in units of about 2 µs.
-pub(crate) const STEP_UNITS: u64 = 1500;
+/// What one step may do: 30 small trees, about 1 ms. Others wait for the transaction that it goes along with.
+pub(crate) const STEP_UNITS: u64 = 1000;
 
 /// Which trees have to go, as of one pass.
 #[derive(Clone, Copy, Debug)]
@@ -95,10 +95,11 @@ pub(crate) fn step(
     is_busy: &dyn Fn(Key) -> bool,
 ) -> StoreResult<bool> {
     let mut budget = Budget::new(rules.step_units);
+    let mut known = Known::default();
     while !budget.is_spent() {
         let work = match sweep.work.take() {
             Some(work) => work,
-            None => match pick(connection, rules, sweep)? {
+            None => match pick(connection, rules, sweep, &mut known)? {
                 Some(work) => work,
                 None => return Ok(false),
             },
@@ -111,27 +112,34 @@ pub(crate) fn step(
 
 /// Whether a step would find something to do. For a reader: an empty step would be a write for nothing.
 pub(crate) fn is_due(connection: &Connection, rules: &Rules, sweep: &Sweep) -> StoreResult<bool> {
-    Ok(sweep.work.is_some() || pick(connection, rules, sweep)?.is_some())
+    Ok(sweep.work.is_some() || pick(connection, rules, sweep, &mut Known::default())?.is_some())
+}
+
+/// What stays so within one transaction: what is unfinished when a tree is picked is unfinished from before.
+#[derive(Default)]
+struct Known {
+    nothing_is_unfinished: bool,
+    newest: Option<Option<Key>>,
 }
 
 /// What to do next: first what is unfinished, then what the rules say.
-fn pick(connection: &Connection, rules: &Rules, sweep: &Sweep) -> StoreResult<Option<Work>> {
-    for (state, deleted_at) in [(ENTERING, true), (LEAVING, false)] {
-        if let Some((root, id, at)) = trashed(connection, state, i64::MAX, &HashSet::new(), None)? {
-            let deleted_at = deleted_at.then_some(at);
-            return Ok(Some(Work::Mark { root, deleted_at, walk: Walk::below(&id) }));
+fn pick(connection: &Connection, rules: &Rules, sweep: &Sweep, known: &mut Known) -> StoreResult<Option<Work>> {
+    let newest = match known.newest {
+        Some(newest) => newest,
+        None => *known.newest.insert(trees::newest_root(connection)?),
+    };
+    if !known.nothing_is_unfinished {
+        if let Some(work) = pick_unfinished(connection, sweep, newest)? {
+            return Ok(Some(work));
         }
+        known.nothing_is_unfinished = true;
     }
-    let newest = trees::newest_root(connection)?;
-    let purge = |state, by| -> StoreResult<Option<Work>> {
-        let found = trashed(connection, state, by, &sweep.passed_over, newest)?;
+    let purge = |by| -> StoreResult<Option<Work>> {
+        let found = trashed(connection, INSIDE, by, &sweep.passed_over, newest)?;
         Ok(found.map(|(root, id, _)| Work::Purge(Purge::of(root, id))))
     };
-    if let Some(work) = purge(PURGING, i64::MAX)? {
-        return Ok(Some(work));
-    }
     if let Some(by) = rules.trashed_by
-        && let Some(work) = purge(INSIDE, by.0)?
+        && let Some(work) = purge(by.0)?
     {
         return Ok(Some(work));
     }
@@ -146,7 +154,7 @@ fn pick(connection: &Connection, rules: &Rules, sweep: &Sweep) -> StoreResult<Op
         return verify(root);
     }
     if rules.bytes_max.is_some_and(|max| used_bytes(connection).is_ok_and(|used| used > max)) {
-        if let Some(work) = purge(INSIDE, i64::MAX)? {
+        if let Some(work) = purge(i64::MAX)? {
             return Ok(Some(work));
         }
         if let Some(root) = oldest(connection, rules.now.0 - 1)? {
@@ -154,6 +162,17 @@ fn pick(connection: &Connection, rules: &Rules, sweep: &Sweep) -> StoreResult<Op
         }
     }
     Ok(None)
+}
+
+fn pick_unfinished(connection: &Connection, sweep: &Sweep, newest: Option<Key>) -> StoreResult<Option<Work>> {
+    for (state, is_entering) in [(ENTERING, true), (LEAVING, false)] {
+        if let Some((root, id, at)) = trashed(connection, state, i64::MAX, &HashSet::new(), None)? {
+            let deleted_at = is_entering.then_some(at);
+            return Ok(Some(Work::Mark { root, deleted_at, walk: Walk::below(&id) }));
+        }
+    }
+    let purging = trashed(connection, PURGING, i64::MAX, &sweep.passed_over, newest)?;
+    Ok(purging.map(|(root, id, _)| Work::Purge(Purge::of(root, id))))
 }
 
 fn verify(root: Root) -> StoreResult<Option<Work>> {

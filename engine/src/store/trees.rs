@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::executions::Key;
 use super::{StoreError, StoreResult};
 
-/// How much one step may still do. The unit is about the cost of reading one small row, some 2 µs.
+/// How much one step may still do. The unit is about the cost of reading one small row, 1 µs.
 #[derive(Debug)]
 pub(crate) struct Budget(u64);
 
