@@ -45,3 +45,17 @@ fn has_log(database: &Path) -> bool {
     log.push("-wal");
     PathBuf::from(log).metadata().is_ok_and(|log| log.len() > 0)
 }
+
+#[cfg(test)]
+mod tests {
+    /// For each format of the database, the newest format of journals in it.
+    const FORMATS: [(i64, u8); 2] = [(1, 1), (2, 2)];
+
+    /// An engine refuses a workspace by its database alone. So a new format of journals comes with a migration, if only
+    /// an empty one, and a line here.
+    #[test]
+    fn a_newer_journal_stands_in_a_newer_database() {
+        assert_eq!(FORMATS.last(), Some(&(super::FORMAT, crate::journal::FORMAT)));
+        assert!(FORMATS.is_sorted_by(|(database, journal), (next, newer)| database < next && journal <= newer));
+    }
+}
