@@ -5,6 +5,7 @@
 //! with a MAC, because loading it is `unsafe`.
 
 mod contract;
+mod end;
 mod limits;
 mod wasi;
 
@@ -295,7 +296,7 @@ async fn load_apart(session: &Session, digest: &str) -> Result<FlowPre<Guest>, E
 
 /// What a trap says about the run.
 fn end_of(session: &Session, error: &wasmtime::Error) -> End {
-    if let Some(end) = error.downcast_ref::<End>() {
+    if let Some(end) = end::carried(error) {
         return end.clone();
     }
     let words = session.last_words();

@@ -44,32 +44,25 @@ use crate::store::executions::{self, Execution};
 use crate::store::logs::{self, LogLine};
 use crate::store::{Concerns, Refusal, StoreError, StoreResult, Urgency, journal};
 
-/// The end of a run. For a component it travels as a trap, so that no guest can catch it.
-#[derive(Clone, Debug, thiserror::Error)]
+/// The end of a run. For a component it travels as a trap, so that no guest can catch it. It is no error by itself: see
+/// `host/end.rs`.
+#[derive(Clone, Debug)]
 pub enum End {
     /// Ended well, with a message.
-    #[error("ended as successful: {0}")]
     Success(String),
     /// Ended with an error: stable code, message.
-    #[error("{1}")]
     Error(String, String),
     /// Ended well, with a response for a webhook's caller.
-    #[error("ended with a webhook response")]
     Response(Value),
     /// To be started anew with these inputs.
-    #[error("continues as new")]
     ContinueAsNew(Value),
     /// Ended by a cancel.
-    #[error("cancelled")]
     Cancelled,
     /// Made another call than its journal has.
-    #[error("{0}")]
     Nondeterminism(String),
     /// A limit of the execution: its name, and what happened.
-    #[error("{1}")]
     Limit(&'static str, String),
     /// Not an end of the execution: the instance goes, and comes back later.
-    #[error("the instance was dropped")]
     Departed(Departed),
 }
 

@@ -15,7 +15,11 @@ fn flood(what: &str, details: Value) -> Value {
 /// A million lines: the execution ends at its limit, and what it wrote until then is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_million_log_lines_end_at_the_limit() -> Result<()> {
-    let workspace = workspace_with(|limits| limits.log_lines_max = 20_000).await?;
+    let workspace = workspace_with(|limits| {
+        limits.log_lines_max = 20_000;
+        limits.cpu_ms_max = 60_000;
+    })
+    .await?;
     for (what, details) in
         [("log-lines", json!({"lines": 1_000_000, "bytes": 10})), ("stdout-lines", json!({"lines": 1_000_000}))]
     {
@@ -139,8 +143,12 @@ async fn descendants_are_limited() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn soak_connections_are_limited_at_one_time() -> Result<()> {
     let most: u32 = std::env::var("SUREFOOT_CHILDREN").map_or(1000, |most| most.parse().expect("a number"));
-    let workspace = workspace_with(|limits| limits.dependencies_max = most).await?;
-    let connections = json!({"connections": most + 1, "delay_ms": 5_000});
+    let workspace = workspace_with(|limits| {
+        limits.dependencies_max = most;
+        limits.cpu_ms_max = 60_000;
+    })
+    .await?;
+    let connections = json!({"connections": most + 1, "delay_ms": 5_000 + u64::from(most)});
     let row = workspace.run("test-guest", flood("connections", connections)).await?;
     ensure_success(&row)?;
     assert_eq!((&row["output"]["started"], &row["output"]["ended"]), (&json!(most), &json!(most)), "{row:#}");
