@@ -141,15 +141,7 @@ impl Engine {
         for folder in ["blobs", "components"] {
             create_folder(&data.join(folder))?;
         }
-        // What an upload left that the process did not live to end.
-        let staging = data.join("blobs/staging");
-        if staging.exists() {
-            std::fs::remove_dir_all(&staging).map_err(|source| EngineError::Io {
-                doing: "emptying",
-                path: staging,
-                source,
-            })?;
-        }
+        remove_unended_uploads(&data)?;
         let key = workspace_key(&data, &config)?;
         let database = data.join(upkeep::DATABASE);
         let (connection, epoch) = open_database(&database, &config)?;
@@ -637,6 +629,17 @@ fn schedule_changed(kind: Kind, record: &Value) -> Option<Event> {
 
 fn require_key(connection: &rusqlite::Connection, id: &str) -> StoreResult<Key> {
     executions::key_of(connection, id)?.ok_or_else(|| StoreError::not_found("execution", id))
+}
+
+/// What an upload left that the process did not live to end.
+fn remove_unended_uploads(data: &Path) -> EngineResult<()> {
+    let staging = data.join("blobs/staging");
+    match std::fs::remove_dir_all(&staging) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(EngineError::Io { doing: "emptying", path: staging, source })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn create_folder(path: &Path) -> EngineResult<()> {

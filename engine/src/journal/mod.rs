@@ -6,7 +6,8 @@
 //! Format history:
 //! - `1`, the first: one record a row.
 //! - `2`: several records a row. Kinds of calls are numbers. Of an id that belongs to the execution itself only the
-//!   part from the dot on is kept, and arguments leave out what stands elsewhere in their record.
+//!   part from the dot on is kept, and records leave out what the rest of them says: arguments, and the answer to a
+//!   start.
 
 mod call;
 mod record;
@@ -88,7 +89,12 @@ pub fn decode_row<A: DeserializeOwned>(row: &[u8], records: &mut Vec<Record<A>>)
     };
     let mut decoder = rmp_serde::Deserializer::new(Cursor::new(rest));
     loop {
-        records.push(Record::<A>::deserialize(&mut decoder).map_err(|error| DecodeError::Damaged(error.to_string()))?);
+        let mut record =
+            Record::<A>::deserialize(&mut decoder).map_err(|error| DecodeError::Damaged(error.to_string()))?;
+        if let Record::Call { n, connection: Some(_), reply: reply @ None, .. } = &mut record {
+            *reply = Some(Reply::Id(crate::id::relative(*n)));
+        }
+        records.push(record);
         if decoder.position() == rest.len() as u64 {
             return Ok(());
         }

@@ -34,8 +34,9 @@ pub fn shown_args(kind: CallKind, args: &Value, start: Option<&ConnectionStart>,
             let connector = parts.get(1).cloned().unwrap_or_else(|| connector_of(start).into());
             json!({"connector": connector, "inputs": parts.first()})
         }
-        (CallKind::Wait, Value::String(when), _, Some(Reply::Ended(ended))) => {
+        (CallKind::Wait, Value::Number(when), _, Some(Reply::Ended(ended))) => {
             let ids: Vec<_> = ended.iter().map(|ended| &ended.id).collect();
+            let when = when.as_u64().and_then(|when| WHEN.get(usize::try_from(when).ok()?));
             json!({"ids": ids, "when": when, "timeout_ms": null})
         }
         _ => args.clone(),
@@ -58,8 +59,15 @@ fn connector_of(start: &ConnectionStart) -> String {
     }
 }
 
-/// The arguments of a wait that returned all it waited for, as a record holds them: how it waited.
+/// The arguments of a wait that returned all it waited for, as a record holds them: the number of how
+/// it waited.
 pub fn wait_args<'a>(args: Value, ended: impl Iterator<Item = &'a str>) -> Value {
     let all = args["timeout_ms"].is_null() && args["ids"].as_array().is_some_and(|ids| ids.iter().eq(ended));
-    if all { args["when"].clone() } else { args }
+    match WHEN.iter().position(|when| args["when"] == **when) {
+        Some(when) if all => when.into(),
+        _ => args,
+    }
 }
+
+/// How a wait waited, by the number that a record has. Never change one.
+const WHEN: [&str; 3] = ["all_ended", "all_succeeded", "first_ended"];

@@ -1,5 +1,7 @@
 //! Retention in an engine at work, on a clock that the test moves.
 
+#![expect(clippy::print_stderr, reason = "the soak says what it measured")]
+
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -316,7 +318,7 @@ async fn a_content_that_comes_again_is_not_collected_under_its_writer() {
     }
     assert!(workspace.has_content("again"), "its name is on the way");
     drop(held);
-    let backup = core.contents_in_use.clone().read_owned().await;
+    let backup = core.contents_lock.clone().read_owned().await;
     collection::pass(core).await.unwrap();
     assert!(workspace.has_content("again"), "a backup copies contents");
     drop(backup);

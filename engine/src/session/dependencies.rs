@@ -252,12 +252,11 @@ impl Session {
     }
 }
 
-/// Starts and outcomes of these connections, from the journal.
-fn ends_of(
-    readers: &Readers,
-    key: Key,
-    wanted: &mut HashSet<u32>,
-) -> StoreResult<Vec<(u32, Arc<ConnectionStart>, Arc<Outcome>)>> {
+/// A connection that has ended: the number of its call, how it began and how it ended.
+type EndedConnection = (u32, Arc<ConnectionStart>, Arc<Outcome>);
+
+/// These connections, from the journal.
+fn ends_of(readers: &Readers, key: Key, wanted: &mut HashSet<u32>) -> StoreResult<Vec<EndedConnection>> {
     readers.read(|connection| {
         let (mut starts, mut found, mut records) = (HashMap::new(), Vec::new(), Vec::new());
         for row in journal::row_ids(connection, key)? {

@@ -137,7 +137,7 @@ async fn start(engine: &Engine, script: &Script) -> String {
     let core = engine.core.clone();
     let (id, input) = (core.new_id(), serde_json::to_value(script).expect("a script is plain JSON"));
     let new_id = id.clone();
-    let ticket = engine.core.writer.submit(crate::store::Urgency::Now, Concerns::All, move |connection| {
+    let ticket = engine.core.writer.submit(crate::store::Urgency::Now, Concerns::None, move |connection| {
         let new = core.new_flow_execution(connection, new_id, "native:script", input, "simulation")?;
         executions::insert(connection, &new, core.now())
     });
@@ -190,7 +190,7 @@ fn resume_suspects(engine: &Engine) {
     let active = engine.core.readers.read(executions::active).expect("the store can be read");
     for paused in active.into_iter().filter(|active| active.state == executions::ActiveState::Paused) {
         let key = paused.key;
-        drop(engine.core.writer.submit(crate::store::Urgency::Now, Concerns::All, move |connection| {
+        drop(engine.core.writer.submit(crate::store::Urgency::Now, Concerns::None, move |connection| {
             executions::set_paused(connection, key, false, "")
         }));
         engine.core.writer.drain(Ending::Commit);

@@ -75,8 +75,6 @@ enum Job {
 /// Whose journals a write may touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Concerns {
-    /// Anybody's.
-    All,
     /// That of one execution.
     One(Key),
     /// Nobody's, but for those of executions that it creates.
@@ -407,7 +405,6 @@ fn perform(connection: &Connection, jobs: Vec<Job>) -> StoreResult<Vec<Answer>> 
             }
             Job::Work { concerns, work } => {
                 match concerns {
-                    Concerns::All => append_rows(connection, &mut rows)?,
                     Concerns::One(key) => {
                         if let Some(row) = rows.remove(&key) {
                             journal::append_row(connection, key, &row)?;

@@ -138,6 +138,7 @@ impl Forest {
             version: "v".into(),
             limits: Limits::default(),
             end_actions: Vec::new(),
+            depth: 0,
             engine: "test".into(),
         };
         let new = NewExecution {
