@@ -332,7 +332,7 @@ async fn run_instance(core: Arc<Core>, key: Key) -> Departure {
 
 /// Loads an execution and its journal; none when it has ended.
 fn open_session(core: &Arc<Core>, key: Key) -> StoreResult<Option<Arc<Session>>> {
-    let loaded = core.readers.read(|connection| match executions::load(connection, key)? {
+    let loaded = core.readers.read_many(|connection| match executions::load(connection, key)? {
         Some(execution) if !execution.status.has_ended() => {
             let rows = journal::row_ids(connection, key)?;
             let mut first = Vec::new();

@@ -31,7 +31,7 @@ impl Scene {
     /// A server on the workspace `data`, with the guest of the tests.
     async fn serve(&self) -> Result<SurefootProcess> {
         let server = SurefootProcess::start(&self.path("data")).await?;
-        server.deploy("guest", std::fs::read(xtask::flows::component("test-guest")?)?).await?;
+        server.deploy_component("guest", std::fs::read(xtask::flows::component("test-guest")?)?).await?;
         Ok(server)
     }
 }

@@ -257,7 +257,7 @@ type EndedConnection = (u32, Arc<ConnectionStart>, Arc<Outcome>);
 
 /// These connections, from the journal.
 fn ends_of(readers: &Readers, key: Key, wanted: &mut HashSet<u32>) -> StoreResult<Vec<EndedConnection>> {
-    readers.read(|connection| {
+    readers.read_many(|connection| {
         let (mut starts, mut found, mut records) = (HashMap::new(), Vec::new(), Vec::new());
         for row in journal::row_ids(connection, key)? {
             journal::read_row::<IgnoredAny>(connection, row, &mut records)?;

@@ -60,7 +60,7 @@ impl Past {
         while self.calls.len() < 2 && !self.rows.is_empty() {
             let count = self.rows.len().min(PIECE_ROWS);
             let piece: Vec<i64> = self.rows.drain(..count).collect();
-            readers.read(|connection| self.read_rows(connection, &piece, settled))?;
+            readers.read_many(|connection| self.read_rows(connection, &piece, settled))?;
         }
         Ok(())
     }

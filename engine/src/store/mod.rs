@@ -120,6 +120,17 @@ impl Readers {
         result
     }
 
+    /// Like [`read`](Self::read), for many statements: all see the same state, and the database is locked once and not
+    /// for each of them.
+    pub(crate) fn read_many<T>(&self, read: impl FnOnce(&Connection) -> StoreResult<T>) -> StoreResult<T> {
+        self.read(|connection| {
+            let together = connection.unchecked_transaction()?;
+            let result = read(&together)?;
+            together.commit()?;
+            Ok(result)
+        })
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
