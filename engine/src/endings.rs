@@ -46,7 +46,7 @@ pub(crate) async fn finish(session: &Arc<Session>, result: Result<Value, End>) -
         Ok(actions) => record(&core, execution, finish, actions, continued).await,
         Err(StoreError::Damaged(reason)) => fail_internally(&core, execution.key, &reason).await,
         Err(error) => {
-            tracing::warn!(execution = %execution.id, %error, "the journal cannot be read; the end will be tried again");
+            tracing::warn!(execution = %execution.id, %error, "the journal cannot be read; the end is tried again");
             Departure::Dropped
         }
     }

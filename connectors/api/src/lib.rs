@@ -65,7 +65,8 @@ pub struct CallContext<'a> {
     pub dialer: &'a Dialer,
     /// The workspace's file store.
     pub files: &'a dyn FileAccess,
-    /// For protocols that have such a thing: the same for every attempt of one call, secret to others. Empty for a read.
+    /// For protocols that have such a thing: the same for every attempt of one call, secret to others. Empty for a
+    /// read.
     pub idempotency_key: &'a str,
     /// How long the call may take in all. The engine drops it then; a connector needs it only to tell its server.
     pub timeout: Duration,

@@ -7,8 +7,9 @@ use wasmtime::{Config, Engine, Store, WasmBacktrace};
 
 use crate::session::End;
 
-/// An end on its way out of the guest. Not [`End`] itself: as an error it would be given a backtrace, for which wasmtime
-/// reads the component's debug information anew each time. That takes longer than all else that a park or an end does.
+/// An end on its way out of the guest. Not [`End`] itself: as an error that would be given a backtrace, for which
+/// wasmtime reads the component's debug information anew each time. That takes longer than all else that a park or an
+/// end does.
 #[derive(Debug)]
 struct Carried(End);
 

@@ -413,10 +413,12 @@ fn multiply(database: &Path, id: &str, count: u64) {
              CREATE TEMP TABLE lines AS SELECT row_number() OVER (ORDER BY id) AS line, records FROM journal
                  WHERE execution = {key};
              INSERT INTO journal (id, execution, previous, records)
-                 SELECT 1000 + n * {rows} + line, {key} + n, CASE WHEN line > 1 THEN 999 + n * {rows} + line END, records
+                 SELECT 1000 + n * {rows} + line, {key} + n, CASE WHEN line > 1 THEN 999 + n * {rows} + line END,
+                     records
                  FROM numbers, lines ORDER BY n, line;
              INSERT INTO logs SELECT {key} + n, 0, 0, 0, 'info', 'log', 'a line', 'null' FROM numbers;
-             INSERT INTO executions (rowid, id, type, name, status, flow_id, version, created_at, created_by, started_at,
+             INSERT INTO executions (rowid, id, type, name, status, flow_id, version, created_at, created_by,
+                 started_at,
                      ended_at, input, output, journal_tail)
                  SELECT {key} + n, printf('copy-%09d', n), type, name, status, flow_id, version, created_at + n,
                      created_by, started_at, ended_at + n, input, output, 1000 + n * {rows} + {rows}

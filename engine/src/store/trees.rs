@@ -93,7 +93,8 @@ impl Walk {
 /// The root of the tree that an execution belongs to, and that root's id.
 pub(crate) fn root_of(connection: &Connection, key: Key) -> StoreResult<(Key, String)> {
     let mut up = connection.prepare_cached(
-        "SELECT parent.rowid, parent.id FROM executions AS child JOIN executions AS parent ON parent.id = child.parent_id
+        "SELECT parent.rowid, parent.id FROM executions AS child
+         JOIN executions AS parent ON parent.id = child.parent_id
          WHERE child.rowid = ?1",
     )?;
     let mut id = connection.prepare_cached("SELECT id FROM executions WHERE rowid = ?1")?;
