@@ -30,6 +30,9 @@ STOP_SECONDS = 15
 
 def main():
     arguments = parse()
+    # Whoever ends this, by a signal or a closed terminal, ends the servers too.
+    for ending in [signal.SIGTERM, signal.SIGHUP]:
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     with contextlib.ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="surefoot-peers-", dir=arguments.folder))
         if arguments.keep:

@@ -34,8 +34,8 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     ])
 }
 
-/// How late each of `count` executions was, milliseconds. All are asleep when the first is due; where that takes longer,
-/// they are given more time.
+/// How late each of `count` executions was, milliseconds. All are asleep when the first is due; where that takes
+/// longer, they are given more time.
 async fn round(lab: &Lab, count: u64) -> Result<Vec<f64>> {
     let database = Database::open(&lab.database())?;
     let now = || Clock::System.now().0.cast_unsigned();
