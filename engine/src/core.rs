@@ -50,6 +50,21 @@ pub struct Config {
     pub clock: Clock,
     /// The source of randomness.
     pub entropy: Entropy,
+    /// For tests that let the process die at a commit.
+    pub dies_at: Option<DiesAt>,
+}
+
+/// Asked around each commit whether the process dies there. If so, nothing more is written and nobody is answered: the
+/// data folder is then as a process leaves it that was killed at that moment. The engine should be shut down next.
+pub type DiesAt = Arc<dyn Fn(CommitMoment) -> bool + Send + Sync>;
+
+/// A moment of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitMoment {
+    /// Nothing of it is written.
+    Before,
+    /// It is durable, and nobody knows it.
+    After,
 }
 
 impl Config {
@@ -67,6 +82,7 @@ impl Config {
             retention: Retention::default(),
             clock: Clock::System,
             entropy: Entropy::System,
+            dies_at: None,
         }
     }
 }

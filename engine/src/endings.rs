@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::core::{Core, Departure, Event};
 use crate::journal::Status;
+use crate::planted::{Bug, is_planted};
 use crate::query::Kind;
 use crate::schedules;
 use crate::session::{End, EndAction, Session, writable_kind};
@@ -22,7 +23,10 @@ use crate::store::{Concerns, StoreError, StoreResult, Urgency, signals};
 pub(crate) async fn run_program(session: &Arc<Session>) -> Result<Value, End> {
     let core = session.core();
     let input = session.execution().input.clone();
-    let version = session.resident().started.version.clone();
+    let mut version = session.resident().started.version.clone();
+    if is_planted(Bug::NewestVersionRun) {
+        version = newest_version(core, session.execution()).unwrap_or(version);
+    }
     let result = match version.strip_prefix("native:") {
         Some(name) => match core.natives.get(name) {
             Some(flow) => flow.run(session.clone(), input).await,
@@ -124,6 +128,7 @@ async fn record(
     continued: Option<Value>,
 ) -> Departure {
     let (id, status) = (execution.id.clone(), finish.status);
+    let apart = is_planted(Bug::NextIterationApart).then(|| (execution.clone(), finish.clone()));
     let ending = core.clone();
     let ticket = core.writer.submit(Urgency::Now, Concerns::One(execution.key), move |connection| {
         end(&ending, connection, &execution, &finish, &actions, continued)
@@ -135,6 +140,9 @@ async fn record(
             core.ended.ring(&id);
             for key in woken {
                 core.send(Event::Wake(key));
+            }
+            if let Some((execution, finish)) = apart {
+                next_iteration_apart(core, execution, finish).await;
             }
             Departure::Ended
         }
@@ -187,6 +195,7 @@ fn end(
     }
     if let Some(schedule_id) = &execution.schedule_id
         && execution.is_schedule
+        && !is_planted(Bug::NextIterationApart)
     {
         match guarded(connection, |connection| {
             schedules::after_iteration(core, connection, schedule_id, execution, finish)
@@ -329,4 +338,23 @@ fn continue_as_new(
         executions::set_paused(connection, key, true, "paused")?;
     }
     Ok(key)
+}
+
+/// See [`Bug::NewestVersionRun`].
+fn newest_version(core: &Core, execution: &Execution) -> Option<String> {
+    let read = |connection: &Connection| crate::store::records::get(connection, Kind::Flow, &execution.flow_id);
+    let record = core.readers.read(read).ok().flatten()?;
+    record["version"].as_str().map(str::to_owned)
+}
+
+/// See [`Bug::NextIterationApart`].
+async fn next_iteration_apart(core: &Arc<Core>, execution: Execution, finish: Finish) {
+    let Some(schedule_id) = execution.schedule_id.clone().filter(|_| execution.is_schedule) else { return };
+    let begin = core.clone();
+    let ticket = core.writer.submit(Urgency::Now, Concerns::None, move |connection| {
+        schedules::after_iteration(&begin, connection, &schedule_id, &execution, &finish)
+    });
+    if let Ok(Some(key)) = ticket.done().await {
+        core.send(Event::Wake(key));
+    }
 }

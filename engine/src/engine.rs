@@ -22,6 +22,7 @@ use crate::files::Blobs;
 use crate::host::{ComponentError, WasmHost};
 use crate::journal::{Digester, shown};
 use crate::native::{self, NativeFlow};
+use crate::planted::{Bug, is_planted};
 use crate::query::{Kind, Page};
 use crate::reserve::Reserve;
 use crate::session::QueryCall;
@@ -152,7 +153,7 @@ impl Engine {
         let failed = events.clone();
         let stopping = CancellationToken::new();
         let stop = stopping.clone();
-        let writer = Writer::new(&database, connection, epoch, move |error| match error {
+        let writer = Writer::new(&database, connection, epoch, config.dies_at.clone(), move |error| match error {
             // Taking the workspace back would only make the other process do the same.
             StoreError::Stale { .. } => stop.cancel(),
             _ => {
@@ -362,7 +363,7 @@ impl Engine {
                         core.new_flow_execution(connection, id.clone(), &request.flow, request.input, &request.by)?;
                     new.name = request.name.unwrap_or(new.name);
                     new.webhook_id = request.webhook_id;
-                    new.idempotency_key = request.idempotency_key;
+                    new.idempotency_key = request.idempotency_key.filter(|_| !is_planted(Bug::IdempotencyIgnored));
                     Ok((id, Some(executions::insert(connection, &new, now)?)))
                 },
                 |(_, key)| key.map(Event::Wake),

@@ -16,6 +16,7 @@ use crate::clock::Timestamp;
 use crate::core::{Core, Departure, Event, Resident, lock};
 use crate::endings;
 use crate::journal::Record;
+use crate::planted::{Bug, is_planted};
 use crate::session::{End, Session};
 use crate::store::executions::{self, Active, ActiveState, Key};
 use crate::store::{Concerns, StoreError, StoreResult, Urgency, journal, schedules};
@@ -106,7 +107,7 @@ impl Executor {
     /// Brings an execution that has not ended to where it should be.
     fn consider(&mut self, active: Active) {
         let Active { key, state, due, cancel, deaths } = active;
-        if self.instances.contains(&key) {
+        if self.instances.contains(&key) && !is_planted(Bug::WakeDoubled) {
             match self.core.resident(key) {
                 Some(resident) => {
                     resident.cancel.store(cancel, Ordering::SeqCst);
@@ -175,6 +176,7 @@ impl Executor {
             resident.has_instance.store(false, Ordering::SeqCst);
         }
         let dirty = missed || resident.as_ref().is_some_and(|resident| resident.take_dirty());
+        let dirty = dirty && !is_planted(Bug::WakeLost);
         self.forget_if_idle(key);
         match departure {
             Departure::Ended => {}

@@ -19,6 +19,7 @@ mod host;
 mod id;
 pub mod journal;
 mod native;
+mod planted;
 pub mod query;
 mod reserve;
 mod retention;
@@ -33,7 +34,7 @@ mod store;
 mod upkeep;
 
 pub use clock::{Clock, ManualClock, Timestamp};
-pub use core::{Change, Config};
+pub use core::{Change, CommitMoment, Config, DiesAt};
 pub use doctor::{Examination, Finding, Severity, examine};
 pub use engine::{Engine, EngineError, EngineResult, StartRequest};
 pub use host::ComponentError;

@@ -14,6 +14,7 @@ use crate::{build, run, setup, summary::Summary};
 /// What soaking changes: tests that do a number of rounds read it from here, and have `soak` in their name.
 const SOAK: &[(&str, &str)] = &[
     ("SUREFOOT_CHILDREN", "10000"),
+    ("SUREFOOT_CRASH_POINTS", "all"),
     ("SUREFOOT_ENDED_EXECUTIONS", "1000000"),
     ("SUREFOOT_FUZZ_CASES", "5000"),
     ("SUREFOOT_KILL_ROUNDS", "200"),

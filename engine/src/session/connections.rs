@@ -13,6 +13,7 @@ use crate::id;
 use crate::journal::{
     Call, CallKind, ConnectionStart, Outcome, Record, Reply, canonical, canonical_object, start_args,
 };
+use crate::planted::{Bug, is_planted};
 use crate::query::Kind;
 use crate::store::executions;
 use crate::store::{StoreError, StoreResult, Urgency, records};
@@ -229,7 +230,7 @@ impl Session {
         };
         let prepared = self.prepare(connector, inputs, &options)?;
         let again = match (&prepared, start.effect) {
-            (_, Effect::Write) if !start.retry_on_interrupt => None,
+            (_, Effect::Write) if !start.retry_on_interrupt && !is_planted(Bug::InterruptedRepeated) => None,
             (Ok(prepared), Effect::Read | Effect::Write) => Some(prepared),
             // Twice is the same as once only while the target is the same.
             (Ok(prepared), Effect::Idempotent) => (prepared.start.revision == start.revision
@@ -257,7 +258,8 @@ impl Session {
             Turn::Resumed(..) => return Err(self.damaged()),
             Turn::Live(n, call) => {
                 let refused = self.refused_child()?;
-                let child = id::child_id(&self.execution().id, n);
+                let random = is_planted(Bug::ChildIdRandom).then(|| self.core.new_id());
+                let child = random.unwrap_or_else(|| id::child_id(&self.execution().id, n));
                 let depth = self.resident.started.depth + 1;
                 let (parent, by) = (self.execution().id.clone(), format!("execution {}", self.execution().id));
                 let (core, flow, name) = (self.core.clone(), flow.to_owned(), name.map(str::to_owned));

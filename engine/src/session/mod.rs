@@ -40,6 +40,7 @@ pub use waits::ReturnWhen;
 use crate::clock::Timestamp;
 use crate::core::{Core, Departure, Resident, lock};
 use crate::journal::{Call, CallKind, ConnectionStart, HostError, Record, Reply, canonical, shown_args};
+use crate::planted::{Bug, is_planted};
 use crate::store::executions::{self, Execution};
 use crate::store::logs::{self, LogLine};
 use crate::store::{Concerns, Refusal, StoreError, StoreResult, Urgency, journal};
@@ -181,6 +182,13 @@ impl Session {
     #[cfg(test)]
     pub(crate) fn calls(&self) -> u32 {
         lock(&self.state).next
+    }
+
+    /// Whether the journal has the answer of the next call.
+    #[cfg(test)]
+    pub(crate) fn is_answered(&self) -> bool {
+        let state = lock(&self.state);
+        state.past.next().is_some_and(|call| call.reply.is_some())
     }
 
     /// The next bytes of the execution's randomness.
@@ -346,7 +354,7 @@ impl Session {
         if self.resident.cancel.load(SeqCst) {
             return Err(End::Cancelled);
         }
-        if self.resident.pause.load(SeqCst) {
+        if self.resident.pause.load(SeqCst) && !is_planted(Bug::PauseIgnored) {
             return Err(End::Departed(Departed(Departure::Paused)));
         }
         Ok(())
@@ -441,7 +449,8 @@ impl Session {
     /// Moves the journal's time to now, never back.
     fn advance(&self) -> Timestamp {
         let mut state = lock(&self.state);
-        state.clock = state.clock.max(self.core.now());
+        let now = self.core.now();
+        state.clock = if is_planted(Bug::ClockFollowedBack) { now } else { state.clock.max(now) };
         state.clock
     }
 

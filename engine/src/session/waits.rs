@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::core::{Departure, lock};
 use crate::id;
 use crate::journal::{Call, CallKind, Record, Reply, Status, canonical, wait_args};
+use crate::planted::{Bug, is_planted};
 use crate::store::executions::ActiveState;
 use crate::store::{Concerns, Urgency, executions, journal, signals};
 
@@ -106,7 +107,8 @@ impl Session {
         // The time of the return is the due time and nothing later, so it need not be durable before the guest sees it.
         let at = {
             let mut state = lock(&self.state);
-            state.clock = state.clock.max(due);
+            let end = if is_planted(Bug::SleepEndsNow) { self.core.now() } else { due };
+            state.clock = state.clock.max(end);
             state.poll = None;
             state.clock
         };
@@ -124,6 +126,9 @@ impl Session {
         let args = json!({"ids": ids, "when": when, "timeout_ms": timeout.map(|timeout| timeout.as_millis() as u64)});
         let text = canonical(&args);
         let (n, mut begun, due) = match self.turn(CallKind::Wait, &[text.as_bytes()], || args)? {
+            Turn::Replayed(_) if is_planted(Bug::WaitAskedAgain) && matches!(self.met(ids, when), Ok(Some(_))) => {
+                return self.met(ids, when)?.ok_or_else(End::dropped);
+            }
             Turn::Replayed(reply) => return self.waited(reply).await,
             Turn::Resumed(n, due) => (n, None, due),
             Turn::Live(n, call) => {
@@ -142,10 +147,10 @@ impl Session {
         }
         loop {
             self.resident.take_dirty();
+            self.interruption()?;
             if let Some(met) = self.met(ids, when)? {
                 return self.conclude(n, begun, met).await;
             }
-            self.interruption()?;
             if due.is_some_and(|due| self.core.now() >= due) {
                 let pending = self.pending(ids)?;
                 return self.conclude(n, begun, Err(HostError::DependencyTimeout(pending))).await;
@@ -176,6 +181,7 @@ impl Session {
         let key = self.execution().key;
         loop {
             self.resident.take_dirty();
+            self.interruption()?;
             let there = self.core.readers.read(|connection| signals::is_there(connection, key, name));
             let timed_out = due.is_some_and(|due| self.core.now() >= due);
             if there.map_err(|_| End::dropped())? || timed_out {
@@ -184,7 +190,6 @@ impl Session {
                 }
                 continue;
             }
-            self.interruption()?;
             self.wait_in_memory_or_park(due, Some(ActiveState::Parked)).await?;
         }
     }
@@ -194,7 +199,8 @@ impl Session {
     async fn take_signal(&self, n: u32, name: &str, timed_out: bool) -> Result<Option<Reply>, End> {
         let (key, name, at) = (self.execution().key, name.to_owned(), self.advance());
         let ticket = self.core.writer.submit(Urgency::Now, Concerns::One(key), move |connection| {
-            let reply = match signals::take(connection, key, &name, n)? {
+            let blind = timed_out && is_planted(Bug::TimeoutBeatsSignal);
+            let reply = match if blind { None } else { signals::take(connection, key, &name, n)? } {
                 Some(signal) => Reply::Signal(signal.id, signal.payload, signal.sender),
                 None if timed_out => Reply::Error(HostError::SignalTimeout(name)),
                 None => return Ok(None),

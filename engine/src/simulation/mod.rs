@@ -1,307 +1,125 @@
-//! A seeded simulator: the real engine runs random scripts of host calls under a clock, an entropy and a writer that
-//! the seed
-//! drives. It crashes before and after commits, fails commits, reopens the workspace, and compares what guests saw
-//! and what journals
-//! hold with what may be.
+//! A seeded simulator: the real engine runs random flows under a clock, an entropy and a disk that the seed drives.
 //!
-//! `SUREFOOT_SIM_SEEDS` says how many seeds; `SUREFOOT_SIM_SEED=N` repeats one.
+//! A [`plan`] says what happens: starts, signals, cancels, pauses, deploys, schedules, clock jumps, crashes between
+//! commits and inside them, failed writes and syncs. [`run`] plays it on the simulated [`disk`]; the [`world`] outside
+//! survives and says at once what may not be; [`check`] looks at what is there when everything has ended. Each seed
+//! runs twice and gives the same journals, byte for byte.
+//!
+//! `SUREFOOT_SIM_SEEDS` says how many seeds; `SUREFOOT_SIM_SEED=N` repeats one, and makes its plan smaller when it
+//! fails.
 
+mod check;
+mod disk;
+mod plan;
+mod planted;
+mod run;
 mod script;
+mod shared_memory;
+mod vfs;
 mod world;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rand_chacha::ChaCha8Rng;
-use rand_core::{Rng, SeedableRng};
-use serde_json::Value;
-
-use crate::clock::{Clock, ManualClock, Timestamp};
-use crate::core::Config;
-use crate::engine::{Engine, WriterMode};
-use crate::id::Entropy;
-use crate::journal::{Outcome, Record};
-use crate::store::writer::Ending;
-use crate::store::{Concerns, executions, journal};
-
+use disk::Fault;
+use plan::{Event, Plan};
+use run::{Outcome, simulate};
 use script::{Op, Script};
-use world::{Probe, World};
 
-/// Simulated start: 2026-01-01.
-const START: Timestamp = Timestamp(1_767_225_600_000_000);
+/// Runs that the search for a smaller plan may take.
+const SHRINK_RUNS_MAX: u32 = 300;
 
-/// Crashes in one run, at most: each run ends.
-const CRASHES_MAX: u32 = 12;
-
-/// Steps of the driver in one run, at most. More means that something is stuck.
-const STEPS_MAX: u32 = 20_000;
+/// Seeds of the short form.
+const SEEDS: u64 = 80;
 
 #[test]
-fn random_scripts_survive_crashes_at_any_commit() {
-    let one =
-        std::env::var("SUREFOOT_SIM_SEED").ok().map(|seed| seed.parse::<u64>().expect("SUREFOOT_SIM_SEED is a number"));
-    let count = std::env::var("SUREFOOT_SIM_SEEDS")
-        .map_or(60, |count| count.parse::<u64>().expect("SUREFOOT_SIM_SEEDS is a number"));
-    let seeds = match one {
-        Some(seed) => seed..seed + 1,
-        None => 0..count,
-    };
-    let mut totals = Totals::default();
-    for seed in seeds {
-        let attempt = std::panic::catch_unwind(|| simulate(seed));
-        let Ok((journals, run)) = attempt else {
-            panic!(
-                "seed {seed} failed; repeat it with: SUREFOOT_SIM_SEED={seed} cargo test -p surefoot-engine simulation"
-            );
+fn random_plans_end_right_soak() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("it is a number"));
+    let one = number("SUREFOOT_SIM_SEED");
+    let count = number("SUREFOOT_SIM_SEEDS").unwrap_or(SEEDS);
+    let mut total = Outcome::default();
+    for seed in one.map_or(0..count, |seed| seed..seed + 1) {
+        let plan = Plan::random(seed);
+        let outcome = match twice(&plan) {
+            Ok(outcome) => outcome,
+            Err(error) => panic!("{}", report(plan, error)),
         };
-        // Every tenth seed twice: the same seed gives the same journals, byte for byte.
-        if seed % 10 == 0 || one.is_some() {
-            assert_eq!(journals, simulate(seed).0, "seed {seed} gave two different journals");
-        }
-        totals.crashes += run.crashes;
-        totals.interrupted += run.interrupted;
-        totals.calls += run.calls;
+        total.deaths += outcome.deaths;
+        total.findings.add(&outcome.findings);
     }
-    if one.is_none() && count >= 60 {
-        assert!(totals.crashes > 60, "the simulation crashes too seldom to prove anything: {totals:?}");
-        assert!(totals.interrupted > 3, "no write was ever interrupted: {totals:?}");
-        assert!(totals.calls > 1000, "the scripts are too short: {totals:?}");
+    if one.is_none() && count >= SEEDS {
+        let found = &total.findings;
+        let proves = total.deaths > 40 && found.calls > 1000 && found.writes > 100 && found.interrupted > 2;
+        let proves = proves && found.signals > 20 && found.continued > 5 && found.iterations > 20;
+        assert!(proves && found.cancelled > 10, "the plans are too tame to prove anything: {total:?}");
     }
 }
 
-#[derive(Debug, Default)]
-struct Totals {
-    crashes: u32,
-    interrupted: u32,
-    calls: u32,
-}
-
-/// One seed: runs its script to the end, through crashes, and checks everything. Returns all journals as bytes.
-fn simulate(seed: u64) -> (Vec<Vec<u8>>, Totals) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let script = Script::random(&mut rng);
-    let world = Arc::new(World::default());
-    let clock = ManualClock::new(START);
-    let entropy = Entropy::seeded(seed);
-    let mut totals = Totals::default();
-    let mut started = None;
-    loop {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
-        let crashed = runtime.block_on(async {
-            let engine = open(folder.path(), &clock, &entropy, &world);
-            let id = match &started {
-                Some(id) => String::clone(id),
-                None => start(&engine, &script).await,
-            };
-            started = Some(id.clone());
-            let may_crash = totals.crashes < CRASHES_MAX;
-            drive(&engine, &id, &clock, &mut rng, may_crash).await
-        });
-        // Dropping the runtime drops every task where it stands: that is the crash.
-        drop(runtime);
-        if !crashed {
-            break;
-        }
-        totals.crashes += 1;
-        // The machine is down for a while: what was due meanwhile is late, and no time may be taken for what it would
-        // have been.
-        clock.set(Clock::Manual(clock.clone()).now().after(Duration::from_millis(u64::from(rng.next_u32() % 3000))));
-    }
-    let journals = check(
-        folder.path(),
-        &clock,
-        &entropy,
-        &world,
-        &script,
-        started.as_deref().expect("started above"),
-        &mut totals,
-    );
-    (journals, totals)
-}
-
-fn open(folder: &std::path::Path, clock: &Arc<ManualClock>, entropy: &Entropy, world: &Arc<World>) -> Engine {
-    let mut config = Config::new(folder);
-    config.reserve_bytes = 0;
-    config.clock = Clock::Manual(clock.clone());
-    config.entropy = entropy.clone();
-    config.idle_before_parking = Duration::from_millis(50);
-    let probe = Arc::new(Probe(world.clone()));
-    let flow: Arc<dyn crate::NativeFlow> = Arc::new(script::ScriptFlow(world.clone()));
-    Engine::open_with(config, vec![probe], vec![("script".to_owned(), flow)], WriterMode::Manual)
-        .expect("the workspace opens")
-}
-
-async fn start(engine: &Engine, script: &Script) -> String {
-    let core = engine.core.clone();
-    let (id, input) = (core.new_id(), serde_json::to_value(script).expect("a script is plain JSON"));
-    let new_id = id.clone();
-    let ticket = engine.core.writer.submit(crate::store::Urgency::Now, Concerns::None, move |connection| {
-        let new = core.new_flow_execution(connection, new_id, "native:script", input, "simulation")?;
-        executions::insert(connection, &new, core.now())
-    });
-    engine.core.writer.drain(Ending::Commit);
-    let key = ticket.done().await.expect("the start is not refused");
-    engine.core.send(crate::core::Event::Wake(key));
-    id
-}
-
-/// Lets the engine work until everything has ended (false) or the simulated process dies (true).
-async fn drive(engine: &Engine, id: &str, clock: &Arc<ManualClock>, rng: &mut ChaCha8Rng, may_crash: bool) -> bool {
-    for _ in 0..STEPS_MAX {
-        // Paused time advances only when every task is idle, so this returns when the engine has nothing left to do
-        // by itself.
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        if engine.core.writer.has_work() {
-            let ending = match rng.next_u32() % 24 {
-                0 if may_crash => Ending::CrashBefore,
-                1 if may_crash => Ending::CrashAfter,
-                2 => Ending::Fail,
-                _ => Ending::Commit,
-            };
-            engine.core.writer.drain(ending);
-            if matches!(ending, Ending::CrashBefore | Ending::CrashAfter) {
-                return true;
-            }
-            continue;
-        }
-        let active = engine.core.readers.read(executions::active).expect("the store can be read");
-        if active.is_empty() {
-            return false;
-        }
-        if may_crash && rng.next_u32().is_multiple_of(40) {
-            return true;
-        }
-        resume_suspects(engine);
-        clock.set(engine.core.now().after(Duration::from_millis(u64::from(rng.next_u32() % 400) + 1)));
-    }
-    let active = engine.core.readers.read(executions::active);
-    let journal = engine.core.readers.read(|connection| {
-        let (key, row) = executions::get(connection, id)?.expect("the execution was started");
-        Ok((row["status"].clone(), journal::read(connection, key)?.pop()))
-    });
-    panic!("stuck after {STEPS_MAX} steps: {journal:?}; not ended: {active:?}");
-}
-
-/// An execution that was at work at three deaths in a row is paused; the simulation crashes often enough for that,
-/// and resumes it as an operator would.
-fn resume_suspects(engine: &Engine) {
-    let active = engine.core.readers.read(executions::active).expect("the store can be read");
-    for paused in active.into_iter().filter(|active| active.state == executions::ActiveState::Paused) {
-        let key = paused.key;
-        drop(engine.core.writer.submit(crate::store::Urgency::Now, Concerns::None, move |connection| {
-            executions::set_paused(connection, key, false, "")
-        }));
-        engine.core.writer.drain(Ending::Commit);
-        engine.core.send(crate::core::Event::Wake(key));
+/// The hardest case for a database: a sync fails, the pages stay in the system's cache, the process dies and its
+/// successor finds them there, goes on from them, and then the power fails.
+#[test]
+fn what_a_failed_sync_left_in_the_cache_is_not_built_upon() {
+    for seed in 0..SEEDS {
+        let mut plan = Plan::random(seed);
+        plan.events.retain(|(step, event)| *step < 2 && matches!(event, Event::Start { .. }));
+        let step = 3 + u32::try_from(seed % 20).expect("it is small");
+        plan.events.push((step, Event::Disk { after: 0, fault: Fault::SyncFailsAndKills }));
+        plan.events.push((step + 4 + step % 5, Event::Crash { fault: Fault::PowerLoss, again: None }));
+        twice(&plan).unwrap_or_else(|error| panic!("{error}: {plan:#?}"));
     }
 }
 
-/// What must hold when all has ended.
-fn check(
-    folder: &std::path::Path,
-    clock: &Arc<ManualClock>,
-    entropy: &Entropy,
-    world: &Arc<World>,
-    script: &Script,
-    id: &str,
-    totals: &mut Totals,
-) -> Vec<Vec<u8>> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
-    runtime.block_on(async {
-        let engine = open(folder, clock, entropy, world);
-        let read = |connection: &rusqlite::Connection| {
-            let mut statement = connection.prepare("SELECT id FROM executions ORDER BY created_at")?;
-            let ids = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
-            let mut journals = Vec::new();
-            for id in ids {
-                let (key, row) = executions::get(connection, &id)?.expect("listed above");
-                journals.push((row, journal::read(connection, key)?));
-            }
-            Ok(journals)
-        };
-        let journals = engine.core.readers.read(read).expect("the store can be read");
-        let root = journals.iter().find(|(row, _)| row["id"] == id).expect("the root is there");
-        assert_eq!(root.0["status"], "ENDED_SUCCESS", "{}", root.0);
-        assert_eq!(journals.len(), 1 + script.children(), "each child is started once");
-        let observed = root.0["output"]["results"].as_array().expect("the script's results");
-        assert_eq!(observed.len(), script.ops.len(), "every operation has one result");
-        for (row, journal) in &journals {
-            totals.calls += well_formed(row, journal);
-            totals.interrupted += writes_happened_once(row, journal, world);
-        }
-        journals.iter().map(|(_, journal)| journal.iter().flat_map(crate::journal::encode).collect()).collect()
+/// Plays a plan, and a panic is a failure.
+fn play(plan: &Plan) -> Result<Outcome, String> {
+    catch_unwind(AssertUnwindSafe(|| simulate(plan))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        Err(text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default())
     })
 }
 
-/// Calls stand in order, each with at most one answer; each connection ends at most once; time does not go back.
-/// Returns the number of calls.
-fn well_formed(row: &Value, journal: &[Record]) -> u32 {
-    let (mut calls, mut answered, mut settled) =
-        (0, std::collections::HashSet::new(), std::collections::HashSet::new());
-    let mut clock = Timestamp(0);
-    for (seq, record) in journal.iter().enumerate() {
-        match record {
-            Record::Started(_) => assert_eq!(seq, 0, "only the first record is a start"),
-            Record::Call { n, at, reply, .. } => {
-                assert_eq!(*n, calls, "calls stand in order in {}", row["id"]);
-                assert!(*at >= clock, "journal time went back in {}", row["id"]);
-                clock = *at;
-                calls += 1;
-                if reply.is_some() {
-                    assert!(answered.insert(*n), "call {n} is answered once");
-                }
-            }
-            Record::Reply { n, at, .. } => {
-                assert!(*n < calls && answered.insert(*n), "call {n} is made, and answered once");
-                assert!(*at >= clock, "journal time went back in {}", row["id"]);
-                clock = *at;
-            }
-            Record::Settled { n, .. } => {
-                assert!(*n < calls && settled.insert(*n), "connection {n} is started, and ends once")
-            }
-        }
+fn twice(plan: &Plan) -> Result<Outcome, String> {
+    let (first, second) = (play(plan)?, play(plan)?);
+    if first != second {
+        return Err("the same plan gave two different runs".into());
     }
-    calls
+    Ok(first)
 }
 
-/// A write that is recorded as done was done once; one recorded as interrupted at most once. Returns how many were
-/// interrupted.
-fn writes_happened_once(row: &Value, journal: &[Record], world: &World) -> u32 {
-    let mut interrupted = 0;
-    for record in journal {
-        let Record::Call { n, connection: Some(start), .. } = record else { continue };
-        if start.effect != surefoot_connector_api::Effect::Write {
-            continue;
-        }
-        let times = world.performed(row["id"].as_str().expect("an id"), *n);
-        let outcome = journal.iter().find_map(|record| match record {
-            Record::Settled { n: of, outcome, .. } if of == n => Some(outcome),
-            _ => None,
-        });
-        match outcome.map(|outcome| &**outcome) {
-            Some(Outcome::Interrupted) => {
-                interrupted += 1;
-                assert!(times <= 1, "an interrupted write was performed {times} times");
+/// What failed, how to repeat it, and the smallest plan that still fails.
+fn report(plan: Plan, error: String) -> String {
+    let seed = plan.seed;
+    let (plan, error) = shrink(plan, error);
+    format!(
+        "seed {seed} failed: {error}\nrepeat it with: SUREFOOT_SIM_SEED={seed} cargo test -p surefoot-engine --lib \
+         simulation\nthe smallest plan that fails: {plan:#?}"
+    )
+}
+
+/// Takes things away from a plan while it still fails.
+fn shrink(mut plan: Plan, mut error: String) -> (Plan, String) {
+    let mut runs = 0;
+    'smaller: loop {
+        for candidate in plan.smaller() {
+            runs += 1;
+            if runs > SHRINK_RUNS_MAX {
+                return (plan, error);
             }
-            Some(Outcome::Success(_)) if start.retry_on_interrupt => {
-                assert!(times >= 1, "a write was recorded and never performed")
+            if let Err(found) = twice(&candidate) {
+                (plan, error) = (candidate, found);
+                continue 'smaller;
             }
-            Some(Outcome::Success(_)) => assert_eq!(times, 1, "write {n} of {}", row["id"]),
-            other => panic!("write {n} of {} ended as {other:?}", row["id"]),
         }
+        return (plan, error);
     }
-    interrupted
 }
 
 #[test]
-fn scripts_reach_every_operation() {
+fn plans_reach_every_operation_and_a_failing_one_gets_smaller() {
     let mut seen = std::collections::BTreeSet::new();
-    for seed in 0..60 {
-        let script = Script::random(&mut ChaCha8Rng::seed_from_u64(seed));
-        seen.extend(script.ops.iter().map(Op::name));
+    for seed in 0..100 {
+        seen.extend(plan::scripts(&Plan::random(seed)).flat_map(Script::names));
     }
     assert_eq!(seen.len(), Op::NAMES, "{seen:?}");
+    let plan = Plan::random(1);
+    let smaller = plan.smaller();
+    assert!(smaller.iter().all(|one| one.seed == plan.seed) && smaller.len() >= plan.events.len());
 }

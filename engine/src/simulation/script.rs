@@ -1,38 +1,48 @@
-//! Random scripts, and the flow that runs them.
+//! Random scripts, and the flows that the simulated engine runs.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rand_chacha::ChaCha8Rng;
-use rand_core::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::plan::{SIGNAL_NAMES, below};
 use super::world::World;
+use crate::id;
 use crate::journal::{CallKind, HostError};
 use crate::native::NativeFlow;
-use crate::session::{ConnectionOptions, End, QueryCall, ReturnWhen, Session};
+use crate::session::{ConnectionOptions, End, EndAction, EndedDependency, QueryCall, ReturnWhen, Session};
+
+/// The flow that runs scripts, in its two versions, and its record.
+pub(super) const VERSIONS: [&str; 2] = ["native:script", "native:script-2"];
+pub(super) const FLOW: &str = "job";
 
 /// One operation of a script.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Op {
-    Connect { effect: String, yields: u32, fail: bool, retry: bool },
+    Connect { effect: String, delay: u32, fail: String, retry: bool, timeout: Option<u64> },
     Parallel { count: u32, first: bool },
     Sleep { millis: u64 },
     Save { value: u32 },
     Load,
     Query,
-    Child(Script),
+    Child { script: Script, orphan: bool },
     Timeout { millis: u64 },
+    CancelChild,
+    Signal { name: u32, timeout: Option<u64> },
+    OnEnd,
     Note,
     Random,
     Get,
     Log,
+    ContinueAsNew,
+    Stop,
 }
 
 impl Op {
-    pub(super) const NAMES: usize = 12;
+    pub(super) const NAMES: usize = 17;
 
     pub(super) fn name(&self) -> String {
         let text = format!("{self:?}");
@@ -40,25 +50,38 @@ impl Op {
     }
 
     fn random(rng: &mut ChaCha8Rng, depth: u32) -> Self {
-        let mut below = |limit: u32| rng.next_u32() % limit;
-        match below(15) {
-            0..=2 => {
-                let effect = ["read", "idempotent", "write"][below(3) as usize].to_owned();
-                let fail = effect == "read" && below(4) == 0;
-                Self::Connect { effect, yields: below(5), fail, retry: below(3) == 0 }
+        match below(rng, 26) {
+            0..=5 => Self::random_connect(rng),
+            6 => Self::Parallel { count: below(rng, 4) + 1, first: below(rng, 2) == 0 },
+            7 | 8 => Self::Sleep { millis: u64::from(below(rng, 20_000)) },
+            9 => Self::Save { value: below(rng, 100) },
+            10 => Self::Load,
+            11 => Self::Query,
+            12 | 13 if depth < 2 => {
+                Self::Child { script: Script::random_at(rng, depth + 1), orphan: below(rng, 4) == 0 }
             }
-            3 => Self::Parallel { count: below(4) + 1, first: below(2) == 0 },
-            4 => Self::Sleep { millis: u64::from(below(20_000)) },
-            5 => Self::Save { value: below(100) },
-            6 => Self::Load,
-            7 => Self::Query,
-            8 | 9 if depth < 2 => Self::Child(Script::random_at(rng, depth + 1)),
-            10 => Self::Timeout { millis: u64::from(below(50)) },
-            11 => Self::Note,
-            12 => Self::Random,
-            13 => Self::Get,
+            14 => Self::Timeout { millis: u64::from(below(rng, 50)) },
+            15 => Self::CancelChild,
+            16..=18 => {
+                let timeout = (below(rng, 2) == 0).then(|| u64::from(below(rng, 5000)));
+                Self::Signal { name: below(rng, SIGNAL_NAMES), timeout }
+            }
+            19 => Self::OnEnd,
+            20 => Self::Note,
+            21 => Self::Random,
+            22 => Self::Get,
+            23 if below(rng, 2) == 0 => Self::ContinueAsNew,
+            24 if depth > 0 => Self::Stop,
             _ => Self::Log,
         }
+    }
+
+    fn random_connect(rng: &mut ChaCha8Rng) -> Self {
+        let effect = ["read", "idempotent", "write", "write"][below(rng, 4) as usize].to_owned();
+        let fail = ["", "", "", "", "not_sent", "rejected", "unknown"][below(rng, 7) as usize].to_owned();
+        let delay = if below(rng, 4) == 0 { below(rng, 1500) } else { below(rng, 5) };
+        let timeout = (below(rng, 6) == 0).then(|| u64::from(below(rng, 1000) + 1));
+        Self::Connect { effect, delay, fail, retry: below(rng, 3) == 0, timeout }
     }
 }
 
@@ -74,39 +97,116 @@ impl Script {
     }
 
     fn random_at(rng: &mut ChaCha8Rng, depth: u32) -> Self {
-        let length = 3 + rng.next_u32() % if depth == 0 { 24 } else { 5 };
+        let length = 2 + below(rng, if depth == 0 { 14 } else { 4 });
         Self { ops: (0..length).map(|_| Op::random(rng, depth)).collect() }
     }
 
-    /// Executions that the script starts, theirs included.
-    pub(super) fn children(&self) -> usize {
+    /// The names of its operations, and of its children's.
+    pub(super) fn names(&self) -> Vec<String> {
         let of = |op: &Op| match op {
-            Op::Child(script) => 1 + script.children(),
-            Op::Timeout { .. } => 1,
-            _ => 0,
+            Op::Child { script, .. } => script.names(),
+            _ => Vec::new(),
         };
-        self.ops.iter().map(of).sum()
+        self.ops.iter().flat_map(|op| std::iter::once(op.name()).chain(of(op))).collect()
+    }
+
+    /// Scripts with one operation less, or with a smaller one.
+    pub(super) fn smaller(&self) -> Vec<Self> {
+        let mut scripts = Vec::new();
+        for index in 0..self.ops.len() {
+            let mut script = self.clone();
+            script.ops.remove(index);
+            scripts.push(script);
+        }
+        for (index, op) in self.ops.iter().enumerate() {
+            let Op::Child { script, .. } = op else { continue };
+            for smaller in script.smaller() {
+                let mut whole = self.clone();
+                if let Op::Child { script, .. } = &mut whole.ops[index] {
+                    *script = smaller;
+                }
+                scripts.push(whole);
+            }
+        }
+        scripts
     }
 }
 
+/// The flows by name.
+pub(super) fn flows(world: &Arc<World>) -> Vec<(String, Arc<dyn NativeFlow>)> {
+    let mut flows: Vec<(String, Arc<dyn NativeFlow>)> = Vec::new();
+    for version in VERSIONS {
+        let name = version.trim_start_matches("native:").to_owned();
+        flows.push((name, Arc::new(ScriptFlow { world: world.clone(), version })));
+    }
+    flows.push(("tick".to_owned(), Arc::new(Tick(world.clone()))));
+    flows.push(("pacer".to_owned(), Arc::new(Pacer)));
+    flows
+}
+
 /// Runs the script in its input.
-pub(super) struct ScriptFlow(pub(super) Arc<World>);
+struct ScriptFlow {
+    world: Arc<World>,
+    version: &'static str,
+}
 
 #[async_trait]
 impl NativeFlow for ScriptFlow {
     async fn run(&self, session: Arc<Session>, input: Value) -> Result<Value, End> {
+        self.world.runs(&session.execution().id, self.version);
+        if let Some(instant) = input["scheduled_for"].as_str() {
+            // Started by the scheduler `cron`.
+            return tick(&self.world, &session, &format!("{} at {instant}", input["schedule_id"])).await;
+        }
         let script: Script = serde_json::from_value(input).expect("the input is a script");
         let mut results = Vec::new();
         for (index, op) in script.ops.iter().enumerate() {
-            let result = Run { session: &session, index }.perform(op).await?;
-            self.0.observe(&session.execution().id, index, &result);
+            match op {
+                Op::ContinueAsNew => {
+                    let rest = Script { ops: script.ops[index + 1..].to_vec() };
+                    return Err(End::ContinueAsNew(serde_json::to_value(rest).expect("a script is plain JSON")));
+                }
+                Op::Stop => return Err(End::Error("stopped".into(), "on purpose".into())),
+                _ => {}
+            }
+            let result = Run { world: &self.world, session: &session, index }.perform(op).await?;
+            self.world.observe(&session.execution().id, index, &result);
             results.push(result);
         }
         Ok(json!({ "results": results, "now": session.now() }))
     }
 }
 
+/// Says that something happened, and does it with a write.
+struct Tick(Arc<World>);
+
+#[async_trait]
+impl NativeFlow for Tick {
+    async fn run(&self, session: Arc<Session>, input: Value) -> Result<Value, End> {
+        tick(&self.0, &session, input["key"].as_str().unwrap_or_default()).await
+    }
+}
+
+async fn tick(world: &Arc<World>, session: &Arc<Session>, key: &str) -> Result<Value, End> {
+    world.fired(key, &session.execution().id);
+    Run { world, session, index: 0 }.connect("write", 1, "", false, None).await
+}
+
+/// A scheduler of the user's own.
+struct Pacer;
+
+#[async_trait]
+impl NativeFlow for Pacer {
+    async fn run(&self, session: Arc<Session>, input: Value) -> Result<Value, End> {
+        session.sleep(Duration::from_secs(5), None).await?;
+        let key = format!("pace {}", input["iteration"]);
+        let started = session.start_flow("native:tick", json!({ "key": key }), None, true).await?;
+        Ok(json!({"count": input["previous"]["count"].as_i64().unwrap_or(0) + 1, "started": started.is_ok()}))
+    }
+}
+
 struct Run<'a> {
+    world: &'a Arc<World>,
     session: &'a Arc<Session>,
     index: usize,
 }
@@ -121,16 +221,14 @@ fn shown<T>(result: Result<T, HostError>, show: impl FnOnce(T) -> Value) -> Valu
 impl Run<'_> {
     async fn perform(&self, op: &Op) -> Result<Value, End> {
         let session = self.session;
-        let setting = format!("setting-{}", session.execution().id);
+        let execution = &session.execution().id;
+        let setting = format!("setting-{execution}");
         Ok(match op {
-            Op::Connect { effect, yields, fail, retry } => self.connect(effect, *yields, *fail, *retry).await?,
-            Op::Parallel { count, first } => self.parallel(*count, *first).await?,
-            Op::Sleep { millis } => {
-                let before = session.now();
-                session.sleep(Duration::from_millis(*millis), None).await?;
-                assert!(session.now() >= before.after(Duration::from_millis(*millis)), "a sleep returned early");
-                json!(session.now())
+            Op::Connect { effect, delay, fail, retry, timeout } => {
+                self.connect(effect, *delay, fail, *retry, *timeout).await?
             }
+            Op::Parallel { count, first } => self.parallel(*count, *first).await?,
+            Op::Sleep { millis } => self.sleep(*millis).await?,
             Op::Save { value } => {
                 let fields: Map<String, Value> = [("value".to_owned(), json!(value))].into_iter().collect();
                 let saved = session.record_save("setting", &setting, fields).await?;
@@ -149,13 +247,20 @@ impl Run<'_> {
                 };
                 shown(session.record_query(&query).await?, |page| json!(page))
             }
-            Op::Child(script) => {
+            Op::Child { script, orphan } => {
                 let input = serde_json::to_value(script).expect("a script is plain JSON");
-                self.child(input, None).await?
+                self.child(FLOW, input, *orphan, None).await?
             }
             Op::Timeout { millis } => {
                 let sleeper = json!({"ops": [{"Sleep": {"millis": 5}}]});
-                self.child(sleeper, Some(Duration::from_millis(*millis))).await?
+                self.child(VERSIONS[0], sleeper, false, Some(Duration::from_millis(*millis))).await?
+            }
+            Op::CancelChild => self.cancel_child().await?,
+            Op::Signal { name, timeout } => self.signal(&format!("signal-{name}"), *timeout).await?,
+            Op::OnEnd => {
+                let inputs = json!({"key": end_key(execution, session.calls())});
+                let action = EndAction::StartFlow { flow: "native:tick".into(), inputs };
+                shown(session.on_end(action).await?, |()| Value::Null)
             }
             Op::Note => {
                 session.note(CallKind::Check, json!({"name": "check", "outcome": "pass"}))?;
@@ -171,43 +276,95 @@ impl Run<'_> {
                 session.log("info", "log", "a line", Value::Null)?;
                 Value::Null
             }
+            Op::ContinueAsNew | Op::Stop => unreachable!("these end the run"),
         })
     }
 
-    fn probe_inputs(&self, effect: &str, yields: u32, fail: bool) -> Map<String, Value> {
-        let id = format!("{}/{}", self.session.execution().id, self.session.calls());
-        let inputs = json!({"id": id, "effect": effect, "yields": yields, "fail": fail});
-        inputs.as_object().cloned().unwrap_or_default()
+    async fn sleep(&self, millis: u64) -> Result<Value, End> {
+        let before = self.session.now();
+        self.session.sleep(Duration::from_millis(millis), None).await?;
+        let after = self.session.now();
+        if after < before.after(Duration::from_millis(millis)) {
+            self.world.violate(format!("a sleep of {millis} ms took from {before} to {after}"));
+        }
+        Ok(json!(after))
     }
 
-    async fn connect(&self, effect: &str, yields: u32, fail: bool, retry: bool) -> Result<Value, End> {
-        let inputs = self.probe_inputs(effect, yields, fail);
-        let options = ConnectionOptions { retry_on_interrupt: retry, ..ConnectionOptions::default() };
+    fn probe_inputs(&self, effect: &str, delay: u32, fail: &str) -> (String, Map<String, Value>) {
+        let id = id::connection_id(&self.session.execution().id, self.session.calls());
+        let inputs = json!({"id": id, "effect": effect, "delay": delay, "fail": fail});
+        (id, inputs.as_object().cloned().unwrap_or_default())
+    }
+
+    async fn connect(
+        &self,
+        effect: &str,
+        delay: u32,
+        fail: &str,
+        retry: bool,
+        timeout: Option<u64>,
+    ) -> Result<Value, End> {
+        let (name, inputs) = self.probe_inputs(effect, delay, fail);
+        let timeout = timeout.map(Duration::from_millis);
+        let options = ConnectionOptions { retry_on_interrupt: retry, timeout, ..ConnectionOptions::default() };
         let id = self.session.start_connection("type:probe", inputs, options).await?.expect("the probe exists");
         let ended = self.session.wait(&[id], ReturnWhen::AllSucceeded, None).await?;
+        let interrupted = matches!(&ended, Err(HostError::DependencyFailed(failure)) if failure.code == "interrupted");
+        self.world.delivered(&name, interrupted);
         Ok(shown(ended, |ended| ended[0].output.clone()))
     }
 
     async fn parallel(&self, count: u32, first: bool) -> Result<Value, End> {
         let mut ids = Vec::new();
-        for yields in 0..count {
-            let inputs = self.probe_inputs("read", yields, false);
-            ids.push(
-                self.session
-                    .start_connection("type:probe", inputs, ConnectionOptions::default())
-                    .await?
-                    .expect("the probe exists"),
-            );
+        for index in 0..count {
+            let (_, inputs) = self.probe_inputs("read", (count - index) * 2, "");
+            let started = self.session.start_connection("type:probe", inputs, ConnectionOptions::default()).await?;
+            ids.push(started.expect("the probe exists"));
         }
         let when = if first { ReturnWhen::FirstEnded } else { ReturnWhen::AllEnded };
         let ended = self.session.wait(&ids, when, None).await?;
-        Ok(shown(ended, |ended| ended.into_iter().map(|ended| ended.output).collect()))
+        Ok(shown(ended, |ended| ended.into_iter().map(|ended| json!([ended.id, ended.output])).collect()))
     }
 
-    async fn child(&self, input: Value, timeout: Option<Duration>) -> Result<Value, End> {
+    async fn child(&self, flow: &str, input: Value, orphan: bool, wait: Option<Duration>) -> Result<Value, End> {
         let name = format!("child of operation {}", self.index);
-        let id = self.session.start_flow("native:script", input, Some(&name), false).await?.expect("the flow exists");
-        let ended = self.session.wait(&[id], ReturnWhen::AllEnded, timeout).await?;
-        Ok(shown(ended, |ended| json!([ended[0].status, ended[0].output])))
+        let id = self.session.start_flow(flow, input, Some(&name), orphan).await?.expect("the flow exists");
+        if orphan {
+            return Ok(json!(id));
+        }
+        let ended = self.session.wait(&[id], ReturnWhen::AllEnded, wait).await?;
+        Ok(shown(ended, |ended| dependency(&ended[0])))
     }
+
+    async fn cancel_child(&self) -> Result<Value, End> {
+        let sleeper = json!({"ops": [{"Sleep": {"millis": 3_600_000}}]});
+        let id = self.session.start_flow(VERSIONS[1], sleeper, None, false).await?.expect("the flow exists");
+        let cancelled = self.session.cancel(&id).await?;
+        let ended = self.session.wait(&[id], ReturnWhen::AllEnded, None).await?;
+        Ok(json!([shown(cancelled, |()| Value::Null), shown(ended, |ended| dependency(&ended[0]))]))
+    }
+
+    async fn signal(&self, name: &str, timeout: Option<u64>) -> Result<Value, End> {
+        let (session, execution) = (self.session, &self.session.execution().id);
+        let live = !session.is_answered();
+        if session.is_live() {
+            self.world.wants(execution, name);
+        }
+        let result = session.wait_signal(name, timeout.map(Duration::from_millis)).await?;
+        match &result {
+            Ok((id, payload, _)) => self.world.used(id, execution, self.index, payload),
+            Err(_) if live => self.world.timed_out(execution, name),
+            Err(_) => {}
+        }
+        Ok(shown(result, |(id, payload, sender)| json!([id, payload, sender])))
+    }
+}
+
+fn dependency(ended: &EndedDependency) -> Value {
+    json!([ended.status, ended.code, ended.output])
+}
+
+/// What an action at the end, registered by that call, is known by.
+pub(super) fn end_key(execution: &str, call: u32) -> String {
+    format!("end {execution} {call}")
 }

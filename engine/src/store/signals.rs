@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::executions::Key;
 use super::{Refusal, StoreError, StoreResult};
 use crate::clock::Timestamp;
+use crate::planted::{Bug, is_planted};
 
 /// A signal that nobody has used.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +50,7 @@ pub(crate) fn take(connection: &Connection, key: Key, name: &str, call: u32) -> 
               ORDER BY rowid LIMIT 1)
          RETURNING id, payload, sender",
     )?;
+    let call = (!is_planted(Bug::SignalUsedTwice)).then_some(call);
     Ok(statement
         .query_row(params![key.0, name, call], |row| {
             Ok(Signal {

@@ -15,7 +15,9 @@ use tokio::sync::oneshot;
 
 use super::executions::Key;
 use super::{Epoch, StoreError, StoreResult, journal};
+use crate::core::{CommitMoment, DiesAt};
 use crate::journal::{Record, encode_onto, new_row};
+use crate::planted::{Bug, is_planted};
 
 /// How soon a write must be durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +107,7 @@ struct Shared {
     connection: Mutex<Option<Connection>>,
     path: PathBuf,
     epoch: Mutex<Epoch>,
+    dies_at: Option<DiesAt>,
     on_failure: Box<dyn Fn(&StoreError) + Send + Sync>,
     /// Whether the open transaction changed records.
     records_touched: Arc<AtomicBool>,
@@ -121,11 +124,6 @@ pub(crate) struct Writer(Arc<Shared>);
 pub(crate) enum Ending {
     /// Commits and answers.
     Commit,
-    /// A simulated crash before the commit: rolls back and answers nobody.
-    CrashBefore,
-    /// A simulated crash after the commit: answers nobody.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only a simulation makes it"))]
-    CrashAfter,
     /// A simulated failure of the disk: rolls back and tells everybody.
     #[cfg_attr(not(test), expect(dead_code, reason = "only a simulation makes it"))]
     Fail,
@@ -137,6 +135,7 @@ impl Writer {
         path: &Path,
         connection: Connection,
         epoch: Epoch,
+        dies_at: Option<DiesAt>,
         on_failure: impl Fn(&StoreError) + Send + Sync + 'static,
     ) -> Self {
         let records_touched = Arc::default();
@@ -147,6 +146,7 @@ impl Writer {
             connection: Mutex::new(Some(connection)),
             path: path.to_owned(),
             epoch: Mutex::new(epoch),
+            dies_at,
             on_failure: Box::new(on_failure),
             records_touched,
             record_changes: AtomicU64::new(0),
@@ -271,6 +271,9 @@ impl Writer {
         if jobs.is_empty() {
             return;
         }
+        if self.dies(CommitMoment::Before) {
+            return;
+        }
         let mut connection = lock(&self.0.connection);
         let result = match connection.as_ref() {
             Some(connection) => run(connection, self.epoch().number, jobs, ending),
@@ -279,6 +282,9 @@ impl Writer {
         match result {
             Ok(answers) => {
                 drop(connection);
+                if self.dies(CommitMoment::After) {
+                    return;
+                }
                 if self.0.records_touched.swap(false, Ordering::SeqCst) {
                     self.0.record_changes.fetch_add(1, Ordering::SeqCst);
                 }
@@ -297,6 +303,20 @@ impl Writer {
                 (self.0.on_failure)(&error);
             }
         }
+    }
+
+    /// Whether the process dies here, as far as the store can tell.
+    fn dies(&self, moment: CommitMoment) -> bool {
+        let dies = self.0.dies_at.as_ref().is_some_and(|dies_at| dies_at(moment));
+        if dies {
+            *lock(&self.0.connection) = None;
+            let mut queue = lock(&self.0.queue);
+            queue.closing = true;
+            let lost = std::mem::take(&mut queue.jobs);
+            drop(queue);
+            drop(lost);
+        }
+        dies
     }
 
     /// After a failed commit: opens the database anew.
@@ -350,7 +370,7 @@ fn run(connection: &Connection, epoch: i64, jobs: Vec<Job>, ending: Ending) -> S
     let batch = || {
         let found: i64 =
             connection.prepare_cached("SELECT value FROM meta WHERE key = 'epoch'")?.query_row([], |row| row.get(0))?;
-        if found != epoch {
+        if found != epoch && !is_planted(Bug::EpochUnchecked) {
             return Err(StoreError::Stale { found, ours: epoch });
         }
         perform(connection, jobs)
@@ -360,13 +380,12 @@ fn run(connection: &Connection, epoch: i64, jobs: Vec<Job>, ending: Ending) -> S
         _ => batch(),
     };
     match result {
-        Ok(answers) if ending != Ending::CrashBefore => {
+        Ok(mut answers) => {
+            if is_planted(Bug::AnsweredBeforeCommit) {
+                answers.drain(..).for_each(|answer| answer.give(Ok(())));
+            }
             connection.prepare_cached("COMMIT")?.execute([])?;
-            Ok(if ending == Ending::Commit { answers } else { Vec::new() })
-        }
-        Ok(_) => {
-            connection.execute_batch("ROLLBACK")?;
-            Ok(Vec::new())
+            Ok(answers)
         }
         Err(error) => {
             // The transaction may be gone already (disk full); the connection is given up either way.

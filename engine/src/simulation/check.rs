@@ -1,0 +1,283 @@
+//! What must hold when everything has ended.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use rusqlite::Connection;
+use serde_json::Value;
+use surefoot_connector_api::Sent;
+
+use super::plan::Plan;
+use super::script::end_key;
+use super::world::World;
+use crate::clock::Timestamp;
+use crate::engine::Engine;
+use crate::id;
+use crate::journal::{self, CallKind, Outcome, Record, Reply};
+use crate::store::{self, StoreResult, executions};
+
+/// How much there was to find.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Findings {
+    pub(super) calls: u32,
+    pub(super) interrupted: u32,
+    pub(super) writes: u32,
+    pub(super) signals: u32,
+    pub(super) continued: u32,
+    pub(super) iterations: u32,
+    pub(super) cancelled: u32,
+}
+
+struct Execution {
+    id: String,
+    row: Value,
+    journal: Vec<Record>,
+}
+
+/// Ids and journals, as bytes.
+pub(super) type Journals = Vec<(String, Vec<u8>)>;
+
+type Checked<T> = Result<T, String>;
+
+macro_rules! ensure {
+    ($condition:expr, $($text:tt)+) => {
+        if !$condition {
+            return Err(format!($($text)+));
+        }
+    };
+}
+
+/// Checks everything. Returns the journals as bytes, by id.
+pub(super) fn check(
+    engine: &Engine,
+    world: &World,
+    roots: &BTreeMap<u32, (String, Value)>,
+    plan: &Plan,
+) -> Checked<(Findings, Journals)> {
+    let read = |connection: &Connection| -> StoreResult<_> {
+        let sound: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+        Ok((sound, read_all(connection)?, signals(connection)?))
+    };
+    let (sound, all, signals) =
+        engine.core.readers.read(read).map_err(|error| format!("the store is damaged: {error}"))?;
+    ensure!(sound == "ok", "the database is damaged: {sound}");
+    let mut findings = Findings::default();
+    for execution in &all {
+        well_formed(execution, &mut findings)?;
+        ended_well(execution, world)?;
+        effects_happened_once(execution, world, &mut findings)?;
+        actions_happened(execution, world)?;
+    }
+    everything_is_explained(&all, roots)?;
+    signals_agree(&all, &signals, world, &mut findings)?;
+    iterations_follow(&all, plan, &mut findings)?;
+    let bytes = |one: &Execution| (one.id.clone(), one.journal.iter().flat_map(journal::encode).collect());
+    Ok((findings, all.iter().map(bytes).collect()))
+}
+
+fn read_all(connection: &Connection) -> StoreResult<Vec<Execution>> {
+    let mut statement = connection.prepare("SELECT id FROM executions ORDER BY created_at")?;
+    let ids = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+    let mut all = Vec::new();
+    for id in ids {
+        let (key, row) = executions::get(connection, &id)?.expect("listed above");
+        all.push(Execution { id, row, journal: store::journal::read(connection, key)? });
+    }
+    Ok(all)
+}
+
+/// Of each signal the execution that has it and the call that used it.
+fn signals(connection: &Connection) -> StoreResult<BTreeMap<String, (String, Option<u32>)>> {
+    let mut statement = connection.prepare(
+        "SELECT signals.id, executions.id, used_by_call FROM signals
+         JOIN executions ON executions.rowid = signals.execution",
+    )?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Calls stand in order, each with at most one answer; each connection ends at most once; time does not go back.
+fn well_formed(execution: &Execution, findings: &mut Findings) -> Checked<()> {
+    let Execution { id, journal, .. } = execution;
+    let (mut calls, mut answered, mut settled) = (0, HashSet::new(), HashSet::new());
+    let mut clock = Timestamp(0);
+    for (seq, record) in journal.iter().enumerate() {
+        let at = match record {
+            Record::Started(started) => {
+                ensure!(seq == 0, "{id} starts twice");
+                started.at
+            }
+            Record::Call { n, at, reply, .. } => {
+                ensure!(*n == calls, "call {n} of {id} stands where {calls} belongs");
+                calls += 1;
+                ensure!(reply.is_none() || answered.insert(*n), "call {n} of {id} is answered twice");
+                *at
+            }
+            Record::Reply { n, at, .. } => {
+                ensure!(*n < calls, "call {n} of {id} is answered before it is made");
+                ensure!(answered.insert(*n), "call {n} of {id} is answered twice");
+                *at
+            }
+            Record::Settled { n, .. } => {
+                ensure!(*n < calls, "connection {n} of {id} ends before it begins");
+                ensure!(settled.insert(*n), "connection {n} of {id} ends twice");
+                clock
+            }
+        };
+        ensure!(at >= clock, "the time of {id} goes back from {clock} to {at}");
+        clock = at;
+    }
+    findings.calls += calls;
+    Ok(())
+}
+
+fn ended_well(execution: &Execution, world: &World) -> Checked<()> {
+    let Execution { id, row, .. } = execution;
+    let (status, code) = (row["status"].as_str().unwrap_or_default(), row["error_code"].as_str().unwrap_or_default());
+    let fine = matches!((status, code), ("ENDED_SUCCESS", "") | ("ENDED_CANCELLED", _) | ("ENDED_ERROR", "stopped"));
+    ensure!(fine, "{id} ended with {status}: {}", row["error_message"]);
+    if let Some(version) = world.version(id) {
+        ensure!(row["version"] == version.as_str(), "{id} ran {version} and says {}", row["version"]);
+    }
+    Ok(())
+}
+
+/// A write that is recorded as done was done once, an interrupted one at most once, one that was not sent never.
+fn effects_happened_once(execution: &Execution, world: &World, findings: &mut Findings) -> Checked<()> {
+    for record in &execution.journal {
+        let Record::Call { n, connection: Some(start), .. } = record else { continue };
+        let id = id::connection_id(&execution.id, *n);
+        let times = world.performed(&id);
+        let outcome = execution.journal.iter().find_map(|record| match record {
+            Record::Settled { n: of, outcome, .. } if of == n => Some(&**outcome),
+            _ => None,
+        });
+        if start.effect != surefoot_connector_api::Effect::Write {
+            ensure!(!matches!(outcome, Some(Outcome::Success(_))) || times > 0, "{id} succeeded and never happened");
+            continue;
+        }
+        findings.writes += 1;
+        let fine = match outcome {
+            Some(Outcome::Interrupted) => {
+                findings.interrupted += 1;
+                times <= 1
+            }
+            Some(Outcome::Cancelled) => times == 0,
+            Some(Outcome::Failed(error)) if error.sent == Sent::No => times == 0,
+            Some(Outcome::Success(_) | Outcome::Failed(_)) if start.retry_on_interrupt => times >= 1,
+            Some(Outcome::Success(_) | Outcome::Failed(_)) => times == 1,
+            // Its execution was cancelled, and then the process died.
+            None => times <= 1 || start.retry_on_interrupt,
+        };
+        ensure!(fine, "write {id} was performed {times} times and ended as {outcome:?}");
+        let cancelled = execution.row["status"] == "ENDED_CANCELLED";
+        ensure!(outcome.is_some() || cancelled, "write {id} never ended");
+    }
+    Ok(())
+}
+
+/// What was to happen at the end did, once.
+fn actions_happened(execution: &Execution, world: &World) -> Checked<()> {
+    for record in &execution.journal {
+        let Record::Call { n, kind: CallKind::OnEnd, .. } = record else { continue };
+        let key = end_key(&execution.id, *n);
+        ensure!(world.has_fired(&key), "`{key}` never happened");
+    }
+    Ok(())
+}
+
+/// Every execution was started by somebody, and whatever was started is there.
+fn everything_is_explained(all: &[Execution], roots: &BTreeMap<u32, (String, Value)>) -> Checked<()> {
+    let mut there: BTreeSet<&str> = all.iter().map(|execution| execution.id.as_str()).collect();
+    ensure!(there.len() == all.len(), "an execution is there twice");
+    for (key, (id, _)) in roots {
+        ensure!(there.remove(id.as_str()), "the caller with key {key} was told {id}, which is not there");
+    }
+    for execution in all {
+        for record in &execution.journal {
+            let Record::Call { n, kind: CallKind::StartFlow, reply: Some(Reply::Id(child)), .. } = record else {
+                continue;
+            };
+            ensure!(
+                *child == id::child_id(&execution.id, *n),
+                "{child} is not the id of child {n} of {}",
+                execution.id
+            );
+            ensure!(there.remove(child.as_str()), "child {n} of {} is not there", execution.id);
+        }
+        if let Some(next) = execution.row["continued_as"].as_str() {
+            ensure!(there.remove(next), "{} was continued as {next}, which is not there", execution.id);
+        }
+        let of_end = |index| id::child_id(&format!("{}/end", execution.id), index);
+        for index in (0..32).take_while(|index| all.iter().any(|one| one.id == of_end(*index))) {
+            there.remove(of_end(index).as_str());
+        }
+        if execution.row["type"] == "SCHEDULE" {
+            there.remove(execution.id.as_str());
+        }
+    }
+    ensure!(there.is_empty(), "nobody started {there:?}");
+    Ok(())
+}
+
+/// Signals that are used are used by the entries that name them; none is lost.
+fn signals_agree(
+    all: &[Execution],
+    signals: &BTreeMap<String, (String, Option<u32>)>,
+    world: &World,
+    findings: &mut Findings,
+) -> Checked<()> {
+    let mut named = BTreeMap::new();
+    for execution in all {
+        for record in &execution.journal {
+            let Record::Reply { n, reply: Reply::Signal(id, ..), .. } = record else { continue };
+            let other = named.insert(id.clone(), (execution.id.clone(), Some(*n)));
+            ensure!(other.is_none(), "signal {id} was used twice");
+        }
+    }
+    findings.signals += u32::try_from(named.len()).unwrap_or(u32::MAX);
+    for (id, by) in signals.iter().filter(|(_, (_, call))| call.is_some()) {
+        ensure!(
+            named.get(id) == Some(by),
+            "signal {id} says that it is used by {by:?}, the journal {:?}",
+            named.get(id)
+        );
+    }
+    for id in named.keys().chain(&world.told_signals()) {
+        ensure!(signals.contains_key(id), "signal {id} is lost");
+    }
+    Ok(())
+}
+
+/// Each iteration of a schedule follows the one before, and gets what it returned.
+fn iterations_follow(all: &[Execution], plan: &Plan, findings: &mut Findings) -> Checked<()> {
+    let mut schedules: BTreeMap<&str, Vec<&Execution>> = BTreeMap::new();
+    for execution in all.iter().filter(|execution| execution.row["type"] == "SCHEDULE") {
+        schedules.entry(execution.row["schedule_id"].as_str().unwrap_or_default()).or_default().push(execution);
+    }
+    ensure!(schedules.len() == usize::from(plan.with_cron) + usize::from(plan.with_pacer), "a schedule never began");
+    for iterations in schedules.values() {
+        for (index, pair) in iterations.windows(2).enumerate() {
+            let (before, after) = (&pair[0].row, &pair[1].row);
+            ensure!(after["input"]["iteration"] == index + 2, "iteration {} is not {}", after["input"], index + 2);
+            ensure!(before["status"] == "ENDED_SUCCESS", "an iteration ended as {before}");
+            ensure!(after["input"]["previous"] == before["output"], "{after} does not follow {before}");
+        }
+        findings.iterations += u32::try_from(iterations.len()).unwrap_or(u32::MAX);
+    }
+    let count = |test: &dyn Fn(&Value) -> bool| all.iter().filter(|one| test(&one.row)).count();
+    findings.continued += u32::try_from(count(&|row| row["continued_as"].is_string())).unwrap_or(u32::MAX);
+    findings.cancelled += u32::try_from(count(&|row| row["status"] == "ENDED_CANCELLED")).unwrap_or(u32::MAX);
+    Ok(())
+}
+
+impl Findings {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.interrupted += other.interrupted;
+        self.writes += other.writes;
+        self.signals += other.signals;
+        self.continued += other.continued;
+        self.iterations += other.iterations;
+        self.cancelled += other.cancelled;
+    }
+}
