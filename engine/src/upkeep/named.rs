@@ -49,7 +49,9 @@ pub(crate) fn named_contents(connection: &Connection) -> StoreResult<Named> {
     let versions = "SELECT version, 'execution ' || max(id) FROM executions WHERE version NOT LIKE 'native:%'
          GROUP BY version
          UNION ALL SELECT versions.digest, 'flow `' || coalesce(records.name, versions.flow_id) || '`' FROM versions
-         LEFT JOIN records ON records.kind = 'flow' AND records.id = versions.flow_id";
+         LEFT JOIN records ON records.kind = 'flow' AND records.id = versions.flow_id
+         UNION ALL SELECT json_extract(data, '$.version'), 'flow `' || name || '`' FROM records
+         WHERE kind = 'flow' AND json_extract(data, '$.version') IS NOT NULL";
     collect(connection, versions, &mut named.components)?;
     let mut statement = connection.prepare("SELECT execution, records FROM journal")?;
     let mut rows = statement.query([])?;

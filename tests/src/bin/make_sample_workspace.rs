@@ -29,7 +29,7 @@ const CALL_MS: u64 = 3_600_000;
 const BRIEF_CALL_MS: u64 = 4_000;
 
 /// Files of a data folder that are of this machine or this process, or are made anew.
-const LEFT_OUT: [&str; 4] = ["token", "surefoot.sock", "workspace.lock", "surefoot.db-shm"];
+const LEFT_OUT: [&str; 5] = ["reserve", "token", "surefoot.sock", "workspace.lock", "surefoot.db-shm"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
