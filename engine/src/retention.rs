@@ -97,8 +97,8 @@ impl Attention {
     }
 }
 
-/// After a step it rests for so many times the duration of the step, so that it has at most a ninth of the writer: still
-/// more than two thousand small trees a second.
+/// After a step it rests for so many times the duration of the step, so that it has at most a ninth of the writer:
+/// still more than two thousand small trees a second.
 const REST_FACTOR: u32 = 8;
 
 /// The shortest rest.

@@ -56,7 +56,7 @@ async fn versions_go_when_no_execution_names_them() -> Result<()> {
 
     workspace.advance(DAY * 20)?;
     days_until(&workspace, async || Ok(!has_component(&workspace, &never_run))).await?;
-    assert_eq!(digests(&workspace, "other").await?, [present.clone()]);
+    assert_eq!(digests(&workspace, "other").await?, std::slice::from_ref(&present));
     assert!(has_component(&workspace, &old), "an execution sleeps on it");
     assert!(has_component(&workspace, &present));
     assert!(digests(&workspace, "flow").await?.contains(&old));
@@ -75,7 +75,7 @@ async fn versions_go_when_no_execution_names_them() -> Result<()> {
     let restored = workspace.engine.restore(Kind::Execution, &sleeper).await?;
     assert_eq!(restored["version"], old);
     days_until(&workspace, async || Ok(!has_component(&workspace, &old))).await?;
-    assert_eq!(digests(&workspace, "flow").await?, [present.clone()]);
+    assert_eq!(digests(&workspace, "flow").await?, std::slice::from_ref(&present));
     for id in [&sleeper, ended.as_str().unwrap()] {
         assert!(workspace.engine.execution(id).await.is_err(), "{id} is gone with what it ran on");
     }
