@@ -401,3 +401,99 @@ async fn input_that_no_reader_could_read_again_is_refused() {
     };
     assert!(matches!(engine.query(query).await, Err(EngineError::Refused(_))));
 }
+
+/// Gives back much, once it may.
+struct Bulky {
+    may_end: Arc<tokio::sync::Semaphore>,
+    count: Arc<std::sync::atomic::AtomicU32>,
+}
+
+/// More of these than a run keeps in memory after a wait has returned them.
+const BULKY_CALLS: u32 = 20;
+
+#[async_trait]
+impl surefoot_connector_api::Connector for Bulky {
+    fn type_name(&self) -> &'static str {
+        "bulky"
+    }
+
+    fn description(&self) -> &'static str {
+        "Gives back much, once it may."
+    }
+
+    fn input_schema(&self) -> Value {
+        json!({"type": "object", "additionalProperties": false})
+    }
+
+    fn output_schema(&self) -> Value {
+        json!({})
+    }
+
+    fn effect(&self, _inputs: &surefoot_connector_api::Inputs) -> surefoot_connector_api::Effect {
+        surefoot_connector_api::Effect::Read
+    }
+
+    async fn call(
+        &self,
+        _context: &surefoot_connector_api::CallContext<'_>,
+        _inputs: surefoot_connector_api::Inputs,
+    ) -> Result<Value, surefoot_connector_api::CallError> {
+        self.count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        drop(self.may_end.acquire().await);
+        Ok("x".repeat(1 << 20).into())
+    }
+}
+
+/// Starts calls, makes others, and only then waits. A journal is read in pieces: `before` moves where one ends.
+fn bulky_flow(may_end: Arc<tokio::sync::Semaphore>) -> Arc<dyn NativeFlow> {
+    flow(move |session, before| {
+        let may_end = may_end.clone();
+        async move {
+            for _ in 0..before.as_u64().unwrap() {
+                let _ = session.get("name").await?;
+            }
+            let mut ids = Vec::new();
+            for _ in 0..BULKY_CALLS {
+                let options = crate::session::ConnectionOptions::default();
+                ids.push(session.start_connection("type:bulky", serde_json::Map::new(), options).await?.unwrap());
+            }
+            for _ in 0..3 {
+                let _ = session.get("name").await?;
+            }
+            may_end.add_permits(BULKY_CALLS as usize);
+            let ended = session.wait(&ids, ReturnWhen::AllEnded, None).await?.unwrap();
+            let _ = session.wait_signal("go", None).await?;
+            Ok(ended.len().into())
+        }
+    })
+}
+
+/// What was returned by a wait and has left the memory since is not taken for what has not ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_performs_nothing_again_that_a_wait_returned_and_the_memory_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let (may_end, count) = (Arc::new(tokio::sync::Semaphore::new(0)), Arc::default());
+    let open = || {
+        let bulky = Bulky { may_end: may_end.clone(), count: Arc::clone(&count) };
+        let flows = vec![("bulky".to_owned(), bulky_flow(may_end.clone()))];
+        Engine::open_with(Config::new(folder.path()), vec![Arc::new(bulky)], flows, WriterMode::Thread).unwrap()
+    };
+    let engine = open();
+    let mut ids = Vec::new();
+    for before in 248..256 {
+        ids.push(start(&engine, "bulky", json!(before)).await);
+    }
+    for id in &ids {
+        until(&engine, id, "WAITING").await;
+    }
+    engine.shutdown(Duration::from_secs(5)).await.unwrap();
+    let engine = open();
+    for id in &ids {
+        engine.signal(id, "go", Value::Null, "test", None).await.unwrap();
+        assert_eq!(ended(&engine, id).await["output"], BULKY_CALLS);
+        let journal = engine.journal(id).await.unwrap();
+        let settled = journal.iter().filter(|record| record["record"] == "settled").count();
+        assert_eq!(settled, BULKY_CALLS as usize, "{id}");
+    }
+    assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), BULKY_CALLS * 8);
+}

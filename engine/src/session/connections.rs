@@ -200,15 +200,13 @@ impl Session {
     pub(super) fn resume_unsettled(&self) -> Result<(), End> {
         let unsettled = {
             let mut state = lock(&self.state);
-            if state.unsettled.is_empty() {
+            if state.unsettled.is_empty() || state.past.next().is_some() {
                 return Ok(());
             }
+            let mut unsettled = std::mem::take(&mut state.unsettled);
             let settled = lock(&self.resident.settled);
-            state.unsettled.retain(|n, _| !settled.contains_key(n));
-            if state.past.next().is_some() {
-                return Ok(());
-            }
-            std::mem::take(&mut state.unsettled)
+            unsettled.retain(|n, _| !settled.contains_key(n));
+            unsettled
         };
         for (n, (connector, inputs, start)) in unsettled {
             self.resume_connection(n, &connector, &inputs, start)?;

@@ -195,6 +195,8 @@ impl Session {
     pub(super) fn returned(&self, ended: &[EndedDependency]) {
         let mut state = lock(&self.state);
         for n in ended.iter().filter_map(|ended| self.own_connection(&ended.id)) {
+            // What has left the memory would look as if it had not ended.
+            state.unsettled.remove(&n);
             state.connections.returned(n, &mut lock(&self.resident.settled));
         }
     }

@@ -91,7 +91,8 @@ pub type CallResult<T> = Result<Result<T, HostError>, End>;
 
 struct State {
     past: Past,
-    /// Connections that the journal started and, so far, has not seen end, with what they were asked.
+    /// Connections that the journal started and that, as far as it has been read, may not have ended, with what they
+    /// were asked.
     unsettled: BTreeMap<u32, (String, Inputs, Arc<ConnectionStart>)>,
     /// Number of the next call.
     next: u32,
