@@ -21,6 +21,12 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
+    /// That much earlier.
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+    }
+
     /// How long until `self`, from `now`; zero when it has passed.
     pub fn since(self, now: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(now.0)).unwrap_or(0))

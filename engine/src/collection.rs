@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use futures::TryStreamExt;
+use tokio::sync::{MutexGuard, OwnedRwLockWriteGuard};
 
 use crate::clock::Timestamp;
 use crate::core::{Core, lock};
@@ -75,7 +76,7 @@ pub(crate) async fn pass(core: &Arc<Core>) -> StoreResult<()> {
     if now < core.readers.read(contents::collected_at)?.after(grace) {
         return Ok(());
     }
-    let by = Timestamp(now.0.saturating_sub(i64::try_from(grace.as_micros()).unwrap_or(i64::MAX)));
+    let by = now.before(grace);
     search_journals(core).await?;
     collect_contents(core, now, by).await?;
     collect_components(core, now, by).await?;
@@ -125,15 +126,31 @@ async fn note(
     paced(core, move |connection| contents::note_unnamed(connection, sort, &looked_at, &unnamed, now, by)).await
 }
 
-async fn delete_contents(core: &Arc<Core>, due: Vec<String>) -> StoreResult<()> {
-    if due.is_empty() {
-        return Ok(());
+/// What may be deleted as long as this is there: no backup copies it, and nobody begins to hold it.
+struct Deletable<'a> {
+    digests: Vec<String>,
+    _no_backup: OwnedRwLockWriteGuard<()>,
+    _nothing_is_held: MutexGuard<'a, ()>,
+}
+
+impl<'a> Deletable<'a> {
+    /// Those of `due` that nobody holds; none while a backup is made: another time, then.
+    async fn of(core: &Core, holds: &'a Holds, due: Vec<String>) -> Option<Self> {
+        if due.is_empty() {
+            return None;
+        }
+        let no_backup = core.contents_lock.clone().try_write_owned().ok()?;
+        let nothing_is_held = holds.deleting.lock().await;
+        let digests = due.into_iter().filter(|digest| !holds.is_held(digest)).collect();
+        Some(Self { digests, _no_backup: no_backup, _nothing_is_held: nothing_is_held })
     }
-    let Ok(_no_backup) = core.contents_lock.clone().try_write_owned() else {
-        return Ok(()); // another time
+}
+
+async fn delete_contents(core: &Arc<Core>, due: Vec<String>) -> StoreResult<()> {
+    let Some(mut deletable) = Deletable::of(core, &core.blobs.holds, due).await else {
+        return Ok(());
     };
-    let _nothing_is_held = core.blobs.holds.deleting.lock().await;
-    let free: Vec<String> = due.into_iter().filter(|sha256| !core.blobs.holds.is_held(sha256)).collect();
+    let free = std::mem::take(&mut deletable.digests);
     // The writer has every name that was given while something was held.
     let gone = paced(core, move |connection| {
         let gone = contents::unnamed_contents(connection, &free)?;
@@ -151,11 +168,7 @@ async fn delete_contents(core: &Arc<Core>, due: Vec<String>) -> StoreResult<()> 
 async fn collect_components(core: &Arc<Core>, now: Timestamp, by: Timestamp) -> StoreResult<()> {
     let listing = core.clone();
     let stored = apart(move || listing.host.stored().map_err(|error| files_failed(&error))).await?;
-    let old = core
-        .config
-        .retention
-        .age
-        .map(|age| Timestamp(now.0.saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX))));
+    let old = core.config.retention.age.map(|age| now.before(age));
     let versions = core.readers.read(|connection| contents::superseded_versions(connection, old))?;
     let unnamed = core.readers.read(|connection| contents::unnamed_components(connection, &stored))?;
     let mut candidates: BTreeSet<String> =
@@ -206,14 +219,10 @@ async fn delete_versions(
 }
 
 async fn delete_components(core: &Arc<Core>, due: Vec<String>, last: i64) -> StoreResult<()> {
-    if due.is_empty() {
+    let Some(mut deletable) = Deletable::of(core, &core.host.holds, due).await else {
         return Ok(());
-    }
-    let Ok(_no_backup) = core.contents_lock.clone().try_write_owned() else {
-        return Ok(()); // another time
     };
-    let _nothing_is_held = core.host.holds.deleting.lock().await;
-    let free: Vec<String> = due.into_iter().filter(|digest| !core.host.holds.is_held(digest)).collect();
+    let free = std::mem::take(&mut deletable.digests);
     let gone = paced(core, move |connection| {
         let mut gone = Vec::new();
         for digest in contents::unnamed_components(connection, &free)? {

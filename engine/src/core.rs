@@ -184,7 +184,9 @@ impl Core {
 
     /// Tells who follows this execution.
     pub(crate) fn changed(&self, execution_id: &str) {
-        let _ = self.changes.send(Change { execution_id: execution_id.to_owned() });
+        if self.changes.receiver_count() > 0 {
+            let _ = self.changes.send(Change { execution_id: execution_id.to_owned() });
+        }
     }
 
     pub(crate) fn resident(&self, key: Key) -> Option<Arc<Resident>> {

@@ -18,6 +18,7 @@ use crate::core::{Core, lock};
 use crate::engine::{Engine, EngineResult};
 use crate::store::retention::{self, Done, Rules, STEP_UNITS, Sweep};
 use crate::store::{Concerns, StoreError, StoreResult, Urgency, sizes, trash};
+use crate::upkeep::DATABASE;
 
 /// What is kept, and for how long. A limit that is none is switched off.
 ///
@@ -65,12 +66,10 @@ fn as_seconds<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) 
 
 impl Retention {
     fn rules(&self, now: Timestamp) -> Rules {
-        let before =
-            |age: Duration| Timestamp(now.0.saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX)));
         Rules {
             now,
-            ended_by: self.age.map(before),
-            trashed_by: self.trash_age.map(before),
+            ended_by: self.age.map(|age| now.before(age)),
+            trashed_by: self.trash_age.map(|age| now.before(age)),
             bytes_max: self.bytes_max,
             step_units: STEP_UNITS,
         }
@@ -229,7 +228,7 @@ impl Keeper {
             given = true;
         }
         if given {
-            let database = self.core.config.data.join("surefoot.db");
+            let database = self.core.config.data.join(DATABASE);
             let written = tokio::task::spawn_blocking(move || sizes::write_back(&database)).await;
             written.map_err(|error| StoreError::Damaged(error.to_string()))??;
         }

@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::engine::{Engine, EngineError, EngineResult};
 use crate::retention::Retention;
 use crate::store::sizes;
+use crate::upkeep::DATABASE;
 
 /// Sizes in bytes, and numbers of executions.
 #[derive(Clone, Debug, Serialize)]
@@ -62,9 +63,9 @@ impl Engine {
                 size("wasm") + size("cwasm")
             };
             Ok(Storage {
-                database_bytes: size_of(&data.join("surefoot.db")),
+                database_bytes: size_of(&data.join(DATABASE)),
                 database_used_bytes: sizes::used_bytes(connection)?,
-                log_bytes: size_of(&data.join("surefoot.db-wal")),
+                log_bytes: size_of(&data.join(format!("{DATABASE}-wal"))),
                 contents: count,
                 contents_bytes: bytes,
                 components: stored.len() as u64,

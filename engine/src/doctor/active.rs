@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, params};
 
+use super::journals::of;
 use super::{Exam, Finding, Severity};
 use crate::store::StoreResult;
 
@@ -101,8 +102,3 @@ fn pauses(exam: &mut Exam<'_>) -> StoreResult<()> {
 }
 
 const REPAIR: &str = "stop the server, and let `surefoot doctor --repair` mend it";
-
-fn of(code: &'static str, id: &str, message: String, remedy: &str) -> Finding {
-    let (id, remedy) = (id.to_owned(), remedy.to_owned());
-    Finding { code, severity: Severity::Error, kind: "execution", id, message, remedy, repaired: None }
-}

@@ -194,6 +194,7 @@ fn relatives(exam: &mut Exam<'_>, execution: &Unended, children: &[String]) -> S
 
 const GONE: &str = "a journal is never repaired: bring the workspace back from a backup, or cancel this execution";
 
+/// An error about an execution.
 pub(super) fn of(code: &'static str, id: &str, message: String, remedy: &str) -> Finding {
     let (id, remedy) = (id.to_owned(), remedy.to_owned());
     Finding { code, severity: Severity::Error, kind: "execution", id, message, remedy, repaired: None }

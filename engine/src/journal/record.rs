@@ -71,6 +71,17 @@ pub enum Record<A = Value> {
     },
 }
 
+impl<A> Record<A> {
+    /// The digest of the content that the call read part of: a replay reads it again.
+    pub fn content_read(&self) -> Option<&str> {
+        match self {
+            Self::Call { reply: Some(Reply::FilePart(sha256, ..)), .. }
+            | Self::Reply { reply: Reply::FilePart(sha256, ..), .. } => Some(sha256),
+            _ => None,
+        }
+    }
+}
+
 /// What an execution began with. Replays use these values, whatever the configuration says by then.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Started {

@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use super::executions::Key;
 use super::{StoreResult, journal};
 use crate::clock::Timestamp;
-use crate::journal::{Record, Reply};
+use crate::journal::Record;
 
 /// What can be collected. Its number stands in the table `unnamed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +60,8 @@ pub(crate) fn search(connection: &Connection) -> StoreResult<(Vec<(Key, String)>
         let mut records: Vec<Record<IgnoredAny>> = Vec::new();
         for row in journal::row_ids(connection, *key)? {
             journal::read_row(connection, row, &mut records)?;
-            reads.extend(records.drain(..).filter_map(|record| match record {
-                Record::Call { reply: Some(Reply::FilePart(sha256, ..)), .. }
-                | Record::Reply { reply: Reply::FilePart(sha256, ..), .. } => Some((*key, sha256)),
-                _ => None,
-            }));
+            reads.extend(records.iter().filter_map(Record::content_read).map(|sha256| (*key, sha256.to_owned())));
+            records.clear();
         }
     }
     reads.dedup();

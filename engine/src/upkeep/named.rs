@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 use serde::de::IgnoredAny;
 
-use crate::journal::{Record, Reply, decode_row};
+use crate::journal::{Record, decode_row};
 use crate::store::StoreResult;
 
 /// Digests, each with one of those who name it, in words.
@@ -59,7 +59,7 @@ pub(crate) fn named_contents(connection: &Connection) -> StoreResult<Named> {
     while let Some(row) = rows.next()? {
         records.clear();
         let decoded = row.get_ref(1)?.as_blob().is_ok_and(|bytes| decode_row(bytes, &mut records).is_ok());
-        for sha256 in records.iter().filter_map(read_by).filter(|sha256| decoded && is_digest(sha256)) {
+        for sha256 in records.iter().filter_map(Record::content_read).filter(|sha256| decoded && is_digest(sha256)) {
             if !named.blobs.contains_key(sha256) {
                 named.blobs.insert(sha256.to_owned(), execution_named(connection, row.get(0)?)?);
             }
@@ -78,15 +78,6 @@ fn collect(connection: &Connection, sql: &str, into: &mut BTreeMap<String, Strin
         }
     }
     Ok(())
-}
-
-/// The digest of the content that a record of a journal has read part of.
-fn read_by(record: &Record<IgnoredAny>) -> Option<&str> {
-    match record {
-        Record::Call { reply: Some(Reply::FilePart(sha256, ..)), .. }
-        | Record::Reply { reply: Reply::FilePart(sha256, ..), .. } => Some(sha256),
-        _ => None,
-    }
 }
 
 fn execution_named(connection: &Connection, key: i64) -> StoreResult<String> {
