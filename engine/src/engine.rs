@@ -636,46 +636,43 @@ fn require_key(connection: &rusqlite::Connection, id: &str) -> StoreResult<Key> 
 fn remove_unended_uploads(data: &Path) -> EngineResult<()> {
     let staging = data.join("blobs/staging");
     match std::fs::remove_dir_all(&staging) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(EngineError::Io { doing: "emptying", path: staging, source })
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("emptying", &staging)(error)),
         _ => Ok(()),
     }
 }
 
-fn create_folder(path: &Path) -> EngineResult<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| EngineError::Io {
-        doing: "creating",
-        path: path.to_owned(),
-        source,
-    })
+/// An error of the file system.
+pub(crate) fn io(doing: &'static str, path: &Path) -> impl Fn(std::io::Error) -> EngineError {
+    move |source| EngineError::Io { doing, path: path.to_owned(), source }
+}
+
+/// Makes a folder for the owner alone, and those above it.
+pub(crate) fn create_folder(path: &Path) -> EngineResult<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io("creating", path))
 }
 
 /// Says so at once, instead of at the first file that SQLite cannot make.
 fn ensure_writable(path: &Path) -> EngineResult<()> {
-    nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).map_err(|error| EngineError::Io {
-        doing: "writing to",
-        path: path.to_owned(),
-        source: error.into(),
-    })
+    let access = nix::unistd::access(path, nix::unistd::AccessFlags::W_OK);
+    access.map_err(|error| io("writing to", path)(error.into()))
 }
 
 /// Takes the workspace's lock, or says who has it.
 pub(crate) fn hold(data: &Path) -> EngineResult<File> {
     let path = data.join("workspace.lock");
-    let io = |source| EngineError::Io { doing: "opening", path: path.clone(), source };
+    let io = io("opening", &path);
     let mut file =
-        File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
+        File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(&io)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
-            file.read_to_string(&mut holder).map_err(io)?;
+            file.read_to_string(&mut holder).map_err(&io)?;
             return Err(EngineError::Held { path: data.to_owned(), holder: holder.trim().to_owned() });
         }
         Err(TryLockError::Error(source)) => return Err(io(source)),
     }
-    file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
+    file.set_len(0).and_then(|()| file.rewind()).map_err(&io)?;
     writeln!(file, "{}", std::process::id()).map_err(io)?;
     Ok(file)
 }
@@ -693,12 +690,8 @@ fn open_database(database: &Path, config: &Config) -> EngineResult<(rusqlite::Co
 /// The workspace's key: made once, kept outside the database.
 fn workspace_key(data: &Path, config: &Config) -> EngineResult<[u8; 32]> {
     let path = data.join(upkeep::KEY);
-    let io = |doing: &'static str| {
-        let path = path.clone();
-        move |source| EngineError::Io { doing, path, source }
-    };
     if path.exists() {
-        let bytes = std::fs::read(&path).map_err(io("reading"))?;
+        let bytes = std::fs::read(&path).map_err(io("reading", &path))?;
         return <[u8; 32]>::try_from(bytes).map_err(|_| {
             EngineError::Failed(format!(
                 "{} is damaged: it must have 32 bytes; restore it from a backup",
@@ -712,9 +705,14 @@ fn workspace_key(data: &Path, config: &Config) -> EngineResult<[u8; 32]> {
     }
     let key = config.entropy.bytes32();
     let temporary = data.join("key.part");
-    let mut file =
-        File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(io("creating"))?;
-    file.write_all(&key).and_then(|()| file.sync_all()).map_err(io("writing"))?;
-    std::fs::rename(&temporary, &path).map_err(io("renaming"))?;
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .map_err(io("creating", &path))?;
+    file.write_all(&key).and_then(|()| file.sync_all()).map_err(io("writing", &path))?;
+    std::fs::rename(&temporary, &path).map_err(io("renaming", &path))?;
     Ok(key)
 }

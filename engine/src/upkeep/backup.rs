@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::manifest::{self, MissingContent, refused};
-use super::transfer::{self, Brought, io};
+use super::manifest::{BackupFile, MissingContent, refused};
+use super::transfer::{self, Brought};
 use super::{DATABASE, KEY, Manifest, SETTINGS, is_digest, named_contents};
 use crate::clock::Timestamp;
-use crate::engine::{Engine, EngineError, EngineResult};
+use crate::engine::{Engine, EngineError, EngineResult, create_folder, io};
 use crate::store::StoreError;
 
 /// In a folder that becomes a backup: who works on it holds a lock on this file.
@@ -56,7 +56,7 @@ impl Engine {
             Some(to) => return Err(refused(format!("{} is no absolute path", to.display()))),
             None => {
                 let backups = folder_of_backups(self.data());
-                transfer::create_folder(&backups)?;
+                create_folder(&backups)?;
                 backups.join(name_of(now))
             }
         };
@@ -87,13 +87,10 @@ pub(super) fn make(source: &Source<'_>, to: &Path) -> EngineResult<Manifest> {
     let unfinished = Unfinished::begin(source.data, to)?;
     let folder = unfinished.folder.as_path();
     let (mut manifest, connection) = copy_database(source, folder)?;
-    let mut key = transfer::copy(&source.data.join(KEY), &folder.join(KEY))?;
-    KEY.clone_into(&mut key.path);
-    manifest.files.push(key);
-    if source.data.join(SETTINGS).exists() {
-        let mut settings = transfer::copy(&source.data.join(SETTINGS), &folder.join(SETTINGS))?;
-        SETTINGS.clone_into(&mut settings.path);
-        manifest.files.push(settings);
+    let settings = source.data.join(SETTINGS).exists().then_some(SETTINGS);
+    for path in [KEY].into_iter().chain(settings) {
+        let (size_bytes, sha256) = transfer::copy(&source.data.join(path), &folder.join(path))?;
+        manifest.files.push(BackupFile { path: path.to_owned(), size_bytes, sha256 });
     }
     let wanted = match source.contents {
         Contents::Named => {
@@ -145,7 +142,7 @@ fn copy_database(source: &Source<'_>, folder: &Path) -> EngineResult<(Manifest, 
     let format = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     let (size_bytes, sha256) = transfer::file_sha256(&copy).map_err(io("reading", &copy))?;
     let mut manifest = Manifest::new(source.now.to_string(), source.reason, format);
-    manifest.files.push(manifest::BackupFile { path: DATABASE.to_owned(), size_bytes, sha256 });
+    manifest.files.push(BackupFile { path: DATABASE.to_owned(), size_bytes, sha256 });
     Ok((manifest, connection))
 }
 
@@ -211,7 +208,7 @@ impl Unfinished {
         part.push(".part");
         let folder = parent.join(part);
         clear(&folder)?;
-        transfer::create_folder(&folder)?;
+        create_folder(&folder)?;
         let path = folder.join(UNFINISHED);
         transfer::write(&path, b"")?;
         let lock = File::open(&path).map_err(io("opening", &path))?;

@@ -100,7 +100,7 @@ impl Manifest {
         transfer::write(&folder.join(FILE), &text)
     }
 
-    /// The database.
+    /// Whether there is a file of that path.
     pub(super) fn has(&self, path: &str) -> bool {
         self.files.iter().any(|file| file.path == path)
     }

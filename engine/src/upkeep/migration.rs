@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::backup::{self, Contents, Source, folder_of_backups};
-use super::{DATABASE, Manifest, transfer};
+use super::{DATABASE, Manifest};
 use crate::clock::Timestamp;
-use crate::engine::EngineResult;
+use crate::engine::{EngineResult, create_folder};
 use crate::store::{self, Refusal, StoreError};
 
 /// Backups from before migrations that are kept. One is enough to go back; the second is for who comes late.
@@ -57,7 +57,7 @@ impl Migration {
             return Ok(None);
         }
         let folder = folder_of_backups(data);
-        transfer::create_folder(&folder)?;
+        create_folder(&folder)?;
         let to = folder.join(format!("{}-before-format-{newest}", backup::name_of(now)));
         let reason = format!("{REASON} {newest}");
         let source = Source { data, now, reason: &reason, contents: Contents::All, is_stopped: &|| false };

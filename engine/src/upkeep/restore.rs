@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::manifest::{MissingContent, refused};
-use super::transfer::{self, Brought, io};
+use super::transfer::{self, Brought};
 use super::{DATABASE, KEY, Manifest, SETTINGS};
 use crate::clock::{Clock, Timestamp};
 use crate::core::Event;
-use crate::engine::{Engine, EngineError, EngineResult};
-use crate::store::{self, restored};
+use crate::engine::{Engine, EngineError, EngineResult, create_folder, io};
+use crate::store;
+use crate::store::restored::{self, Held};
 
 /// What a restore did.
 #[derive(Debug, Serialize)]
@@ -53,13 +54,17 @@ pub fn restore(backup: &Path, data: &Path, clock: &Clock) -> EngineResult<Restor
     verify(backup, &manifest)?;
     let part = Part::begin(data)?;
     bring_all(backup, &manifest, &part.0)?;
-    let mut restored = hold_still(&part.0, clock.now())?;
+    let held = hold_still(&part.0, clock.now())?;
     part.finish(data)?;
-    restored.data = data.to_owned();
-    restored.created_at = manifest.created_at;
-    restored.engine = manifest.engine;
-    restored.missing = manifest.missing;
-    Ok(restored)
+    Ok(Restored {
+        data: data.to_owned(),
+        created_at: manifest.created_at,
+        engine: manifest.engine,
+        executions: held.executions,
+        schedules: held.schedules,
+        webhooks: held.webhooks,
+        missing: manifest.missing,
+    })
 }
 
 /// Executions that one write lets go on.
@@ -135,19 +140,11 @@ fn bring_all(backup: &Path, manifest: &Manifest, to: &Path) -> EngineResult<()> 
 }
 
 /// Opens the database, which migrates it and raises its epoch, and lets nothing in it go on.
-fn hold_still(folder: &Path, now: Timestamp) -> EngineResult<Restored> {
+fn hold_still(folder: &Path, now: Timestamp) -> EngineResult<Held> {
     let (connection, _) = store::open_for_writing(&folder.join(DATABASE))?;
     let held = restored::hold(&connection, now)?;
     connection.close().map_err(|(_, error)| EngineError::from(store::StoreError::from(error)))?;
-    Ok(Restored {
-        data: PathBuf::new(),
-        created_at: String::new(),
-        engine: String::new(),
-        executions: held.executions,
-        schedules: held.schedules,
-        webhooks: held.webhooks,
-        missing: Vec::new(),
-    })
+    Ok(held)
 }
 
 /// The data folder before it has its name. Dropped before that, it is removed.
@@ -161,7 +158,7 @@ impl Part {
         let mut part = name.to_owned();
         part.push(format!(".restore-{}", std::process::id()));
         let folder = data.with_file_name(part);
-        transfer::create_folder(&folder)?;
+        create_folder(&folder)?;
         Ok(Self(folder))
     }
 

@@ -1,14 +1,14 @@
 //! Files from one folder to another, durably, for their owner alone.
 
-use std::fs::{DirBuilder, File, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::manifest::BackupFile;
-use crate::engine::{EngineError, EngineResult};
+use crate::engine::{EngineResult, create_folder, io};
 
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -20,12 +20,6 @@ pub(super) enum Brought {
     Missing,
     /// It is there with another content; nothing was brought.
     Damaged,
-}
-
-/// An error of the file system.
-pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> EngineError {
-    let path = path.to_owned();
-    move |source| EngineError::Io { doing, path, source }
 }
 
 /// Brings a file whose content is fixed by its name: as a second name of the same file where the file system can, since
@@ -43,9 +37,9 @@ pub(super) fn bring(data: &Path, path: &str, sha256: &str, to: &Path) -> EngineR
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Brought::Missing),
         // Another file system, or one without hard links, or too many of them.
         Err(_) => {
-            let copied = copy(&from, &to)?;
-            if copied.sha256 == sha256 {
-                return Ok(Brought::Whole(BackupFile { path: path.to_owned(), ..copied }));
+            let (size_bytes, found) = copy(&from, &to)?;
+            if found == sha256 {
+                return Ok(Brought::Whole(BackupFile { path: path.to_owned(), size_bytes, sha256: found }));
             }
             std::fs::remove_file(&to).map_err(io("removing", &to))?;
             Ok(Brought::Damaged)
@@ -53,23 +47,14 @@ pub(super) fn bring(data: &Path, path: &str, sha256: &str, to: &Path) -> EngineR
     }
 }
 
-/// Copies a file, durably. The path of the answer is empty.
-pub(super) fn copy(from: &Path, to: &Path) -> EngineResult<BackupFile> {
+/// Copies a file, durably. Returns length and digest.
+pub(super) fn copy(from: &Path, to: &Path) -> EngineResult<(u64, String)> {
     create_folder_of(to)?;
-    let mut source = File::open(from).map_err(io("opening", from))?;
+    let source = File::open(from).map_err(io("opening", from))?;
     let mut target = create(to)?;
-    let (mut hasher, mut size_bytes, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER_BYTES]);
-    loop {
-        let length = source.read(&mut buffer).map_err(io("reading", from))?;
-        if length == 0 {
-            break;
-        }
-        hasher.update(&buffer[..length]);
-        target.write_all(&buffer[..length]).map_err(io("writing", to))?;
-        size_bytes += length as u64;
-    }
+    let copied = hash(source, io("reading", from), |chunk| target.write_all(chunk).map_err(io("writing", to)))?;
     target.sync_all().map_err(io("syncing", to))?;
-    Ok(BackupFile { path: String::new(), size_bytes, sha256: hex::encode(hasher.finalize()) })
+    Ok(copied)
 }
 
 /// Writes a file that is not there, durably.
@@ -80,21 +65,26 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> EngineResult<()> {
 
 /// Length and digest of a file.
 pub(crate) fn file_sha256(path: &Path) -> std::io::Result<(u64, String)> {
-    let mut file = File::open(path)?;
-    let (mut hasher, mut size_bytes, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER_BYTES]);
-    loop {
-        let length = file.read(&mut buffer)?;
-        if length == 0 {
-            return Ok((size_bytes, hex::encode(hasher.finalize())));
-        }
-        hasher.update(&buffer[..length]);
-        size_bytes += length as u64;
-    }
+    hash(File::open(path)?, |error| error, |_| Ok(()))
 }
 
-/// Makes a folder for the owner alone, and those above it.
-pub(super) fn create_folder(path: &Path) -> EngineResult<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io("creating", path))
+/// Reads to the end. Returns length and digest of what was read.
+fn hash<E>(
+    mut source: File,
+    unreadable: impl FnOnce(std::io::Error) -> E,
+    mut take: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(u64, String), E> {
+    let (mut hasher, mut size_bytes, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER_BYTES]);
+    loop {
+        let length = match source.read(&mut buffer) {
+            Ok(0) => return Ok((size_bytes, hex::encode(hasher.finalize()))),
+            Ok(length) => length,
+            Err(error) => return Err(unreadable(error)),
+        };
+        hasher.update(&buffer[..length]);
+        take(&buffer[..length])?;
+        size_bytes += length as u64;
+    }
 }
 
 /// Makes the names in a folder, and in those below it, durable.
