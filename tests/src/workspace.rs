@@ -438,6 +438,14 @@ pub fn connector(name: &str) -> Result<Arc<dyn Connector>> {
     found.with_context(|| format!("there is no connector type {name}"))
 }
 
+/// That the execution failed with that code, and its message says all of these.
+pub fn ensure_failed(row: &Value, code: &str, words: &[&str]) -> Result<()> {
+    ensure!(row["status"] == "ENDED_ERROR" && row["error_code"] == code, "expected {code}: {row:#}");
+    let message = row["error_message"].as_str().context("the message is text")?;
+    ensure!(words.iter().all(|word| message.contains(word)), "expected {words:?} in {message:?}");
+    Ok(())
+}
+
 /// Fails unless the execution ended well.
 pub fn ensure_success(row: &Value) -> Result<()> {
     ensure!(row["status"] == "ENDED_SUCCESS", "the execution ended with {row:#}");

@@ -58,10 +58,10 @@ async fn start_mailers(server: &SurefootProcess, targets: &Targets) -> Result<Ve
         ids.push(server.run("guest", script(steps)).await?);
     }
     for id in &ids {
-        let waits = |records: &[Value]| records.iter().any(|record| record["kind"] == "wait_signal");
-        while !waits(&server.journal(id).await?) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let waits = |_, said: &Value| {
+            said["records"].as_array().is_some_and(|records| records.iter().any(|it| it["kind"] == "wait_signal"))
+        };
+        server.until(Method::GET, &format!("executions/{id}/journal"), None, waits).await?;
     }
     Ok(ids)
 }
@@ -184,6 +184,7 @@ async fn a_backup_that_was_cut_off_is_no_backup() -> Result<()> {
     let mut client = command(&data, &["backup", text(&backup)])?.stderr(std::process::Stdio::null()).spawn()?;
     while !part.join("surefoot.db").exists() {
         ensure!(!backup.exists(), "the backup was made before it could be cut off");
+        ensure!(client.try_wait()?.is_none(), "the backup ended before it could be cut off");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     server.kill().await?;

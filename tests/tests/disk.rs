@@ -199,7 +199,8 @@ async fn a_disk_that_fails_is_a_503_and_nothing_is_lost() -> Result<()> {
     limit_files(server.pid(), "0").await?;
     until_degraded(&server).await?;
     ensure_only_looks(&server).await?;
-    // The write comes back meanwhile.
+    // Nobody tells that the write came back: its duration is all there is to wait for. Were it late, it is still true
+    // that it cannot be recorded.
     tokio::time::sleep(std::time::Duration::from_millis(WRITE_MS)).await;
     ensure!(under_way.writes_recorded(&server).await? == 0, "it cannot have been recorded");
     limit_files(server.pid(), "unlimited").await?;

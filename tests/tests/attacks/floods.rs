@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use surefoot_tests::workspace::ensure_success;
+use surefoot_tests::workspace::{ensure_failed, ensure_success};
 
-use crate::{ensure_at_work, ensure_failed, workspace, workspace_with};
+use crate::{ensure_at_work, workspace, workspace_with};
 
 const MIB: u64 = 1 << 20;
 

@@ -3,9 +3,9 @@
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
-use surefoot_tests::workspace::Workspace;
+use surefoot_tests::workspace::{Workspace, ensure_failed};
 
-use crate::{ensure_at_work, ensure_failed, workspace};
+use crate::{ensure_at_work, workspace};
 
 const LOOP: &str = "(loop (br 0))";
 const RECURSE: &str = "(drop (call $deep (i32.const 0)))";

@@ -7,8 +7,8 @@ mod memory;
 mod names;
 mod random;
 
-use anyhow::{Context as _, Result, ensure};
-use serde_json::{Value, json};
+use anyhow::{Result, ensure};
+use serde_json::json;
 use surefoot_tests::workspace::{Workspace, ensure_success};
 
 /// A guest may compute for that long here, milliseconds: enough for what is honest in an unoptimised build.
@@ -26,14 +26,6 @@ async fn workspace_with(limit: impl FnOnce(&mut surefoot_engine::journal::Limits
     })?;
     workspace.deploy(&["test-guest", "hello"]).await?;
     Ok(workspace)
-}
-
-/// That the execution failed with that code, and says all of these.
-fn ensure_failed(row: &Value, code: &str, words: &[&str]) -> Result<()> {
-    ensure!(row["status"] == "ENDED_ERROR" && row["error_code"] == code, "expected {code}: {row:#}");
-    let message = row["error_message"].as_str().context("the message is text")?;
-    ensure!(words.iter().all(|word| message.contains(word)), "expected {words:?} in {message:?}");
-    Ok(())
 }
 
 /// That the workspace still does its work.

@@ -4,9 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
 use surefoot_tests::server_process::SurefootProcess;
-use surefoot_tests::workspace::ensure_success;
-
-use crate::ensure_failed;
+use surefoot_tests::workspace::{ensure_failed, ensure_success};
 
 const MIB: u64 = 1 << 20;
 
