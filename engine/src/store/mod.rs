@@ -95,6 +95,9 @@ pub(crate) struct Readers {
 
 const READERS_IDLE_MAX: usize = 4;
 
+/// Prepared statements that a connection keeps.
+const STATEMENTS_KEPT: usize = 128;
+
 impl Readers {
     pub(crate) fn new(path: &Path) -> Self {
         Self { path: path.to_owned(), idle: Mutex::new(Vec::new()) }
@@ -111,6 +114,7 @@ impl Readers {
                 connection.pragma_update(None, "query_only", true)?;
                 // LIKE compares case-sensitively everywhere, as the query language says.
                 connection.pragma_update(None, "case_sensitive_like", true)?;
+                connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
                 connection
             }
         };
@@ -141,7 +145,25 @@ impl Readers {
 /// Opens the writing connection: creates the database or migrates it, and raises the epoch. A backup before a migration
 /// is the caller's business.
 pub(crate) fn open_for_writing(path: &Path) -> StoreResult<(Connection, Epoch)> {
-    let mut connection = Connection::open(path)?;
+    prepare_for_writing(Connection::open(path)?)
+}
+
+/// Opens the writing connection again, of the database that this process has had open. One that has vanished is not
+/// made anew: an empty workspace would look as if nothing had ever been there.
+pub(crate) fn reopen_for_writing(path: &Path, ours: Epoch) -> StoreResult<(Connection, Epoch)> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(path, flags)?;
+    let found = connection.query_row("SELECT value FROM meta WHERE key = 'epoch'", [], |row| row.get::<_, i64>(0));
+    // It may be higher: an attempt before this one may have raised it and failed after that.
+    let other = match found {
+        Ok(found) if found >= ours.number => return prepare_for_writing(connection),
+        Ok(found) => format!("it was opened {found} times, ours {} times", ours.number),
+        Err(error) => error.to_string(),
+    };
+    Err(StoreError::Failed(format!("{} is not the database that was open: {other}", path.display())))
+}
+
+fn prepare_for_writing(mut connection: Connection) -> StoreResult<(Connection, Epoch)> {
     if connection.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
         // Of a new database this must be the first thing that is said.
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
@@ -152,7 +174,7 @@ pub(crate) fn open_for_writing(path: &Path) -> StoreResult<(Connection, Epoch)> 
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "case_sensitive_like", true)?;
-    connection.set_prepared_statement_cache_capacity(128);
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     settle_log(&connection)?;
     migrations::run(&mut connection)?;
     make_shrinkable(&connection)?;
@@ -198,4 +220,36 @@ fn make_shrinkable(connection: &Connection) -> StoreResult<()> {
         tracing::warn!(%error, "the database could not be written anew; it will not shrink until it is");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_vanished_is_not_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("surefoot.db");
+        let (connection, first) = open_for_writing(&path).unwrap();
+        drop(connection);
+        let (connection, second) = reopen_for_writing(&path, first).unwrap();
+        assert_eq!(second.number, first.number + 1);
+        drop(connection);
+
+        let aside = folder.path().join("aside.db");
+        std::fs::rename(&path, &aside).unwrap();
+        assert!(matches!(reopen_for_writing(&path, second), Err(StoreError::Failed(_))));
+        assert!(!path.exists());
+        std::fs::write(&path, "").unwrap();
+        assert!(matches!(reopen_for_writing(&path, second), Err(StoreError::Failed(_))));
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+
+        std::fs::remove_file(&path).unwrap();
+        drop(open_for_writing(&path).unwrap());
+        let other = reopen_for_writing(&path, second).unwrap_err().to_string();
+        assert!(other.contains("is not the database that was open"), "{other}");
+
+        std::fs::rename(&aside, &path).unwrap();
+        assert!(reopen_for_writing(&path, second).is_ok());
+    }
 }

@@ -321,7 +321,7 @@ impl Writer {
 
     /// After a failed commit: opens the database anew.
     pub(crate) fn reopen(&self) -> StoreResult<()> {
-        let (connection, epoch) = super::open_for_writing(&self.0.path)?;
+        let (connection, epoch) = super::reopen_for_writing(&self.0.path, self.epoch())?;
         watch_records(&connection, &self.0.records_touched);
         *lock(&self.0.connection) = Some(connection);
         *lock(&self.0.epoch) = epoch;
