@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::{Engine, ResourceLimiter, Store, UpdateDeadline};
 
 use super::wasi::Guest;
+use crate::core::lock;
 use crate::session::{End, Session};
 
 /// Refuses memory beyond the execution's recorded limit, in a way that no guest can catch: none may branch on it.
@@ -83,23 +85,52 @@ impl ResourceLimiter for MemoryLimit {
     }
 }
 
-/// Lets a guest yield after each slice, and ends it when it computes for too long without a host call.
-pub(super) fn set_slices(store: &mut Store<Guest>, slice: Duration, session: &Arc<Session>) {
+/// Slices without a host call after which a guest computes for long.
+const SHORT_SLICES: u64 = 10;
+
+/// The place of a guest among those that compute for long, while it has one.
+#[derive(Clone, Default)]
+pub(super) struct Place(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Place {
+    /// Leaves it to the next.
+    pub(super) fn leave(&self) {
+        lock(&self.0).take();
+    }
+
+    async fn wait_for(self, places: Arc<Semaphore>) {
+        // Others first, also where there is a place at once.
+        tokio::task::yield_now().await;
+        let place = places.acquire_owned().await;
+        *lock(&self.0) = Some(place.expect("it is never closed"));
+    }
+}
+
+/// Lets a guest yield after each slice, and ends it when it computes for too long without a host call. One that
+/// computes for long shares the `places` with its like, so that whoever does little between two calls finds a free
+/// worker.
+pub(super) fn set_slices(store: &mut Store<Guest>, slice: Duration, session: &Arc<Session>, places: &Arc<Semaphore>) {
     let cpu_ms_max = session.resident().started.limits.cpu_ms_max;
     let slices_max = u64::try_from(u128::from(cpu_ms_max) / slice.as_millis().max(1)).unwrap_or(u64::MAX).max(1);
+    let places = places.clone();
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |mut context| {
         let guest = context.data_mut();
         guest.session.interruption()?;
+        guest.slices += 1;
         // Computing that a replay repeats was paid for when it was first done.
         if guest.session.is_live() {
-            guest.slices += 1;
+            guest.live_slices += 1;
         }
-        if guest.slices > slices_max {
+        if guest.live_slices > slices_max {
             let message = format!("the flow computed for more than {cpu_ms_max} ms without a host call");
             return Err(End::Limit("cpu_ms_max", message).into());
         }
-        Ok(UpdateDeadline::Yield(1))
+        if guest.slices <= SHORT_SLICES {
+            return Ok(UpdateDeadline::Yield(1));
+        }
+        guest.place.leave();
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(guest.place.clone().wait_for(places.clone()))))
     });
 }
 

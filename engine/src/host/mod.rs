@@ -17,6 +17,7 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
+use tokio::sync::Semaphore;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine, Store};
 
@@ -31,7 +32,7 @@ use limits::Ticker;
 use wasi::Guest;
 
 /// The time slice of a guest before others get their turn.
-const SLICE: Duration = Duration::from_millis(10);
+const SLICE: Duration = Duration::from_millis(1);
 
 /// Bytes of the MAC before the machine code in a cache file.
 const MAC_BYTES: usize = 32;
@@ -69,6 +70,8 @@ pub(crate) struct WasmHost {
     loaded: Mutex<HashMap<String, FlowPre<Guest>>>,
     loading: Mutex<()>,
     ticker: Ticker,
+    /// For guests that compute for long: they leave one worker to all others.
+    long_computing: Arc<Semaphore>,
     /// Components that are about to become the version of a flow.
     pub(crate) holds: Holds,
 }
@@ -91,6 +94,7 @@ impl WasmHost {
         linker.allow_shadowing(false);
         Flow::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
         let ticker = Ticker::start(engine.clone(), SLICE);
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             engine,
             linker,
@@ -99,6 +103,7 @@ impl WasmHost {
             loaded: Mutex::default(),
             loading: Mutex::default(),
             ticker,
+            long_computing: Arc::new(Semaphore::new(workers.saturating_sub(1).max(1))),
             holds: Holds::default(),
         })
     }
@@ -238,7 +243,7 @@ impl WasmHost {
         let mut store = Store::new(&self.engine, Guest::new(session.clone()));
         store.limiter(|guest| &mut guest.limits);
         let _ticking = self.ticker.tick_while_held();
-        limits::set_slices(&mut store, SLICE, &session);
+        limits::set_slices(&mut store, SLICE, &session, &self.long_computing);
         let call = async {
             let flow = pre.instantiate_async(&mut store).await?;
             flow.call_handler(&mut store, &input.to_string()).await

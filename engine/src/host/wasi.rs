@@ -15,7 +15,7 @@ use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 
-use super::limits::MemoryLimit;
+use super::limits::{MemoryLimit, Place};
 use crate::clock::Timestamp;
 use crate::session::Session;
 
@@ -31,6 +31,9 @@ pub(super) struct Guest {
     pub(super) limits: MemoryLimit,
     /// Slices computed since the last host call.
     pub(super) slices: u64,
+    /// Those of them that no journal has.
+    pub(super) live_slices: u64,
+    pub(super) place: Place,
     wasi: WasiCtx,
     table: ResourceTable,
 }
@@ -54,12 +57,15 @@ impl Guest {
         let limits = MemoryLimit::new(session.resident().started.limits.memory_bytes_max);
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
-        Self { session, limits, slices: 0, wasi, table }
+        Self { session, limits, slices: 0, live_slices: 0, place: Place::default(), wasi, table }
     }
 
     /// The session, for a host call: the guest's computing time starts anew.
     pub(super) fn called(&mut self) -> Arc<Session> {
-        self.slices = 0;
+        if self.slices > 0 {
+            (self.slices, self.live_slices) = (0, 0);
+            self.place.leave();
+        }
         self.session.clone()
     }
 }
@@ -137,6 +143,7 @@ struct DurableClock<'a>(&'a mut Guest);
 impl DurableClock<'_> {
     fn subscribe(&mut self, after: Duration) -> wasmtime::Result<Resource<DynPollable>> {
         let session = self.0.session.clone();
+        self.0.place.leave();
         let due = session.now().after(after);
         let deadline = self.0.table.push(Deadline { session, due })?;
         subscribe(&mut self.0.table, deadline)
