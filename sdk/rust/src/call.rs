@@ -171,7 +171,7 @@ struct CallInputs {
 
 impl CallInputs {
     fn add(&mut self, name: String, value: impl Serialize) {
-        match json_text::to_value(&format!("input `{name}`"), value) {
+        match json_text::to_value(|| format!("input `{name}`"), value) {
             Ok(value) => drop(self.map.insert(name, value)),
             Err(error) => drop(self.error.get_or_insert(error)),
         }
@@ -194,7 +194,7 @@ impl CallInputs {
 
 /// Anything that serialises as a JSON object.
 pub(crate) fn object(what: &str, value: impl Serialize) -> Result<Map<String, Value>> {
-    match json_text::to_value(what, value)? {
+    match json_text::to_value(|| what.to_owned(), value)? {
         Value::Object(map) => Ok(map),
         Value::Null => Ok(Map::new()),
         other => Err(Error::InvalidInput(format!("{what} must be an object, not `{other}`"))),

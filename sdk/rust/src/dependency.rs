@@ -83,10 +83,12 @@ pub(crate) fn wait_for<'a>(
         return Ok(Vec::new());
     }
     let ids: Vec<String> = dependencies.iter().map(|dependency| dependency.id.clone()).collect();
+    // Those that have ended come in the order in which they were asked for.
+    let mut asked = dependencies.iter();
     host::wait(&ids, when, timeout)?
         .into_iter()
         .map(|ended| {
-            let name = dependencies.iter().find(|dependency| dependency.id == ended.execution_id);
+            let name = asked.find(|dependency| dependency.id == ended.execution_id);
             Ended::from_host(ended, name.map(|dependency| dependency.name.clone()).unwrap_or_default())
         })
         .collect()

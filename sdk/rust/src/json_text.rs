@@ -12,14 +12,17 @@ pub(crate) fn encode<T: Serialize + ?Sized>(what: &str, value: &T) -> Result<Str
 }
 
 /// Turns a value into a JSON value. `what` names the value in the error.
-pub(crate) fn to_value<T: Serialize>(what: &str, value: T) -> Result<Value> {
-    serde_json::to_value(value).map_err(|error| unwritable(what, &error))
+pub(crate) fn to_value<T: Serialize>(what: impl FnOnce() -> String, value: T) -> Result<Value> {
+    serde_json::to_value(value).map_err(|error| unwritable(&what(), &error))
 }
 
 /// Reads a value from JSON text that came from the host.
 pub(crate) fn decode<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
-    let mut reader = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| unreadable(what, error))
+    serde_json::from_str(text).or_else(|_| {
+        // Once more, for the place of what is wrong.
+        let mut reader = serde_json::Deserializer::from_str(text);
+        serde_path_to_error::deserialize(&mut reader).map_err(|error| unreadable(what, error))
+    })
 }
 
 /// Reads a value from a JSON value.
