@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use surefoot_connector_api::{Connector, Dialer, EgressPolicy, InputRules};
 use tokio::sync::{Notify, RwLock, Semaphore, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -199,10 +200,10 @@ pub(crate) struct Resident {
     pub(crate) execution: Execution,
     pub(crate) started: Started,
     /// Connections that have ended, durable or on their way.
-    pub(crate) settled: Mutex<HashMap<u32, Settled>>,
+    pub(crate) settled: Mutex<Settlements>,
     /// Connections that are being performed. The mark says that their start was lost in a failed commit: their end is
     /// nobody's then.
-    pub(crate) running: Mutex<HashMap<u32, LostMark>>,
+    pub(crate) running: Mutex<FxHashMap<u32, LostMark>>,
     /// Whether an instance exists. Written by the executor alone.
     pub(crate) has_instance: AtomicBool,
     /// Something happened since the instance last looked.
@@ -214,6 +215,9 @@ pub(crate) struct Resident {
 
 /// See [`Resident::running`].
 pub(crate) type LostMark = Arc<AtomicBool>;
+
+/// Connections that have ended, by the number of their call.
+pub(crate) type Settlements = FxHashMap<u32, Settled>;
 
 /// A connection that has ended.
 #[derive(Clone, Debug)]

@@ -129,49 +129,53 @@ impl Digester {
 /// JSON text whose bytes depend on the value alone: object keys sorted, no space.
 ///
 /// Digests are made from this, so it must never change. A map's own order would depend on how serde_json was built.
-pub fn canonical(value: &Value) -> String {
-    let mut text = String::new();
+pub fn canonical(value: &Value) -> Vec<u8> {
+    let mut text = Vec::with_capacity(128);
     write_canonical(value, &mut text);
     text
 }
 
 /// Like [`canonical`], of the members of an object.
-pub fn canonical_object(object: &Map<String, Value>) -> String {
-    let mut text = String::new();
+pub fn canonical_object(object: &Map<String, Value>) -> Vec<u8> {
+    let mut text = Vec::with_capacity(128);
     write_canonical_object(object, &mut text);
     text
 }
 
-fn write_canonical_object(object: &Map<String, Value>, text: &mut String) {
+fn write_canonical_object(object: &Map<String, Value>, text: &mut Vec<u8>) {
     let mut members: Vec<_> = object.iter().collect();
     members.sort_unstable_by_key(|(name, _)| *name);
-    text.push('{');
+    text.push(b'{');
     for (index, (name, member)) in members.into_iter().enumerate() {
         if index > 0 {
-            text.push(',');
+            text.push(b',');
         }
-        text.push_str(&Value::from(name.as_str()).to_string());
-        text.push(':');
+        write_plain(name, text);
+        text.push(b':');
         write_canonical(member, text);
     }
-    text.push('}');
+    text.push(b'}');
 }
 
-fn write_canonical(value: &Value, text: &mut String) {
+fn write_canonical(value: &Value, text: &mut Vec<u8>) {
     match value {
         Value::Object(object) => write_canonical_object(object, text),
         Value::Array(items) => {
-            text.push('[');
+            text.push(b'[');
             for (index, item) in items.iter().enumerate() {
                 if index > 0 {
-                    text.push(',');
+                    text.push(b',');
                 }
                 write_canonical(item, text);
             }
-            text.push(']');
+            text.push(b']');
         }
-        scalar => text.push_str(&scalar.to_string()),
+        scalar => write_plain(scalar, text),
     }
+}
+
+fn write_plain(value: &(impl Serialize + ?Sized), text: &mut Vec<u8>) {
+    serde_json::to_writer(text, value).expect("strings and scalars are plain JSON, and memory takes them");
 }
 
 fn truncated(mac: Hmac<Sha256>) -> [u8; 16] {
@@ -190,7 +194,7 @@ mod tests {
     #[test]
     fn canonical_text_is_fixed() {
         let value = json!({"b": [1, 2.5, null, true], "a": {"z": "\"ü\n", "y": {}}});
-        assert_eq!(canonical(&value), r#"{"a":{"y":{},"z":"\"ü\n"},"b":[1,2.5,null,true]}"#);
+        assert_eq!(canonical(&value), r#"{"a":{"y":{},"z":"\"ü\n"},"b":[1,2.5,null,true]}"#.as_bytes());
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Session {
             options.timeout.map_or(u64::MAX, |timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         let parts = [
             connector.as_bytes(),
-            inputs_text.as_bytes(),
+            &inputs_text,
             options.name.as_deref().unwrap_or_default().as_bytes(),
             &timeout_ms.to_le_bytes(),
             &[u8::from(options.retry_on_interrupt)],
@@ -249,7 +249,7 @@ impl Session {
     /// Starts a child execution of a flow, in one transaction with its entry. Returns its id.
     pub async fn start_flow(&self, flow: &str, input: Value, name: Option<&str>, orphan: bool) -> CallResult<String> {
         let input_text = canonical(&input);
-        let parts = [flow.as_bytes(), input_text.as_bytes(), name.unwrap_or_default().as_bytes(), &[u8::from(orphan)]];
+        let parts = [flow.as_bytes(), &input_text, name.unwrap_or_default().as_bytes(), &[u8::from(orphan)]];
         let shown = || json!({"flow": flow, "input": input, "name": name, "orphan": orphan});
         let reply = match self.turn(CallKind::StartFlow, &parts, shown)? {
             Turn::Replayed(reply) => reply,

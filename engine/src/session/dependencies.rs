@@ -3,15 +3,16 @@
 //! A connection that a wait has returned stays in memory for a while, since a wait may name it again; after that it is
 //! read from the journal. So an execution with a million calls takes no more memory than one with ten thousand.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::{End, HostError, ReturnWhen, Session};
 use crate::calls;
-use crate::core::{Settled, lock};
+use crate::core::{Settled, Settlements, lock};
 use crate::id;
 use crate::journal::{ConnectionStart, Ended, EndedFlow, Failure, Outcome, Record, Reply, Status};
 use crate::store::executions::Key;
@@ -55,12 +56,12 @@ const KEPT_BYTES_MAX: usize = 16 << 20;
 /// Connections that a run has started, by the number of their call.
 #[derive(Default)]
 pub(super) struct Connections {
-    starts: HashMap<u32, Arc<ConnectionStart>>,
+    starts: FxHashMap<u32, Arc<ConnectionStart>>,
     /// Returned by a wait, in that order, with the size of their outcomes.
     returned: VecDeque<(u32, usize)>,
     returned_bytes: usize,
     /// In the journal alone.
-    dropped: HashSet<u32>,
+    dropped: FxHashSet<u32>,
 }
 
 impl Connections {
@@ -77,7 +78,7 @@ impl Connections {
     }
 
     /// A wait has returned it. Drops those that were returned longest ago when they are too many.
-    fn returned(&mut self, n: u32, settled: &mut HashMap<u32, Settled>) {
+    fn returned(&mut self, n: u32, settled: &mut Settlements) {
         let bytes = settled.get(&n).map_or(0, |settled| match &*settled.outcome {
             Outcome::Success(output) => size_of(output),
             _ => 0,
@@ -203,7 +204,7 @@ impl Session {
 
     /// Reads those of the connections back from the journal that have left the memory.
     pub(super) async fn recall(&self, ids: impl Iterator<Item = &String>) -> Result<(), End> {
-        let mut wanted: HashSet<u32> = {
+        let mut wanted: FxHashSet<u32> = {
             let state = lock(&self.state);
             let numbers = ids.filter_map(|id| self.own_connection(id));
             numbers.filter(|n| state.connections.dropped.contains(n)).collect()
@@ -258,9 +259,9 @@ impl Session {
 type EndedConnection = (u32, Arc<ConnectionStart>, Arc<Outcome>);
 
 /// These connections, from the journal.
-fn ends_of(readers: &Readers, key: Key, wanted: &mut HashSet<u32>) -> StoreResult<Vec<EndedConnection>> {
+fn ends_of(readers: &Readers, key: Key, wanted: &mut FxHashSet<u32>) -> StoreResult<Vec<EndedConnection>> {
     readers.read_many(|connection| {
-        let (mut starts, mut found, mut records) = (HashMap::new(), Vec::new(), Vec::new());
+        let (mut starts, mut found, mut records) = (FxHashMap::default(), Vec::new(), Vec::new());
         for row in journal::row_ids(connection, key)? {
             journal::read_row::<IgnoredAny>(connection, row, &mut records)?;
             for record in records.drain(..) {

@@ -139,7 +139,7 @@ impl Session {
     /// A session at the beginning of the journal with these rows.
     pub(crate) fn new(core: Arc<Core>, resident: Arc<Resident>, rows: Vec<i64>) -> StoreResult<Self> {
         let mut past = Past::new(rows);
-        past.fill(&core.readers, &mut lock(&resident.settled))?;
+        past.fill(&core, &mut lock(&resident.settled))?;
         let mut seed = [0; 32];
         seed.copy_from_slice(&resident.started.entropy);
         let state = State {
@@ -324,7 +324,7 @@ impl Session {
     /// Journals something that the guest states: a check, a metric, a section.
     pub fn note(&self, kind: CallKind, args: Value) -> Result<(), End> {
         let text = canonical(&args);
-        if let Turn::Live(n, call) = self.turn(kind, &[text.as_bytes()], || args)? {
+        if let Turn::Live(n, call) = self.turn(kind, &[&text], || args)? {
             let at = self.now();
             self.record_behind(text.len(), &record(n, call, at, Some(Reply::Unit)));
         }
@@ -349,7 +349,7 @@ impl Session {
         if self.core.stopping.is_cancelled() || self.core.degraded.load(SeqCst) {
             return Err(End::dropped());
         }
-        if !self.is_live() {
+        if !(self.resident.cancel.load(SeqCst) || self.resident.pause.load(SeqCst)) || !self.is_live() {
             return Ok(());
         }
         if self.resident.cancel.load(SeqCst) {
@@ -413,7 +413,7 @@ impl Session {
 
     /// Reads the journal until the next call in it is whole.
     fn read_on(&self, state: &mut State) -> StoreResult<()> {
-        state.past.fill(&self.core.readers, &mut lock(&self.resident.settled))
+        state.past.fill(&self.core, &mut lock(&self.resident.settled))
     }
 
     fn show_past(&self, past: &PastCall) -> String {

@@ -1,15 +1,15 @@
 //! The part of a journal that a run has not come to yet, read in pieces as the run goes on: a journal of any length
-//! takes the memory of one piece.
+//! takes the memory of two pieces. While the guest replays one, another thread reads the next.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
-use rusqlite::Connection;
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::clock::Timestamp;
-use crate::core::Settled;
+use crate::core::{Core, Settled, Settlements, lock};
 use crate::journal::{CallKind, ConnectionStart, Digest, Record, Reply};
 use crate::store::{Readers, StoreError, StoreResult, journal};
 
@@ -28,11 +28,27 @@ pub(super) struct PastCall {
     row: i64,
 }
 
+/// The records of some rows, each with its row.
+type Piece = Vec<(i64, Record<IgnoredAny>)>;
+
+/// A piece that somebody is to read: another thread, or who needs it first.
+type Ahead = Arc<Mutex<ToRead>>;
+
+#[derive(Debug)]
+enum ToRead {
+    /// These rows.
+    Rows(Vec<i64>),
+    /// It is done.
+    Piece(StoreResult<Piece>),
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Past {
-    /// Rows that have not been read.
+    /// Rows that nobody has been asked to read.
     rows: VecDeque<i64>,
+    /// The piece before them.
+    ahead: Option<Ahead>,
     /// Calls that have been read. As long as there is another row there are two: the first is whole then.
     calls: VecDeque<PastCall>,
     /// Calls read so far.
@@ -42,7 +58,7 @@ pub(super) struct Past {
 impl Past {
     /// The journal with these rows, from its beginning.
     pub(super) fn new(rows: Vec<i64>) -> Self {
-        Self { rows: rows.into(), calls: VecDeque::new(), read: 0 }
+        Self { rows: rows.into(), ahead: None, calls: VecDeque::new(), read: 0 }
     }
 
     /// The next call, if the journal has another.
@@ -56,32 +72,35 @@ impl Past {
     }
 
     /// Reads on until the next call is whole. Adds the ends of connections to `settled`.
-    pub(super) fn fill(&mut self, readers: &Readers, settled: &mut HashMap<u32, Settled>) -> StoreResult<()> {
-        while self.calls.len() < 2 && !self.rows.is_empty() {
-            let count = self.rows.len().min(PIECE_ROWS);
-            let piece: Vec<i64> = self.rows.drain(..count).collect();
-            readers.read_many(|connection| self.read_rows(connection, &piece, settled))?;
-        }
-        Ok(())
-    }
-
-    fn read_rows(
-        &mut self,
-        connection: &Connection,
-        rows: &[i64],
-        settled: &mut HashMap<u32, Settled>,
-    ) -> StoreResult<()> {
-        let mut records: Vec<Record<IgnoredAny>> = Vec::new();
-        for row in rows {
-            journal::read_row(connection, *row, &mut records)?;
-            for record in records.drain(..) {
-                self.add(*row, record, settled)?;
+    pub(super) fn fill(&mut self, core: &Arc<Core>, settled: &mut Settlements) -> StoreResult<()> {
+        while self.calls.len() < 2 {
+            let Some(ahead) = self.ahead.take().or_else(|| self.next_piece()) else { return Ok(()) };
+            // In a simulation there is one thread, and everything happens in one order.
+            let threads =
+                Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() != RuntimeFlavor::CurrentThread);
+            self.ahead = self.next_piece();
+            if let Some(next) = self.ahead.clone().filter(|_| threads) {
+                let core = core.clone();
+                tokio::task::spawn_blocking(move || read(&next, &core.readers));
+            }
+            read(&ahead, &core.readers);
+            let ToRead::Piece(piece) = std::mem::replace(&mut *lock(&ahead), ToRead::Rows(Vec::new())) else {
+                continue;
+            };
+            for (row, record) in piece? {
+                self.add(row, record, settled)?;
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, row: i64, record: Record<IgnoredAny>, settled: &mut HashMap<u32, Settled>) -> StoreResult<()> {
+    fn next_piece(&mut self) -> Option<Ahead> {
+        let count = self.rows.len().min(PIECE_ROWS);
+        let rows: Vec<i64> = self.rows.drain(..count).collect();
+        (count > 0).then(|| Arc::new(Mutex::new(ToRead::Rows(rows))))
+    }
+
+    fn add(&mut self, row: i64, record: Record<IgnoredAny>, settled: &mut Settlements) -> StoreResult<()> {
         match record {
             Record::Started(_) => {}
             Record::Call { n, kind, digest, at, due, connection, reply, .. } => {
@@ -106,6 +125,21 @@ impl Past {
             }
         }
         Ok(())
+    }
+}
+
+/// Reads a piece, or waits for who is at it.
+fn read(ahead: &Mutex<ToRead>, readers: &Readers) {
+    let mut ahead = lock(ahead);
+    if let ToRead::Rows(rows) = &*ahead {
+        *ahead = ToRead::Piece(readers.read_many(|connection| {
+            let (mut piece, mut records) = (Vec::with_capacity(4 * rows.len()), Vec::new());
+            for row in rows {
+                journal::read_row(connection, *row, &mut records)?;
+                piece.extend(records.drain(..).map(|record| (*row, record)));
+            }
+            Ok(piece)
+        }));
     }
 }
 

@@ -78,7 +78,7 @@ impl Session {
     /// Creates a record or updates the fields given.
     pub async fn record_save(&self, kind: &str, key: &str, fields: Map<String, Value>) -> CallResult<Value> {
         let fields_text = canonical(&Value::Object(fields.clone()));
-        let parts = [kind.as_bytes(), key.as_bytes(), fields_text.as_bytes()];
+        let parts = [kind.as_bytes(), key.as_bytes(), &fields_text];
         let shown = || json!({"kind": kind, "key": key, "fields": self.core.redact_fields(kind, &fields)});
         let reply = match self.turn(CallKind::RecordSave, &parts, shown)? {
             Turn::Replayed(reply) => reply,
@@ -141,7 +141,7 @@ impl Session {
     pub async fn record_query(&self, query: &QueryCall) -> CallResult<Page> {
         let text = canonical(&serde_json::to_value(query).expect("a query is plain JSON"));
         let shown = || serde_json::to_value(query).unwrap_or_default();
-        let reply = match self.turn(CallKind::RecordQuery, &[text.as_bytes()], shown)? {
+        let reply = match self.turn(CallKind::RecordQuery, &[&text], shown)? {
             Turn::Replayed(reply) => reply,
             Turn::Resumed(..) => return Err(self.damaged()),
             Turn::Live(n, call) => {
@@ -169,7 +169,7 @@ impl Session {
         {
             return Ok(Err(HostError::InvalidInput(error.to_string())));
         }
-        if let Turn::Live(n, call) = self.turn(CallKind::OnEnd, &[text.as_bytes()], || args)? {
+        if let Turn::Live(n, call) = self.turn(CallKind::OnEnd, &[&text], || args)? {
             self.store_call(n, call, |_| Ok((Reply::Unit, ()))).await?;
         }
         lock(&self.state).end_actions.push(action);

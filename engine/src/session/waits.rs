@@ -13,7 +13,7 @@ use super::{CallResult, Departed, End, EndedDependency, HostError, Session, Turn
 use crate::clock::Timestamp;
 use crate::core::{Departure, lock};
 use crate::id;
-use crate::journal::{Call, CallKind, Record, Reply, Status, canonical, wait_args};
+use crate::journal::{Call, CallKind, Record, Reply, Status, wait_args};
 use crate::planted::{Bug, is_planted};
 use crate::store::executions::ActiveState;
 use crate::store::{Concerns, Urgency, executions, journal, signals};
@@ -28,6 +28,14 @@ pub enum ReturnWhen {
     AllSucceeded,
     /// One has ended.
     FirstEnded,
+}
+
+/// What the guest passed to a wait. Its canonical JSON, as long as the members stand in the order of their names.
+#[derive(Serialize)]
+struct WaitArgs<'a> {
+    ids: &'a [String],
+    timeout_ms: Option<u64>,
+    when: ReturnWhen,
 }
 
 /// A replay may take this part of the wait that it frees memory for.
@@ -123,9 +131,9 @@ impl Session {
         when: ReturnWhen,
         timeout: Option<Duration>,
     ) -> CallResult<Vec<EndedDependency>> {
-        let args = json!({"ids": ids, "when": when, "timeout_ms": timeout.map(|timeout| timeout.as_millis() as u64)});
-        let text = canonical(&args);
-        let (n, mut begun, due) = match self.turn(CallKind::Wait, &[text.as_bytes()], || args)? {
+        let asked = WaitArgs { ids, timeout_ms: timeout.map(|timeout| timeout.as_millis() as u64), when };
+        let text = serde_json::to_vec(&asked).expect("this is plain JSON");
+        let (n, mut begun, due) = match self.turn(CallKind::Wait, &[&text], || json!(asked))? {
             Turn::Replayed(_) if is_planted(Bug::WaitAskedAgain) && matches!(self.met(ids, when), Ok(Some(_))) => {
                 return self.met(ids, when)?.ok_or_else(End::dropped);
             }
