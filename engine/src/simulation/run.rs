@@ -65,6 +65,7 @@ pub(super) fn simulate(plan: &Plan) -> Result<Outcome, String> {
         roots: BTreeMap::new(),
         step: 0,
         disabled: false,
+        writer: None,
         disk,
     };
     let mut deaths = 0;
@@ -125,6 +126,8 @@ struct Run<'a> {
     roots: BTreeMap<u32, (String, Value)>,
     step: u32,
     disabled: bool,
+    /// Of the process that runs.
+    writer: Option<store::Writer>,
 }
 
 /// What a process knows and loses with its death.
@@ -142,8 +145,11 @@ impl Run<'_> {
     fn within<T>(&mut self, work: impl AsyncFnOnce(&mut Self) -> T) -> T {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
-        // Dropping the runtime drops every task where it stands: that is the crash.
-        runtime.block_on(work(self))
+        let result = runtime.block_on(work(self));
+        // Drops every task where it stands: that is the crash.
+        drop(runtime);
+        self.writer.take().inspect(store::Writer::abandon);
+        result
     }
 
     /// One life of the process.
@@ -172,7 +178,7 @@ impl Run<'_> {
         })
     }
 
-    fn open(&self) -> Result<Engine, EngineError> {
+    fn open(&mut self) -> Result<Engine, EngineError> {
         let mut config = Config::new(self.folder);
         config.clock = Clock::Manual(self.clock.clone());
         config.entropy = self.entropy.clone();
@@ -180,7 +186,9 @@ impl Run<'_> {
         config.reserve_bytes = 0;
         config.residents_max = self.plan.residents_max;
         let probe = Arc::new(Probe(self.world.clone()));
-        Engine::open_with(config, vec![probe], flows(&self.world), WriterMode::Manual)
+        let engine = Engine::open_with(config, vec![probe], flows(&self.world), WriterMode::Manual)?;
+        self.writer = Some(engine.core.writer.clone());
+        Ok(engine)
     }
 
     /// The records that the run needs.

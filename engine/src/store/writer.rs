@@ -309,14 +309,20 @@ impl Writer {
     fn dies(&self, moment: CommitMoment) -> bool {
         let dies = self.0.dies_at.as_ref().is_some_and(|dies_at| dies_at(moment));
         if dies {
-            *lock(&self.0.connection) = None;
-            let mut queue = lock(&self.0.queue);
-            queue.closing = true;
-            let lost = std::mem::take(&mut queue.jobs);
-            drop(queue);
-            drop(lost);
+            self.abandon();
         }
         dies
+    }
+
+    /// Writes nothing more and tells nobody: what is left of a process that died. What is queued may hold the engine
+    /// that holds this writer.
+    pub(crate) fn abandon(&self) {
+        *lock(&self.0.connection) = None;
+        let mut queue = lock(&self.0.queue);
+        queue.closing = true;
+        let lost = std::mem::take(&mut queue.jobs);
+        drop(queue);
+        drop(lost);
     }
 
     /// After a failed commit: opens the database anew.
