@@ -240,6 +240,20 @@ async fn what_was_repaired_goes_on() -> Result<()> {
     Ok(engine.shutdown(Duration::from_secs(10)).await?)
 }
 
+/// Whatever the data folder's own path looks like, what is in it is judged by its own name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_leaves_contents_alone_wherever_the_data_folder_is() -> Result<()> {
+    let patient = Patient::new().await?;
+    let data = patient.folder.path().join("c#.part");
+    std::fs::rename(patient.data(), &data)?;
+    let files = |folder: &str| xtask::repo::files_under(&data.join(folder));
+    let before = (files("blobs")?, files("components")?);
+    let found = examine(&data, true, &Clock::Manual(ManualClock::new(patient.later()?)))?;
+    assert!(found.is_well() && !codes(&found).contains(&"leftover"), "{:#?}", found.findings);
+    assert_eq!((files("blobs")?, files("components")?), before);
+    Ok(())
+}
+
 /// Beside an engine at work: nothing is wrong with a healthy workspace, and what is late is named.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_at_work_says_what_is_late() -> Result<()> {

@@ -51,7 +51,7 @@ fn leftovers(exam: &mut Exam<'_>) -> StoreResult<()> {
     let is_part = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "part");
     found.extend(entries(&data.join("components")).into_iter().filter(is_part));
     // The file store writes `NAME#NUMBER`, then renames.
-    let is_unfinished = |path: &PathBuf| path.to_string_lossy().contains('#');
+    let is_unfinished = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().contains('#'));
     let blobs = entries(&data.join("blobs/sha256")).into_iter().flat_map(|folder| entries(&folder));
     found.extend(blobs.filter(is_unfinished));
     found.extend(entries(&folder_of_backups(data)).into_iter().filter(|path| is_part(path) && is_abandoned(path)));
