@@ -106,16 +106,23 @@ fn record_end(performance: Arc<Performance>, began: Timestamp, outcome: Arc<Outc
     // The wait of an instance that is there commits at once and takes a read along.
     let lazy = start.effect == Effect::Read && resident.has_instance.load(Ordering::SeqCst);
     let urgency = if lazy { Urgency::Lazy } else { Urgency::Now };
-    lock(&resident.settled).insert(*n, Settled { outcome: outcome.clone() });
-    let recorded = performance.clone();
-    core.writer.record_then(urgency, resident.execution.key, &record, move |result| match result {
+    let (recorded, seen) = (performance.clone(), Settled { outcome: outcome.clone() });
+    // The lock is held while the record is queued: a wait that sees the end is queued after it. The touch comes first:
+    // when the record is durable, an instance that goes away at that moment has been told.
+    let mut settled = lock(&resident.settled);
+    resident.touch();
+    let is_queued = core.writer.record_then(urgency, resident.execution.key, &record, move |result| match result {
         Ok(()) => recorded.over(),
         Err(_) if is_planted(Bug::ResultForgotten) => recorded.over(),
         Err(error) => record_end_again(recorded, began, outcome, &error),
     });
-    resident.touch();
+    if is_queued {
+        settled.insert(*n, seen);
+    }
 }
 
+/// What the store lost is forgotten when it is opened anew, see [`Resident::keep_recorded`], before any guest is on its
+/// way again. Called with `settled` locked.
 fn record_end_again(performance: Arc<Performance>, began: Timestamp, outcome: Arc<Outcome>, error: &StoreError) {
     performance.not_recorded(error);
     let core = performance.core.clone();
@@ -182,9 +189,7 @@ impl Performance {
         }
     }
 
-    /// Nothing is shown to a guest before it is on its way again.
     fn not_recorded(&self, error: &StoreError) {
-        lock(&self.resident.settled).remove(&self.n);
         let (execution, call) = (&self.resident.execution.id, self.n);
         tracing::warn!(%execution, call, %error, "the end of a connection is not recorded yet");
     }
@@ -219,3 +224,6 @@ pub(crate) fn failure(id: &str, start: &ConnectionStart, outcome: &Outcome) -> O
     };
     Some(Failure { execution_id: id.to_owned(), name: start.name.clone(), status, code, message })
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -17,7 +17,7 @@ use crate::query::Kind;
 use crate::session::{End, EndAction, ReturnWhen, Session};
 use crate::store::executions::Key;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 type Running = Pin<Box<dyn Future<Output = Result<Value, End>> + Send>>;
 
@@ -30,7 +30,7 @@ impl<F: Fn(Arc<Session>, Value) -> Running + Send + Sync + 'static> NativeFlow f
     }
 }
 
-fn flow<R: Future<Output = Result<Value, End>> + Send + 'static>(
+pub(crate) fn flow<R: Future<Output = Result<Value, End>> + Send + 'static>(
     run: impl Fn(Arc<Session>, Value) -> R + Send + Sync + 'static,
 ) -> Arc<dyn NativeFlow> {
     Arc::new(Program(move |session, input| -> Running { Box::pin(run(session, input)) }))
@@ -43,12 +43,12 @@ fn open(folder: &Path, flows: Vec<(&str, Arc<dyn NativeFlow>)>) -> Engine {
     Engine::open_with(config, Vec::new(), flows, WriterMode::Thread).expect("the workspace opens")
 }
 
-async fn start(engine: &Engine, flow: &str, input: Value) -> String {
+pub(crate) async fn start(engine: &Engine, flow: &str, input: Value) -> String {
     let request = StartRequest { flow: format!("native:{flow}"), input, by: "test".into(), ..StartRequest::default() };
     engine.start(request).await.expect("the flow starts").0
 }
 
-async fn ended(engine: &Engine, id: &str) -> Value {
+pub(crate) async fn ended(engine: &Engine, id: &str) -> Value {
     engine.wait_ended(id, Some(PATIENCE)).await.expect("the execution is there").expect("the execution ends")
 }
 

@@ -210,15 +210,15 @@ impl Writer {
     }
 
     /// Like [`record`](Self::record), with a call instead of a ticket: `then` is called in any case, on the writer's
-    /// thread or on the caller's, and must neither take long nor write.
+    /// thread, or on the caller's when the record is not even queued (false), and must neither take long nor write.
     pub(crate) fn record_then(
         &self,
         urgency: Urgency,
         key: Key,
         record: &Record,
         then: impl FnOnce(StoreResult<()>) + Send + 'static,
-    ) {
-        self.push_record(urgency, key, record, Some(Answer::new(then)));
+    ) -> bool {
+        self.push_record(urgency, key, record, Some(Answer::new(then)))
     }
 
     /// Queues a record that nobody waits for.
@@ -226,17 +226,19 @@ impl Writer {
         self.push_record(Urgency::Lazy, key, record, None);
     }
 
-    fn push_record(&self, urgency: Urgency, key: Key, record: &Record, answer: Option<Answer>) {
+    fn push_record(&self, urgency: Urgency, key: Key, record: &Record, answer: Option<Answer>) -> bool {
         let mut row = new_row();
         encode_onto(&mut row, record);
-        self.push(urgency, Job::Records { key, row, answer });
+        self.push(urgency, Job::Records { key, row, answer })
     }
 
-    fn push(&self, urgency: Urgency, job: Job) {
+    /// False when nothing is taken.
+    fn push(&self, urgency: Urgency, job: Job) -> bool {
         let mut queue = lock(&self.0.queue);
         if queue.failed.is_some() || queue.closing {
             drop(queue);
-            return drop(job); // which tells who waits for it
+            drop(job); // which tells who waits for it
+            return false;
         }
         queue.jobs.push_back(job);
         let first = queue.jobs.len() == 1;
@@ -246,6 +248,13 @@ impl Writer {
         } else if first {
             self.0.wake.notify_all();
         }
+        true
+    }
+
+    /// Nobody can queue anything as long as what is returned is there.
+    #[cfg(test)]
+    pub(crate) fn hold_queue(&self) -> impl Sized + '_ {
+        lock(&self.0.queue)
     }
 
     /// A number that is another after each commit that changed a record, before anybody is told of that commit.
