@@ -32,6 +32,17 @@ impl Bells {
             bell.send_replace(());
         }
     }
+
+    /// Tells all who listen for anything.
+    pub(crate) fn ring_all(&self) {
+        lock(&self.0).values().for_each(|bell| bell.send_replace(()));
+    }
+
+    /// Whether somebody listens.
+    #[cfg(test)]
+    pub(crate) fn is_awaited(&self, id: &str) -> bool {
+        lock(&self.0).contains_key(id)
+    }
 }
 
 impl Listener {

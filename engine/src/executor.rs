@@ -271,6 +271,8 @@ impl Executor {
         self.timers.clear();
         self.missed.clear();
         self.recover().await;
+        // A commit that failed may be in the database all the same: an end that nobody was told of.
+        self.core.ended.ring_all();
     }
 
     /// Calls go on while the store is down. What the failed commit took of their executions is forgotten with it.
@@ -363,3 +365,6 @@ fn open_session(core: &Arc<Core>, key: Key) -> StoreResult<Option<Arc<Session>>>
     }
     Session::new(core.clone(), resident, rows).map(|session| Some(Arc::new(session)))
 }
+
+#[cfg(test)]
+mod tests;

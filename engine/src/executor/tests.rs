@@ -1,0 +1,35 @@
+//! Recovery from a failed commit: who waits hears of what it left behind, and damage stays where it is.
+
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::calls::tests::with_a_call_under_way;
+use crate::scenarios::{PATIENCE, ended, start};
+
+/// What a commit that failed has left in the database all the same.
+fn behind_its_back(core: &Core, sql: &str) {
+    let path = core.config.data.join(crate::upkeep::DATABASE);
+    rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
+}
+
+async fn fail_a_commit(core: &Core) {
+    let failing = |_: &rusqlite::Connection| Err::<(), _>(StoreError::Failed("simulated".into()));
+    assert!(core.writer.submit(Urgency::Now, Concerns::None, failing).done().await.is_err());
+}
+
+/// A commit may fail and be there after the recovery: its end was told to nobody then.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_an_end_hears_of_one_that_a_failed_commit_left_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, resident) = with_a_call_under_way(folder.path(), &Arc::new(Semaphore::new(0))).await;
+    let (waiting, id) = (engine.clone(), resident.execution.id.clone());
+    let waiter = engine.core.tasks.spawn(async move { ended(&waiting, &id).await });
+    while !engine.core.ended.is_awaited(&resident.execution.id) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let sql = "UPDATE executions SET status = 'ENDED_SUCCESS', ended_at = 1 WHERE ended_at IS NULL; DELETE FROM active";
+    behind_its_back(&engine.core, sql);
+    fail_a_commit(&engine.core).await;
+    assert_eq!(waiter.await.unwrap()["status"], "ENDED_SUCCESS");
+    engine.shutdown(Duration::ZERO).await.unwrap();
+}
