@@ -17,11 +17,12 @@ use crate::clock::{Clock, Timestamp};
 use crate::files::Blobs;
 use crate::host::WasmHost;
 use crate::id::Entropy;
-use crate::journal::{Digester, Limits, Outcome, Record, Started};
+use crate::journal::{Digester, Limits, Outcome, Started};
 use crate::native::NativeFlow;
 use crate::reserve::Reserve;
 use crate::retention::{Attention, Retention};
 use crate::store::executions::{Execution, Key};
+use crate::store::journal::Connections;
 use crate::store::records::Stamp;
 use crate::store::{Readers, RecordCache, Writer};
 
@@ -258,15 +259,12 @@ impl Resident {
     }
 
     /// After a failed commit, with no instance left: forgets what the journal does not have.
-    pub(crate) fn keep_recorded(&self, journal: &[Record]) {
-        let started = |n: u32| {
-            journal.iter().any(|record| matches!(record, Record::Call { n: of, connection: Some(_), .. } if *of == n))
-        };
-        let settled = |n: u32| journal.iter().any(|record| matches!(record, Record::Settled { n: of, .. } if *of == n));
-        lock(&self.settled).retain(|n, _| settled(*n));
+    pub(crate) fn keep_recorded(&self, recorded: &Connections) {
+        lock(&self.settled).retain(|n, _| recorded.ended.contains(n));
         lock(&self.running).retain(|n, lost| {
-            lost.store(!started(*n), Ordering::SeqCst);
-            started(*n)
+            let has_begun = recorded.begun.contains(n);
+            lost.store(!has_begun, Ordering::SeqCst);
+            has_begun
         });
     }
 

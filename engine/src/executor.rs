@@ -278,9 +278,18 @@ impl Executor {
     /// Calls go on while the store is down. What the failed commit took of their executions is forgotten with it.
     fn forget_what_was_lost(&self) -> StoreResult<()> {
         let mut residents = lock(&self.core.residents);
-        for resident in residents.values() {
-            let key = resident.execution.key;
-            resident.keep_recorded(&self.core.readers.read(|connection| journal::read(connection, key))?);
+        // Without a call nothing of them is needed, and their journals may be long.
+        residents.retain(|_, resident| !lock(&resident.running).is_empty());
+        for (key, resident) in residents.iter() {
+            let recorded = match self.core.readers.read_many(|connection| journal::connections(connection, *key)) {
+                // Its next run finds that too, and ends the execution. The others go on.
+                Err(StoreError::Damaged(reason)) => {
+                    tracing::error!(execution = %resident.execution.id, %reason, "the journal is damaged");
+                    journal::Connections::default()
+                }
+                recorded => recorded?,
+            };
+            resident.keep_recorded(&recorded);
         }
         residents.retain(|_, resident| !lock(&resident.running).is_empty());
         Ok(())

@@ -33,3 +33,24 @@ async fn who_waits_for_an_end_hears_of_one_that_a_failed_commit_left_behind() {
     assert_eq!(waiter.await.unwrap()["status"], "ENDED_SUCCESS");
     engine.shutdown(Duration::ZERO).await.unwrap();
 }
+
+/// Only the execution whose journal is damaged ends by that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_journal_keeps_no_engine_from_recovering() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = Arc::new(Semaphore::new(0));
+    let (engine, resident) = with_a_call_under_way(folder.path(), &gate).await;
+    behind_its_back(&engine.core, "UPDATE journal SET records = x'01c1' WHERE id = (SELECT max(id) FROM journal)");
+    fail_a_commit(&engine.core).await;
+    let recovered = async {
+        while engine.core.writer.submit(Urgency::Now, Concerns::None, |_| Ok(())).done().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, recovered).await.expect("the engine recovers");
+    let other = start(&engine, "other", Value::Null).await;
+    assert_eq!(ended(&engine, &other).await["status"], "ENDED_SUCCESS");
+    gate.add_permits(1);
+    assert_eq!(ended(&engine, &resident.execution.id).await["error_code"], "internal");
+    engine.shutdown(PATIENCE).await.unwrap();
+}

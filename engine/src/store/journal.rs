@@ -4,8 +4,10 @@
 //! A commit that serves many executions writes a few full pages at the table's end, not a page for each of them. A row
 //! holds one record or more: what one execution queued for one commit.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, params};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::executions::Key;
 use super::{StoreError, StoreResult};
@@ -92,6 +94,29 @@ pub(crate) fn row_ids(connection: &Connection, key: Key) -> StoreResult<Vec<i64>
 
 fn missing(id: i64) -> StoreError {
     StoreError::Damaged(format!("row {id} of the journal is missing"))
+}
+
+/// Numbers of the calls of a journal that began connections, and of those whose connections have ended.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    pub(crate) begun: HashSet<u32>,
+    pub(crate) ended: HashSet<u32>,
+}
+
+/// The connections of a journal, which is read row by row.
+pub(crate) fn connections(connection: &Connection, key: Key) -> StoreResult<Connections> {
+    let (mut found, mut records) = (Connections::default(), Vec::<Record<IgnoredAny>>::new());
+    for id in row_ids(connection, key)? {
+        read_row(connection, id, &mut records)?;
+        for record in records.drain(..) {
+            match record {
+                Record::Call { n, connection: Some(_), .. } => _ = found.begun.insert(n),
+                Record::Settled { n, .. } => _ = found.ended.insert(n),
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Adds the records of a row to `records`, with the arguments of calls as an `A`.
