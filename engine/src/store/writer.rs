@@ -373,7 +373,10 @@ impl Writer {
     /// Marks the workspace as closed in order. The last write.
     pub(crate) fn mark_clean(&self) -> StoreResult<()> {
         if let Some(connection) = lock(&self.0.connection).take() {
-            connection.execute("UPDATE meta SET value = 1 WHERE key = 'clean'", [])?;
+            // Not in the name of another process that has the workspace by now.
+            let ours = "(SELECT value FROM meta WHERE key = 'epoch') = ?1";
+            let epoch = self.epoch().number;
+            connection.execute(&format!("UPDATE meta SET value = 1 WHERE key = 'clean' AND {ours}"), [epoch])?;
             connection.close().map_err(|(_, error)| StoreError::from(error))?;
         }
         Ok(())
@@ -478,4 +481,25 @@ pub(crate) fn guarded<T>(connection: &Connection, write: impl FnOnce(&Connection
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_lost_the_workspace_does_not_mark_it_as_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("surefoot.db");
+        let writer = || {
+            let (connection, epoch) = super::super::open_for_writing(&path).unwrap();
+            Writer::new(&path, connection, epoch, None, |_| {})
+        };
+        let (lost, taken) = (writer(), writer());
+        lost.mark_clean().unwrap();
+        drop(taken);
+        assert!(!writer().epoch().was_clean);
+        writer().mark_clean().unwrap();
+        assert!(writer().epoch().was_clean);
+    }
 }
