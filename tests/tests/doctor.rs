@@ -254,6 +254,27 @@ async fn a_repair_leaves_contents_alone_wherever_the_data_folder_is() -> Result<
     Ok(())
 }
 
+/// However much there is of one kind, what is said stays readable, and what is repaired is all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_findings_of_one_code_are_counted() -> Result<()> {
+    let patient = Patient::new().await?;
+    patient.database()?.execute_batch(
+        "PRAGMA foreign_keys = OFF;
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+         INSERT INTO active (execution, state) SELECT 1000000 + i, 0 FROM n",
+    )?;
+    let of_code = |found: &Examination| -> Vec<_> {
+        let of_code = found.findings.iter().filter(|finding| finding.code == "active_superfluous");
+        of_code.map(|finding| (finding.message.clone(), finding.repaired.is_some())).collect()
+    };
+    let found = of_code(&patient.examine(false)?);
+    assert_eq!((found.len(), found.last()), (101, Some(&("900 more like these".to_owned(), false))));
+    let repaired = of_code(&patient.examine(true)?);
+    assert!(repaired.len() == 101 && repaired.iter().all(|(_, is_repaired)| *is_repaired), "{repaired:?}");
+    assert!(of_code(&patient.examine(false)?).is_empty());
+    Ok(())
+}
+
 /// Beside an engine at work: nothing is wrong with a healthy workspace, and what is late is named.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_at_work_says_what_is_late() -> Result<()> {

@@ -12,6 +12,7 @@ mod journals;
 mod schedules;
 mod waiting;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
@@ -77,7 +78,18 @@ struct Exam<'a> {
     is_at_work: bool,
     is_repairing: bool,
     findings: Vec<Finding>,
+    /// Of each code how many there were, and how many of those that are not shown were not repaired.
+    counts: BTreeMap<&'static str, Count>,
 }
+
+#[derive(Default)]
+struct Count {
+    found: usize,
+    left: usize,
+}
+
+/// Findings of one code that are shown one by one. A hundred thousand executions may wait for signals.
+const SHOWN_MAX: usize = 100;
 
 type Check = fn(&mut Exam<'_>) -> StoreResult<()>;
 
@@ -90,8 +102,31 @@ impl Exam<'_> {
         if let (true, Some(repair)) = (self.is_repairing, repair) {
             finding.repaired = Some(repair(self.connection)?);
         }
-        self.findings.push(finding);
+        let count = self.counts.entry(finding.code).or_default();
+        count.found += 1;
+        if count.found <= SHOWN_MAX {
+            self.findings.push(finding);
+        } else {
+            count.left += usize::from(finding.repaired.is_none());
+        }
         Ok(())
+    }
+
+    /// One finding for all of a code that are not shown.
+    fn count_the_rest(&mut self) {
+        let first = |code| self.findings.iter().find(|finding| finding.code == code);
+        let rest = |(code, count): (&&'static str, &Count)| {
+            let like = first(*code).filter(|_| count.found > SHOWN_MAX)?;
+            Some(Finding {
+                id: String::new(),
+                message: format!("{} more like these", count.found - SHOWN_MAX),
+                remedy: "see to those that are shown, then look again".into(),
+                repaired: (count.left == 0).then(|| "as those that are shown".into()),
+                ..like.clone()
+            })
+        };
+        let rest: Vec<_> = self.counts.iter().filter_map(rest).collect();
+        self.findings.extend(rest);
     }
 }
 
@@ -117,6 +152,7 @@ pub fn examine(data: &Path, repair: bool, clock: &Clock) -> EngineResult<Examina
         is_at_work: false,
         is_repairing: repair,
         findings: Vec::new(),
+        counts: BTreeMap::new(),
     };
     folder::check(&mut exam)?;
     match store::format_of(&database) {
@@ -138,7 +174,8 @@ impl Engine {
             // What is collected meanwhile would look as if it were missing.
             let _kept = core.contents_lock.blocking_read();
             let data = core.config.data.as_path();
-            let mut exam = Exam { data, connection, now, is_at_work: true, is_repairing: false, findings: Vec::new() };
+            let (findings, counts) = (Vec::new(), BTreeMap::new());
+            let mut exam = Exam { data, connection, now, is_at_work: true, is_repairing: false, findings, counts };
             folder::check(&mut exam)?;
             exam.run(&CHECKS)?;
             Ok(exam.done())
@@ -160,6 +197,7 @@ impl Exam<'_> {
     }
 
     fn done(mut self) -> Examination {
+        self.count_the_rest();
         self.findings.sort_by_key(|finding| finding.severity);
         Examination { is_at_work: self.is_at_work, findings: self.findings }
     }
