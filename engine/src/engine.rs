@@ -716,3 +716,5 @@ fn workspace_key(data: &Path, config: &Config) -> EngineResult<[u8; 32]> {
     std::fs::rename(&temporary, &path).map_err(io("renaming", &path))?;
     Ok(key)
 }
+    // Before there is anything that cannot be read without it.
+    File::open(data).and_then(|folder| folder.sync_all()).map_err(io("syncing", data))?;
