@@ -679,12 +679,8 @@ pub(crate) fn hold(data: &Path) -> EngineResult<File> {
 
 /// Opens the database, with a backup before it is migrated.
 fn open_database(database: &Path, config: &Config) -> EngineResult<(rusqlite::Connection, Epoch)> {
-    let migration = upkeep::Migration::prepare(&config.data, config.clock.now())?;
-    let opened = store::open_for_writing(database)?;
-    if let Some(migration) = migration {
-        migration.done();
-    }
-    Ok(opened)
+    upkeep::back_up_older(&config.data, config.clock.now())?;
+    Ok(store::open_for_writing(database)?)
 }
 
 /// The workspace's key: made once, kept outside the database.
@@ -714,7 +710,7 @@ fn workspace_key(data: &Path, config: &Config) -> EngineResult<[u8; 32]> {
         .map_err(io("creating", &path))?;
     file.write_all(&key).and_then(|()| file.sync_all()).map_err(io("writing", &path))?;
     std::fs::rename(&temporary, &path).map_err(io("renaming", &path))?;
-    Ok(key)
-}
     // Before there is anything that cannot be read without it.
     File::open(data).and_then(|folder| folder.sync_all()).map_err(io("syncing", data))?;
+    Ok(key)
+}

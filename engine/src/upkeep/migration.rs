@@ -43,40 +43,29 @@ pub(crate) fn refuse_newer(data: &Path) -> EngineResult<()> {
     }
 }
 
-/// What an opening does about a workspace of an older version.
-pub(crate) struct Migration {
-    folder: PathBuf,
-}
-
-impl Migration {
-    /// Backs the workspace up, if it is about to be migrated.
-    pub(crate) fn prepare(data: &Path, now: Timestamp) -> EngineResult<Option<Self>> {
-        let newest = store::FORMAT;
-        let found = store::format_of(&data.join(DATABASE))?;
-        if !found.is_some_and(|found| 0 < found && found < newest) {
-            return Ok(None);
-        }
-        let folder = folder_of_backups(data);
-        create_folder(&folder)?;
-        let to = folder.join(format!("{}-before-format-{newest}", backup::name_of(now)));
-        let reason = format!("{REASON} {newest}");
-        let source = Source { data, now, reason: &reason, contents: Contents::All, is_stopped: &|| false };
-        backup::make(&source, &to)?;
-        tracing::info!(backup = %to.display(), "the workspace is of an older version: backed up before its migration");
-        Ok(Some(Self { folder }))
+/// Backs a workspace of an older version up, because it is about to be migrated. Older backups of this kind go when the
+/// new one is whole: a migration that fails is tried again at each start.
+pub(crate) fn back_up_older(data: &Path, now: Timestamp) -> EngineResult<()> {
+    let newest = store::FORMAT;
+    let found = store::format_of(&data.join(DATABASE))?;
+    if !found.is_some_and(|found| 0 < found && found < newest) {
+        return Ok(());
     }
-
-    /// After the migration: removes older backups of this kind.
-    pub(crate) fn done(self) {
-        let mut old: Vec<_> =
-            backups_in(&self.folder).into_iter().filter(|(_, m)| m.reason.starts_with(REASON)).collect();
-        old.truncate(old.len().saturating_sub(KEPT_MAX));
-        for (folder, _) in old {
-            if let Err(error) = std::fs::remove_dir_all(&folder) {
-                tracing::warn!(backup = %folder.display(), %error, "an old backup cannot be removed");
-            }
+    let folder = folder_of_backups(data);
+    create_folder(&folder)?;
+    let to = folder.join(format!("{}-before-format-{newest}", backup::name_of(now)));
+    let reason = format!("{REASON} {newest}");
+    let source = Source { data, now, reason: &reason, contents: Contents::All, is_stopped: &|| false };
+    backup::make(&source, &to)?;
+    tracing::info!(backup = %to.display(), "the workspace is of an older version: backed up before its migration");
+    let mut old: Vec<_> = backups_in(&folder).into_iter().filter(|(_, m)| m.reason.starts_with(REASON)).collect();
+    old.truncate(old.len().saturating_sub(KEPT_MAX));
+    for (folder, _) in old {
+        if let Err(error) = std::fs::remove_dir_all(&folder) {
+            tracing::warn!(backup = %folder.display(), %error, "an old backup cannot be removed");
         }
     }
+    Ok(())
 }
 
 /// The newest backup in the data folder that this engine can restore.
@@ -93,4 +82,27 @@ fn backups_in(folder: &Path) -> Vec<(PathBuf, Manifest)> {
     let mut backups: Vec<_> = backups.collect();
     backups.sort_by(|(_, one), (_, other)| one.created_at.cmp(&other.created_at));
     backups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_that_fail_to_migrate_do_not_fill_the_disk_with_backups() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("key"), [7; 32]).unwrap();
+        let database = folder.path().join(DATABASE);
+        // There is nothing in it that a migration could go on from.
+        let older = rusqlite::Connection::open(&database).unwrap();
+        older.execute_batch("CREATE TABLE meta (key TEXT); PRAGMA user_version = 1").unwrap();
+        drop(older);
+        for start in 1..=5 {
+            back_up_older(folder.path(), Timestamp(start)).unwrap();
+            assert!(store::open_for_writing(&database).is_err());
+            let kept = backups_in(&folder_of_backups(folder.path()));
+            assert_eq!(kept.len(), KEPT_MAX.min(usize::try_from(start).unwrap()));
+            assert_eq!(kept.last().unwrap().1.created_at, Timestamp(start).to_string());
+        }
+    }
 }

@@ -12,7 +12,7 @@ mod transfer;
 
 pub(crate) use backup::{folder_of_backups, is_abandoned};
 pub use manifest::{BackupFile, Manifest, MissingContent};
-pub(crate) use migration::{Migration, refuse_newer};
+pub(crate) use migration::{back_up_older, refuse_newer};
 use named::is_digest;
 pub(crate) use named::named_contents;
 pub use restore::{Restored, restore};
