@@ -1,9 +1,9 @@
 //! The engine's public face: open a workspace, deploy, start, look, steer. Everything that the CLI and the web do
 //! goes through here.
 
-use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{File, Permissions, TryLockError};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -582,7 +582,7 @@ impl Engine {
         let mut causes = std::iter::successors(Some(error), |error| error.source());
         let kind = causes.find_map(|error| error.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
         match kind {
-            Some(kind @ std::io::ErrorKind::StorageFull) => EngineError::Io {
+            Some(kind @ ErrorKind::StorageFull) => EngineError::Io {
                 doing: "storing a file in",
                 path: self.core.config.data.join("blobs"),
                 source: kind.into(),
@@ -636,7 +636,7 @@ fn require_key(connection: &rusqlite::Connection, id: &str) -> StoreResult<Key> 
 fn remove_unended_uploads(data: &Path) -> EngineResult<()> {
     let staging = data.join("blobs/staging");
     match std::fs::remove_dir_all(&staging) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("emptying", &staging)(error)),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(io("emptying", &staging)(error)),
         _ => Ok(()),
     }
 }
@@ -680,7 +680,27 @@ pub(crate) fn hold(data: &Path) -> EngineResult<File> {
 /// Opens the database, with a backup before it is migrated.
 fn open_database(database: &Path, config: &Config) -> EngineResult<(rusqlite::Connection, Epoch)> {
     upkeep::back_up_older(&config.data, config.clock.now())?;
+    make_private(database)?;
     Ok(store::open_for_writing(database)?)
+}
+
+/// Makes the file of a database that is not there, for the owner alone, and closes one to others that older engines
+/// made. SQLite gives its log the same mode.
+fn make_private(database: &Path) -> EngineResult<()> {
+    match File::options().write(true).create_new(true).mode(0o600).open(database) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        created => return created.map(drop).map_err(io("creating", database)),
+    }
+    for end in ["", "-wal", "-shm"] {
+        let mut path = database.as_os_str().to_owned();
+        path.push(end);
+        let path = PathBuf::from(path);
+        let is_open = path.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0);
+        if is_open && let Err(error) = std::fs::set_permissions(&path, Permissions::from_mode(0o600)) {
+            tracing::warn!(path = %path.display(), %error, "it cannot be closed to others");
+        }
+    }
+    Ok(())
 }
 
 /// The workspace's key: made once, kept outside the database.

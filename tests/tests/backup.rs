@@ -119,6 +119,9 @@ async fn a_backup_is_for_its_owner_alone_and_made_on_the_spot_only() -> Result<(
     std::fs::write(scene.path("data").join("surefoot.toml"), "[egress]\nallow = []\n")?;
     surefoot_json(&scene.path("data"), &["backup", text(&scene.path("backup"))])?;
     let mode = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.permissions().mode() & 0o777);
+    for file in ["surefoot.db", "surefoot.db-wal"] {
+        assert_eq!(mode(&scene.path("data").join(file))?, 0o600, "{file} of the workspace itself");
+    }
     assert_eq!(mode(&scene.path("backup"))?, 0o700);
     let files = xtask::repo::files_under(&scene.path("backup"))?;
     for file in &files {

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::{Exam, Finding, Severity};
 use crate::store::{StoreError, StoreResult};
-use crate::upkeep::{KEY, folder_of_backups, is_abandoned};
+use crate::upkeep::{DATABASE, KEY, folder_of_backups, is_abandoned};
 
 /// What has to be private, with the mode that it should have.
-const PRIVATE: [(&str, u32); 3] = [("", 0o700), (KEY, 0o600), ("token", 0o600)];
+const PRIVATE: [(&str, u32); 4] = [("", 0o700), (KEY, 0o600), (DATABASE, 0o600), ("token", 0o600)];
 
 pub(super) fn check(exam: &mut Exam<'_>) -> StoreResult<()> {
     let data = exam.data;
