@@ -165,10 +165,19 @@ async fn what_a_backup_lacks_is_named() -> Result<()> {
     server.ended(&server.run("guest", script(json!([{"do": "write", "file": "f", "content": "x"}]))).await?).await?;
     let blobs = scene.path("data").join("blobs");
     let blob = xtask::repo::files_under(&blobs)?.pop().context("a content")?;
-    std::fs::remove_file(blobs.join(&blob))?;
-    let ran = surefoot(&scene.path("data"), &["backup", text(&scene.path("backup"))])?;
-    assert!(ran.code == 1 && ran.stderr.contains("named by file `f`: it is missing"), "{ran:?}");
-    surefoot_json(&scene.path("elsewhere"), &["restore", text(&scene.path("backup"))])?;
+    let blob = blobs.join(blob);
+    for says in ["damaged", "missing"] {
+        if says == "damaged" {
+            std::fs::write(&blob, "y")?
+        } else {
+            std::fs::remove_file(&blob)?
+        }
+        let (backup, elsewhere) = (scene.path(&format!("backup-{says}")), scene.path(&format!("elsewhere-{says}")));
+        let ran = surefoot(&scene.path("data"), &["backup", text(&backup)])?;
+        assert!(ran.code == 1 && ran.stderr.contains(&format!("named by file `f`: it is {says}")), "{ran:?}");
+        let restored = surefoot_json(&elsewhere, &["restore", text(&backup)])?;
+        assert_eq!(restored["missing"].as_array().map(Vec::len), Some(1), "{restored:#}");
+    }
     server.kill().await
 }
 

@@ -23,7 +23,7 @@ pub(super) enum Brought {
 }
 
 /// Brings a file whose content is fixed by its name: as a second name of the same file where the file system can, since
-/// it never changes; else as a copy, durable and compared with its digest.
+/// it never changes; else as a durable copy. Compared with its digest in any case: a restore refuses what differs.
 pub(super) fn bring(data: &Path, path: &str, sha256: &str, to: &Path) -> EngineResult<Brought> {
     let (from, to) = (data.join(path), to.join(path));
     create_folder_of(&to)?;
@@ -31,8 +31,13 @@ pub(super) fn bring(data: &Path, path: &str, sha256: &str, to: &Path) -> EngineR
         Ok(()) => {
             // The file has one mode under both names, and nobody but the owner needs it under either.
             std::fs::set_permissions(&to, Permissions::from_mode(0o600)).map_err(io("closing to others", &to))?;
-            let size_bytes = to.metadata().map_err(io("examining", &to))?.len();
-            Ok(Brought::Whole(BackupFile { path: path.to_owned(), size_bytes, sha256: sha256.to_owned() }))
+            match file_sha256(&to) {
+                Ok((size_bytes, found)) if found == sha256 => {
+                    Ok(Brought::Whole(BackupFile { path: path.to_owned(), size_bytes, sha256: found }))
+                }
+                // A disk that cannot give it back has damaged it.
+                _ => remove_damaged(&to),
+            }
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Brought::Missing),
         // Another file system, or one without hard links, or too many of them.
@@ -41,10 +46,14 @@ pub(super) fn bring(data: &Path, path: &str, sha256: &str, to: &Path) -> EngineR
             if found == sha256 {
                 return Ok(Brought::Whole(BackupFile { path: path.to_owned(), size_bytes, sha256: found }));
             }
-            std::fs::remove_file(&to).map_err(io("removing", &to))?;
-            Ok(Brought::Damaged)
+            remove_damaged(&to)
         }
     }
+}
+
+fn remove_damaged(path: &Path) -> EngineResult<Brought> {
+    std::fs::remove_file(path).map_err(io("removing", path))?;
+    Ok(Brought::Damaged)
 }
 
 /// Copies a file, durably. Returns length and digest.
