@@ -248,6 +248,25 @@ async fn a_damaged_backup_is_refused_by_name() -> Result<()> {
     Ok(())
 }
 
+/// What a restore that was killed left behind goes with the next one; what is somebody's own stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_was_cut_off_is_begun_anew() -> Result<()> {
+    let scene = Scene::new()?;
+    let (data, backup, elsewhere) = (scene.path("data"), scene.path("backup"), scene.path("elsewhere"));
+    surefoot_json(&data, &["setting", "set", "s", "1"])?;
+    surefoot_json(&data, &["backup", text(&backup)])?;
+    let part = scene.path("elsewhere.restore");
+    std::fs::create_dir(&part)?;
+    std::fs::write(part.join("surefoot.db"), "half")?;
+    let ran = surefoot(&elsewhere, &["restore", text(&backup)])?;
+    assert!(ran.code == 64 && ran.stderr.contains("in the way") && part.exists(), "{ran:?}");
+    std::fs::write(part.join("unfinished"), "")?;
+    surefoot_json(&elsewhere, &["restore", text(&backup)])?;
+    assert!(!part.exists());
+    assert_eq!(surefoot_json(&elsewhere, &["setting", "show", "s"])?["value"], 1);
+    Ok(())
+}
+
 /// Schedules and webhooks stand still after a restore, say why, and go on when they are enabled.
 #[tokio::test(flavor = "multi_thread")]
 async fn schedules_and_webhooks_stand_still_after_a_restore() -> Result<()> {

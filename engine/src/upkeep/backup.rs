@@ -14,13 +14,11 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::manifest::{BackupFile, MissingContent, refused};
 use super::transfer::{self, Brought};
+use super::unfinished::Unfinished;
 use super::{DATABASE, KEY, Manifest, SETTINGS, is_digest, named_contents};
 use crate::clock::Timestamp;
 use crate::engine::{Engine, EngineError, EngineResult, create_folder, io};
 use crate::store::StoreError;
-
-/// In a folder that becomes a backup: who works on it holds a lock on this file.
-const UNFINISHED: &str = "unfinished";
 
 /// What a backup is made of.
 pub(super) struct Source<'a> {
@@ -84,8 +82,8 @@ pub(super) fn name_of(now: Timestamp) -> String {
 
 /// Makes a backup in the folder `to`: whole, or not there.
 pub(super) fn make(source: &Source<'_>, to: &Path) -> EngineResult<Manifest> {
-    let unfinished = Unfinished::begin(source.data, to)?;
-    let folder = unfinished.folder.as_path();
+    let unfinished = Unfinished::begin(part_of(source.data, to)?)?;
+    let folder = unfinished.folder();
     let (mut manifest, connection) = copy_database(source, folder)?;
     let settings = source.data.join(SETTINGS).exists().then_some(SETTINGS);
     for path in [KEY].into_iter().chain(settings) {
@@ -118,6 +116,27 @@ pub(super) fn make(source: &Source<'_>, to: &Path) -> EngineResult<Manifest> {
     unfinished.finish(to)?;
     tracing::info!(backup = %to.display(), files = manifest.files.len(), "backed up");
     Ok(manifest)
+}
+
+/// The folder that becomes the backup `to`, beside it.
+fn part_of(data: &Path, to: &Path) -> EngineResult<PathBuf> {
+    if to.symlink_metadata().is_ok() {
+        return Err(refused(format!("{} is there already; name a folder that is not there yet", to.display())));
+    }
+    let (Some(parent), Some(name)) = (to.parent(), to.file_name()) else {
+        return Err(refused(format!("{} cannot be the folder of a backup", to.display())));
+    };
+    let parent = parent.canonicalize().map_err(io("opening the folder", parent))?;
+    let data = data.canonicalize().map_err(io("opening the folder", data))?;
+    if parent.starts_with(&data) && !parent.starts_with(folder_of_backups(&data)) {
+        return Err(refused(format!(
+            "{} lies in the data folder; name one outside of it, or none for its folder `backups`",
+            to.display()
+        )));
+    }
+    let mut part = name.to_owned();
+    part.push(".part");
+    Ok(parent.join(part))
 }
 
 /// Copies the database and checks the copy.
@@ -178,77 +197,4 @@ fn names_in(folder: &Path) -> EngineResult<Vec<String>> {
     let mut names: Vec<String> = names.collect::<std::io::Result<_>>().map_err(io("listing", folder))?;
     names.sort();
     Ok(names)
-}
-
-/// A folder that becomes a backup. Dropped before that, it is removed.
-struct Unfinished {
-    folder: PathBuf,
-    /// Held as long as somebody works on it.
-    _lock: File,
-    is_finished: bool,
-}
-
-impl Unfinished {
-    fn begin(data: &Path, to: &Path) -> EngineResult<Self> {
-        if to.symlink_metadata().is_ok() {
-            return Err(refused(format!("{} is there already; name a folder that is not there yet", to.display())));
-        }
-        let (Some(parent), Some(name)) = (to.parent(), to.file_name()) else {
-            return Err(refused(format!("{} cannot be the folder of a backup", to.display())));
-        };
-        let parent = parent.canonicalize().map_err(io("opening the folder", parent))?;
-        let data = data.canonicalize().map_err(io("opening the folder", data))?;
-        if parent.starts_with(&data) && !parent.starts_with(folder_of_backups(&data)) {
-            return Err(refused(format!(
-                "{} lies in the data folder; name one outside of it, or none for its folder `backups`",
-                to.display()
-            )));
-        }
-        let mut part = name.to_owned();
-        part.push(".part");
-        let folder = parent.join(part);
-        clear(&folder)?;
-        create_folder(&folder)?;
-        let path = folder.join(UNFINISHED);
-        transfer::write(&path, b"")?;
-        let lock = File::open(&path).map_err(io("opening", &path))?;
-        lock.try_lock().map_err(|error| refused(format!("{} is in use: {error}", folder.display())))?;
-        Ok(Self { folder, _lock: lock, is_finished: false })
-    }
-
-    /// Gives the backup its name, once everything in it is durable.
-    fn finish(mut self, to: &Path) -> EngineResult<()> {
-        let marker = self.folder.join(UNFINISHED);
-        std::fs::remove_file(&marker).map_err(io("removing", &marker))?;
-        transfer::sync_folders(&self.folder)?;
-        std::fs::rename(&self.folder, to).map_err(io("renaming", &self.folder))?;
-        self.is_finished = true;
-        to.parent().map_or(Ok(()), transfer::sync_folder)
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if !self.is_finished
-            && let Err(error) = std::fs::remove_dir_all(&self.folder)
-        {
-            tracing::warn!(folder = %self.folder.display(), %error, "what is left of a backup cannot be removed");
-        }
-    }
-}
-
-/// Removes what a process that died left of a backup of the same name. Anything else there is somebody's own.
-fn clear(folder: &Path) -> EngineResult<()> {
-    if folder.symlink_metadata().is_err() {
-        return Ok(());
-    }
-    if is_abandoned(folder) {
-        return std::fs::remove_dir_all(folder).map_err(io("removing", folder));
-    }
-    Err(refused(format!("{} is in the way; another backup is at work there, or it is yours", folder.display())))
-}
-
-/// Whether the folder is what is left of a backup that nobody works on any more.
-pub(crate) fn is_abandoned(folder: &Path) -> bool {
-    File::open(folder.join(UNFINISHED)).is_ok_and(|file| file.try_lock().is_ok())
 }

@@ -9,14 +9,16 @@ mod migration;
 mod named;
 mod restore;
 mod transfer;
+mod unfinished;
 
-pub(crate) use backup::{folder_of_backups, is_abandoned};
+pub(crate) use backup::folder_of_backups;
 pub use manifest::{BackupFile, Manifest, MissingContent};
 pub(crate) use migration::{back_up_older, refuse_newer};
 use named::is_digest;
 pub(crate) use named::named_contents;
 pub use restore::{Restored, restore};
 pub(crate) use transfer::file_sha256;
+pub(crate) use unfinished::is_abandoned;
 
 /// The database of a data folder.
 pub(crate) const DATABASE: &str = "surefoot.db";

@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use super::manifest::{MissingContent, refused};
 use super::transfer::{self, Brought};
+use super::unfinished::Unfinished;
 use super::{DATABASE, KEY, Manifest, SETTINGS};
 use crate::clock::{Clock, Timestamp};
 use crate::core::Event;
-use crate::engine::{Engine, EngineError, EngineResult, create_folder, io};
+use crate::engine::{Engine, EngineError, EngineResult, io};
 use crate::store;
 use crate::store::restored::{self, Held};
 
@@ -52,9 +53,13 @@ pub fn restore(backup: &Path, data: &Path, clock: &Clock) -> EngineResult<Restor
     }
     check_empty(data)?;
     verify(backup, &manifest)?;
-    let part = Part::begin(data)?;
-    bring_all(backup, &manifest, &part.0)?;
-    let held = hold_still(&part.0, clock.now())?;
+    let part = Unfinished::begin(part_of(data)?)?;
+    bring_all(backup, &manifest, part.folder())?;
+    let held = hold_still(part.folder(), clock.now())?;
+    // An empty folder may be in its place, but not a file system of its own.
+    if data.exists() {
+        std::fs::remove_dir(data).map_err(io("replacing the empty folder", data))?;
+    }
     part.finish(data)?;
     Ok(Restored {
         data: data.to_owned(),
@@ -147,39 +152,12 @@ fn hold_still(folder: &Path, now: Timestamp) -> EngineResult<Held> {
     Ok(held)
 }
 
-/// The data folder before it has its name. Dropped before that, it is removed.
-struct Part(PathBuf);
-
-impl Part {
-    fn begin(data: &Path) -> EngineResult<Self> {
-        let Some(name) = data.file_name() else {
-            return Err(refused(format!("{} cannot be a data folder; name a folder", data.display())));
-        };
-        let mut part = name.to_owned();
-        part.push(format!(".restore-{}", std::process::id()));
-        let folder = data.with_file_name(part);
-        create_folder(&folder)?;
-        Ok(Self(folder))
-    }
-
-    fn finish(self, data: &Path) -> EngineResult<()> {
-        transfer::sync_folders(&self.0)?;
-        // An empty folder may be in its place, but not a file system of its own.
-        if data.exists() {
-            std::fs::remove_dir(data).map_err(io("replacing the empty folder", data))?;
-        }
-        std::fs::rename(&self.0, data).map_err(io("renaming", &self.0))?;
-        data.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), transfer::sync_folder)
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        // Not there any more when it got its name.
-        if self.0.exists()
-            && let Err(error) = std::fs::remove_dir_all(&self.0)
-        {
-            tracing::warn!(folder = %self.0.display(), %error, "what is left of a restore cannot be removed");
-        }
-    }
+/// The folder that becomes the data folder, beside it.
+fn part_of(data: &Path) -> EngineResult<PathBuf> {
+    let Some(name) = data.file_name() else {
+        return Err(refused(format!("{} cannot be a data folder; name a folder", data.display())));
+    };
+    let mut part = name.to_owned();
+    part.push(".restore");
+    Ok(data.with_file_name(part))
 }
