@@ -82,15 +82,20 @@ impl Engine {
     /// # Errors
     /// When the store fails; what went on before that stays so.
     pub async fn resume_restored(&self) -> EngineResult<usize> {
-        let mut resumed = 0;
-        loop {
-            let keys = self.write(|connection| restored::resume_some(connection, RESUMED_MAX)).await?;
-            if keys.is_empty() {
-                return Ok(resumed);
+        // A caller that goes away takes no wake-up with it.
+        let engine = self.clone();
+        let resuming = self.core.tasks.spawn(async move {
+            let mut resumed = 0;
+            loop {
+                let keys = engine.write(|connection| restored::resume_some(connection, RESUMED_MAX)).await?;
+                if keys.is_empty() {
+                    return Ok(resumed);
+                }
+                resumed += keys.len();
+                keys.into_iter().for_each(|key| engine.core.send(Event::Wake(key)));
             }
-            resumed += keys.len();
-            keys.into_iter().for_each(|key| self.core.send(Event::Wake(key)));
-        }
+        });
+        resuming.await.map_err(|error| EngineError::Failed(error.to_string()))?
     }
 }
 
@@ -160,4 +165,35 @@ fn part_of(data: &Path) -> EngineResult<PathBuf> {
     let mut part = name.to_owned();
     part.push(".restore");
     Ok(data.with_file_name(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt;
+    use serde_json::{Value, json};
+
+    use crate::core::Config;
+    use crate::engine::{Engine, WriterMode};
+    use crate::scenarios::{PATIENCE, ended, flow, start};
+
+    /// Whoever asked may be gone before the answer: a client that lost its patience, say.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_resumed_goes_on_although_the_one_who_asked_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::new(folder.path());
+        config.idle_before_parking = Duration::from_millis(1);
+        let waiting = flow(|session, _| async move { Ok(json!(session.wait_signal("go", None).await?.is_ok())) });
+        let flows = vec![("waiting".to_owned(), waiting)];
+        let engine = Engine::open_with(config, Vec::new(), flows, WriterMode::Thread).unwrap();
+        let id = start(&engine, "waiting", Value::Null).await;
+        engine.pause(&id).await.unwrap();
+        let as_restored = "UPDATE executions SET message = 'restored'";
+        engine.write(|connection| Ok(connection.execute(as_restored, [])?)).await.unwrap();
+        engine.signal(&id, "go", Value::Null, "test", None).await.unwrap();
+        assert!(engine.resume_restored().now_or_never().is_none(), "it was polled once and dropped");
+        assert_eq!(ended(&engine, &id).await["output"], true);
+        engine.shutdown(PATIENCE).await.unwrap();
+    }
 }
