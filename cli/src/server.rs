@@ -1,5 +1,6 @@
 //! A workspace that answers HTTP: over TCP for everybody with a token, over a socket in the data folder for its owner.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -135,9 +136,15 @@ pub(crate) fn local_router(engine: &Engine) -> Router {
 }
 
 async fn listen(address: &str) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let failure = Failure::unavailable(format!("cannot listen on {address}: {error}"));
-        failure.hint("Choose another address with --listen; port 0 takes a free one.").into()
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput => {
+            let failure = Failure::usage(format!("`{address}` is no address to listen on: {error}"));
+            failure.hint("Write HOST:PORT, such as 127.0.0.1:7070; port 0 takes a free one.").into()
+        }
+        _ => {
+            let failure = Failure::unavailable(format!("cannot listen on {address}: {error}"));
+            failure.hint("Choose another address with --listen; port 0 takes a free one.").into()
+        }
     })
 }
 
