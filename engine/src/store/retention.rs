@@ -9,11 +9,11 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::StoreResult;
 use super::executions::Key;
 use super::sizes::used_bytes;
 use super::trash::{self, ChainEnd, ENTERING, INSIDE, LEAVING, PURGING};
 use super::trees::{self, Budget, Purge, Purged, Walk};
+use super::{StoreError, StoreResult};
 use crate::clock::Timestamp;
 
 /// What one step may do: 30 small trees, about 1 ms. Others wait for the transaction that it goes along with.
@@ -238,7 +238,14 @@ fn advance(
         }
         Work::Purge(mut purge) => {
             let root = purge.root();
-            let purged = purge.advance(connection, budget, is_busy, &mut sweep.done.purged)?;
+            let purged = match purge.advance(connection, budget, is_busy, &mut sweep.done.purged) {
+                // Of one tree that cannot go: the others do.
+                Err(StoreError::Damaged(reason)) => {
+                    tracing::error!(%reason, "a tree is not deleted; see `surefoot doctor`");
+                    Purged::Busy
+                }
+                purged => purged?,
+            };
             if let Some(root) = root
                 && purged != Purged::Whole
             {

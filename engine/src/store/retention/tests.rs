@@ -15,7 +15,7 @@ use crate::store::logs::{self, LogLine};
 use crate::store::signals::{self, Signal};
 use crate::store::sizes::{count_active, count_after};
 use crate::store::trash::{delete, require_ended, restore};
-use crate::store::{Refusal, StoreError, contents, journal, open_for_writing};
+use crate::store::{Refusal, contents, journal, open_for_writing};
 
 /// What the model knows of an execution.
 #[derive(Clone, Debug)]
@@ -71,6 +71,26 @@ fn soak_random_forests_lose_nothing_that_stays_and_keep_nothing_that_goes() {
         restored += forest.restored;
     }
     assert!(trashed > 300 && purged > 300 && restored > 20, "too little happened: {trashed} {purged} {restored}");
+}
+
+/// What only damage can lead to stays, and keeps nothing else from going.
+#[test]
+fn a_tree_that_may_not_be_purged_is_passed_over() {
+    let mut forest = Forest::new(1);
+    let [damaged, other, _newest] = [(); 3].map(|()| forest.begin(None));
+    for id in [&damaged, &other] {
+        forest.end(id);
+        assert!(delete(&forest.connection, id, true, Timestamp(forest.now), 1).unwrap());
+    }
+    let key = forest.known[&damaged].key;
+    forest.connection.execute("INSERT INTO active (execution, state) VALUES (?1, 0)", [key.0]).unwrap();
+    let rules =
+        Rules { now: Timestamp(forest.now), ended_by: None, trashed_by: None, bytes_max: None, step_units: 1000 };
+    let mut sweep = Sweep::default();
+    while is_due(&forest.connection, &rules, &sweep).unwrap() {
+        step(&forest.connection, &rules, &mut sweep, &|_| false).unwrap();
+    }
+    assert!(forest.is_there(&damaged) && !forest.is_there(&other));
 }
 
 impl Forest {
