@@ -38,6 +38,10 @@ pub(crate) enum Bug {
     NewestVersionRun,
     /// A paused execution goes on.
     PauseIgnored,
+    /// An execution that was asked to end goes on.
+    CancelIgnored,
+    /// Lines that are logged before the same call have the same key.
+    LogLinesShareAKey,
     /// A repeated webhook call starts a second execution.
     IdempotencyIgnored,
     /// A failed sync is tried again. This one is in the simulated disk: SQLite itself never does it.

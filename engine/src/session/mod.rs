@@ -302,7 +302,7 @@ impl Session {
             }
             let line = LogLine {
                 call: state.next,
-                line: state.line,
+                line: if is_planted(Bug::LogLinesShareAKey) { 0 } else { state.line },
                 at: state.clock,
                 level: level.to_owned(),
                 source: source.to_owned(),
@@ -352,7 +352,7 @@ impl Session {
         if !(self.resident.cancel.load(SeqCst) || self.resident.pause.load(SeqCst)) || !self.is_live() {
             return Ok(());
         }
-        if self.resident.cancel.load(SeqCst) {
+        if self.resident.cancel.load(SeqCst) && !is_planted(Bug::CancelIgnored) {
             return Err(End::Cancelled);
         }
         if self.resident.pause.load(SeqCst) && !is_planted(Bug::PauseIgnored) {

@@ -31,6 +31,8 @@ struct Execution {
     id: String,
     row: Value,
     journal: Vec<Record>,
+    /// Lines of its log that the guest wrote.
+    lines: usize,
 }
 
 /// Ids and journals, as bytes.
@@ -66,6 +68,7 @@ pub(super) fn check(
         ended_well(execution, world)?;
         effects_happened_once(execution, world, &mut findings)?;
         actions_happened(execution, world)?;
+        log_is_whole(execution, world)?;
     }
     everything_is_explained(&all, roots)?;
     signals_agree(&all, &signals, world, &mut findings)?;
@@ -80,7 +83,9 @@ fn read_all(connection: &Connection) -> StoreResult<Vec<Execution>> {
     let mut all = Vec::new();
     for id in ids {
         let (key, row) = executions::get(connection, &id)?.expect("listed above");
-        all.push(Execution { id, row, journal: store::journal::read(connection, key)? });
+        let lines = store::logs::list(connection, key, None, u32::MAX)?;
+        let lines = lines.iter().filter(|line| line.source == "log").count();
+        all.push(Execution { id, row, journal: store::journal::read(connection, key)?, lines });
     }
     Ok(all)
 }
@@ -182,6 +187,15 @@ fn actions_happened(execution: &Execution, world: &World) -> Checked<()> {
         let key = end_key(&execution.id, *n);
         ensure!(world.has_fired(&key), "`{key}` never happened");
     }
+    Ok(())
+}
+
+/// Each line that the guest logged is there, once. What was cancelled may have lost its last ones with its process.
+fn log_is_whole(execution: &Execution, world: &World) -> Checked<()> {
+    let Execution { id, row, lines, .. } = execution;
+    let logged = world.lines(id);
+    let may_lack = row["status"] == "ENDED_CANCELLED" && *lines < logged;
+    ensure!(*lines == logged || may_lack, "{id} logged {logged} lines, and {lines} are there");
     Ok(())
 }
 

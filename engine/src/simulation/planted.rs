@@ -41,5 +41,7 @@ planted! {
     a_journal_time_that_goes_back_is_found: ClockFollowedBack,
     a_version_that_changes_under_way_is_found: NewestVersionRun,
     an_ignored_pause_is_found: PauseIgnored,
+    an_ignored_cancel_is_found: CancelIgnored,
+    lines_of_a_log_with_the_same_key_are_found: LogLinesShareAKey,
     an_ignored_idempotency_key_is_found: IdempotencyIgnored,
 }

@@ -135,8 +135,8 @@ struct Process {
     engine: Engine,
     answers: JoinSet<Answer>,
     sent: std::collections::BTreeSet<u64>,
-    /// Calls in the journals of paused executions.
-    paused: BTreeMap<Key, usize>,
+    /// Calls in the journals of executions that are paused or were asked to end.
+    held: BTreeMap<Key, usize>,
     commit_fails: bool,
     taken: bool,
 }
@@ -223,8 +223,8 @@ impl Run<'_> {
 
     /// Lets the engine work until everything has ended or the process dies.
     async fn drive(&mut self, engine: Engine) -> Result<Exit, String> {
-        let (sent, paused) = (std::collections::BTreeSet::new(), BTreeMap::new());
-        let mut process = Process { engine, answers: JoinSet::new(), sent, paused, commit_fails: false, taken: false };
+        let (sent, held) = (std::collections::BTreeSet::new(), BTreeMap::new());
+        let mut process = Process { engine, answers: JoinSet::new(), sent, held, commit_fails: false, taken: false };
         let mut nap = Duration::from_millis(1);
         loop {
             // Paused time advances only when every task is idle, so this returns when the engine has nothing left to
@@ -428,7 +428,7 @@ impl Run<'_> {
                 }
                 Some(Request::Signal { id, .. }) if started.is_some() => self.world.told(&id),
                 // It may have worked since, and be paused again.
-                Some(Request::Steer { what: Steer::Resume, .. }) => process.paused.clear(),
+                Some(Request::Steer { what: Steer::Resume, .. }) => process.held.clear(),
                 _ => {}
             }
         }
@@ -442,7 +442,7 @@ impl Run<'_> {
             return Ok(false);
         }
         let Ok(active) = core.readers.read(executions::active) else { return Ok(false) };
-        self.check_paused(process, &active)?;
+        self.check_held(process, &active)?;
         let working = |active: &&Active| core.readers.read(|connection| executions::load(connection, active.key));
         let flows = active.iter().filter(|one| working(one).ok().flatten().is_none_or(|one| !one.is_schedule)).count();
         if flows == 0 && self.requests.is_empty() {
@@ -465,7 +465,7 @@ impl Run<'_> {
             if below(&mut self.rng, 8) == 0
                 && let Ok(Some(execution)) = core.readers.read(|connection| executions::load(connection, paused.key))
             {
-                process.paused.remove(&paused.key);
+                process.held.remove(&paused.key);
                 self.ask(Request::Steer { execution: execution.id, what: Steer::Resume });
             }
         }
@@ -496,19 +496,19 @@ impl Run<'_> {
         })
     }
 
-    /// What is paused makes no call.
-    fn check_paused(&self, process: &mut Process, active: &[Active]) -> Result<(), String> {
-        let is_paused =
-            |key: &Key| active.iter().any(|one| one.key == *key && one.state == ActiveState::Paused && !one.cancel);
-        process.paused.retain(|key, _| is_paused(key));
-        for one in active.iter().filter(|one| is_paused(&one.key)) {
+    /// What is paused, or was asked to end, makes no call.
+    fn check_held(&self, process: &mut Process, active: &[Active]) -> Result<(), String> {
+        let is_held =
+            |key: &Key| active.iter().any(|one| one.key == *key && (one.state == ActiveState::Paused || one.cancel));
+        process.held.retain(|key, _| is_held(key));
+        for one in active.iter().filter(|one| is_held(&one.key)) {
             let Ok(journal) = process.engine.core.readers.read(|connection| journal::read(connection, one.key)) else {
                 continue;
             };
             let calls = journal.iter().filter(|record| !matches!(record, Record::Settled { .. })).count();
-            let before = *process.paused.entry(one.key).or_insert(calls);
+            let before = *process.held.entry(one.key).or_insert(calls);
             if calls != before {
-                return Err(format!("{:?} was paused with {before} records and made {calls}", one.key));
+                return Err(format!("{:?} was held with {before} records and made {calls}", one.key));
             }
         }
         Ok(())

@@ -274,6 +274,7 @@ impl Run<'_> {
             Op::Get => shown(session.get("created_at").await?, |value| value),
             Op::Log => {
                 session.log("info", "log", "a line", Value::Null)?;
+                self.world.logged(execution, self.index);
                 Value::Null
             }
             Op::ContinueAsNew | Op::Stop => unreachable!("these end the run"),

@@ -28,6 +28,8 @@ struct State {
     delivered: BTreeSet<String>,
     /// By execution and operation.
     observed: BTreeMap<(String, usize), Value>,
+    /// Lines that guests logged, by execution and operation.
+    logged: BTreeSet<(String, usize)>,
     versions: BTreeMap<String, String>,
     /// Who began to wait for a signal and has been sent none since.
     wanted: BTreeSet<(String, String)>,
@@ -94,6 +96,16 @@ impl World {
                 state.violations.push(format!("{connection} is interrupted, but its process lives"));
             }
         });
+    }
+
+    /// A guest logged a line, now or at replay.
+    pub(super) fn logged(&self, execution: &str, index: usize) {
+        self.state(|state| state.logged.insert((execution.to_owned(), index)));
+    }
+
+    /// How many lines an execution logged.
+    pub(super) fn lines(&self, execution: &str) -> usize {
+        self.state(|state| state.logged.iter().filter(|(of, _)| of == execution).count())
     }
 
     /// An execution runs that version, now and always.
