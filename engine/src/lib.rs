@@ -39,6 +39,7 @@ pub use doctor::{Examination, Finding, Severity, examine};
 pub use engine::{Engine, EngineError, EngineResult, StartRequest};
 pub use host::ComponentError;
 pub use id::Entropy;
+pub use journal::Status;
 pub use native::{CronError, NativeFlow, next_occurrence};
 pub use retention::Retention;
 pub use storage::Storage;

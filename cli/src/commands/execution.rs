@@ -1,8 +1,10 @@
 //! `surefoot execution`: what ran and runs, and steering it.
 
 use anyhow::Result;
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use surefoot_engine::Status;
 
 use crate::client::Path;
 use crate::context::Context;
@@ -105,7 +107,7 @@ pub(crate) struct ListArguments {
     #[arg(long, value_name = "JSON")]
     filter: Option<String>,
     /// Only those with this status, such as RUNNING
-    #[arg(long)]
+    #[arg(long, ignore_case = true, value_parser = statuses())]
     status: Option<String>,
     /// Only those of this flow
     #[arg(long, value_name = "NAME|ID")]
@@ -114,7 +116,7 @@ pub(crate) struct ListArguments {
     #[arg(long, value_name = "ID")]
     parent: Option<String>,
     /// Only those of this type: FLOW, CONNECTION or SCHEDULE
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", ignore_case = true, value_parser = ["FLOW", "CONNECTION", "SCHEDULE"])]
     r#type: Option<String>,
     /// The field to order by; with a leading `-` the largest first
     #[arg(long, value_name = "FIELD", allow_hyphen_values = true)]
@@ -161,10 +163,17 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
     }
 }
 
+/// What an execution may be doing. One that does not exist would only make an empty list.
+fn statuses() -> PossibleValuesParser {
+    PossibleValuesParser::new(Status::ALL.map(|(_, text)| text))
+}
+
 async fn list(arguments: ListArguments, context: &Context) -> Result<u8> {
     let equals = |field: &str, value: Value| json!({ "field": field, "op": "eq", "value": value });
     let mut filters: Vec<Value> = arguments.filter.as_deref().map(inputs::json).transpose()?.into_iter().collect();
-    let given = [("status", arguments.status), ("parent_id", arguments.parent), ("type", arguments.r#type)];
+    let upper = |text: Option<String>| text.map(|text| text.to_uppercase());
+    let given =
+        [("status", upper(arguments.status)), ("parent_id", arguments.parent), ("type", upper(arguments.r#type))];
     filters.extend(given.into_iter().filter_map(|(field, value)| Some(equals(field, value?.into()))));
     if let Some(flow) = arguments.flow {
         filters.push(equals("flow_id", records::id_of(context.client().await?, "flows", &flow).await?.into()));

@@ -25,6 +25,10 @@ fn what_cannot_be_done_as_asked_is_64() {
     for (arguments, says) in [
         (&["nonsense"][..], "nonsense"),
         (&["run"], "required"),
+        (&["executions", "list", "--status", "nope"], "[possible values: SCHEDULED,"),
+        (&["executions", "list", "--type", "nope"], "[possible values: FLOW,"),
+        (&["serve", "--listen", "nonsense"], "`nonsense` is no address to listen on"),
+        (&["serve", "--listen", "127.0.0.1:99999"], "Write HOST:PORT"),
         (&["flow", "list", "--output", "xml"], "xml"),
         (&["flow", "list", "--limit", "0"], "0"),
         (&["serve", "--allow-egress", "no such host"], "egress rule"),
