@@ -7,7 +7,9 @@ use tokio::sync::OnceCell;
 
 use crate::cli::Global;
 use crate::client::Client;
+use crate::failure::Failure;
 use crate::printer::Printer;
+use crate::workspace;
 
 /// The data folder where nobody says otherwise.
 const DATA_DEFAULT: &str = "./surefoot-data";
@@ -54,6 +56,18 @@ impl Context {
     pub(crate) async fn client(&self) -> Result<&Client> {
         let open = || Client::open(self.data(), self.server.as_deref(), self.token.as_deref());
         self.client.get_or_try_init(open).await
+    }
+
+    /// The way to a workspace that is there already. Who only looks would make an empty one otherwise, where the data
+    /// folder is mistyped, and find nothing in it.
+    pub(crate) async fn existing(&self) -> Result<&Client> {
+        let data = self.data();
+        if self.client.get().is_none() && !workspace::is_there(&data) && self.server().await?.is_none() {
+            let failure = Failure::usage(format!("there is no workspace at {}", data.display()));
+            let hint = "Name its folder with --data; what is saved or deployed there makes a new one.";
+            return Err(failure.hint(hint).into());
+        }
+        self.client().await
     }
 
     /// The way to the server, if one runs; the workspace is not opened.

@@ -89,7 +89,7 @@ pub(crate) async fn run(kind: &Kind, command: RecordCommand, context: &Context) 
             .await
         }
         RecordCommand::Show { key } => {
-            let record = context.client().await?.get(Path::api([kind.plural, &key])).await?;
+            let record = context.existing().await?.get(Path::api([kind.plural, &key])).await?;
             show(context.printer, &record)
         }
         RecordCommand::Remove { key, permanently } => remove(kind, &key, permanently, context).await,
@@ -112,7 +112,7 @@ pub(crate) struct Wanted {
 
 /// Prints a list: an array of rows, or a table.
 pub(crate) async fn list(kind: &Kind, wanted: &Wanted, context: &Context) -> Result<u8> {
-    let client = context.client().await?;
+    let client = context.existing().await?;
     let (rows, has_more) = fetch(client, kind, wanted).await?;
     let printer = context.printer;
     if printer.is_json() {
@@ -229,14 +229,14 @@ pub(crate) async fn id_of(client: &Client, plural: &str, key: &str) -> Result<St
 
 /// Takes one out of the trash.
 pub(crate) async fn restore(kind: &Kind, id: &str, context: &Context) -> Result<u8> {
-    let restored = context.client().await?.post(Path::api([kind.plural, id, "restore"]), json!({})).await?;
+    let restored = context.existing().await?.post(Path::api([kind.plural, id, "restore"]), json!({})).await?;
     saved(kind, context.printer, &restored, "restored")
 }
 
 /// Moves one to the trash, or deletes it for good.
 pub(crate) async fn remove(kind: &Kind, key: &str, permanently: bool, context: &Context) -> Result<u8> {
     let path = Path::api([kind.plural, key]).query_if("permanently", permanently.then_some(true));
-    let answer = context.client().await?.ask(Call::new(Method::DELETE, path)).await?;
+    let answer = context.existing().await?.ask(Call::new(Method::DELETE, path)).await?;
     if answer["deleted"] != true {
         return Err(Failure::usage(format!("there is no {} `{key}`", kind.name)).into());
     }

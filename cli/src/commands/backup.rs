@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     // The server has another working folder.
     let to = arguments.to.map(std::path::absolute).transpose().context("cannot tell the present folder")?;
-    let made = context.client().await?.post(Path::api(["system", "backup"]), json!({ "to": to })).await?;
+    let made = context.existing().await?.post(Path::api(["system", "backup"]), json!({ "to": to })).await?;
     let (printer, manifest) = (context.printer, &made["manifest"]);
     if printer.is_json() {
         printer.json(&made)?;

@@ -133,7 +133,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
     match command {
         Command::List(arguments) => list(arguments, context).await,
         Command::Show { id } => {
-            let row = context.client().await?.get(Path::api(["executions", &id])).await?;
+            let row = context.existing().await?.get(Path::api(["executions", &id])).await?;
             records::show(context.printer, &row)
         }
         Command::Log { id, follow } => log(&id, follow, context).await,
@@ -145,7 +145,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
         Command::Signal { id, name, payload } => {
             let payload = inputs::optional_json(payload.as_deref())?;
             let path = Path::api(["executions", &id, "signals", &name]);
-            let sent = context.client().await?.post(path, json!({ "payload": payload })).await?;
+            let sent = context.existing().await?.post(path, json!({ "payload": payload })).await?;
             if context.printer.is_json() {
                 context.printer.json(&sent)?;
             } else {
@@ -154,7 +154,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
             Ok(exit_codes::SUCCESS)
         }
         Command::Wait { id } => {
-            let row = follow::until_end(context.client().await?, &id, |_| Ok(())).await?;
+            let row = follow::until_end(context.existing().await?, &id, |_| Ok(())).await?;
             records::show(context.printer, &row)?;
             Ok(follow::exit_code(&row))
         }
@@ -176,7 +176,7 @@ async fn list(arguments: ListArguments, context: &Context) -> Result<u8> {
         [("status", upper(arguments.status)), ("parent_id", arguments.parent), ("type", upper(arguments.r#type))];
     filters.extend(given.into_iter().filter_map(|(field, value)| Some(equals(field, value?.into()))));
     if let Some(flow) = arguments.flow {
-        filters.push(equals("flow_id", records::id_of(context.client().await?, "flows", &flow).await?.into()));
+        filters.push(equals("flow_id", records::id_of(context.existing().await?, "flows", &flow).await?.into()));
     }
     let filter = match filters.len() {
         0 | 1 => filters.pop(),
@@ -188,7 +188,7 @@ async fn list(arguments: ListArguments, context: &Context) -> Result<u8> {
 
 /// With `--follow` and JSON one line of JSON for each line, otherwise an array.
 async fn log(id: &str, follow: bool, context: &Context) -> Result<u8> {
-    let (client, printer) = (context.client().await?, context.printer);
+    let (client, printer) = (context.existing().await?, context.printer);
     if follow {
         let print = |line: &Value| {
             if printer.is_json() { printer.json_line(line) } else { printer.line(follow::line_text(line)) }
@@ -209,7 +209,7 @@ async fn log(id: &str, follow: bool, context: &Context) -> Result<u8> {
 }
 
 async fn journal(id: &str, context: &Context) -> Result<u8> {
-    let mut journal = context.client().await?.get(Path::api(["executions", id, "journal"])).await?;
+    let mut journal = context.existing().await?.get(Path::api(["executions", id, "journal"])).await?;
     let printer = context.printer;
     if printer.is_json() {
         printer.json(&journal["records"])?;
@@ -236,7 +236,7 @@ fn detail(record: &Value) -> String {
 }
 
 async fn resume_restored(context: &Context) -> Result<u8> {
-    let client = context.client().await?;
+    let client = context.existing().await?;
     let answer = client.post(Path::api(["system", "resume-restored"]), json!({})).await?;
     let printer = context.printer;
     if printer.is_json() {
@@ -251,7 +251,7 @@ async fn resume_restored(context: &Context) -> Result<u8> {
 }
 
 async fn steer(id: &str, action: &str, context: &Context) -> Result<u8> {
-    let row = context.client().await?.post(Path::api(["executions", id, action]), json!({})).await?;
+    let row = context.existing().await?.post(Path::api(["executions", id, action]), json!({})).await?;
     let printer = context.printer;
     if printer.is_json() {
         printer.json(&row)?;

@@ -73,7 +73,7 @@ async fn put(name: &str, path: &std::path::Path, context: &Context) -> Result<u8
 
 async fn get(name: &str, path: Option<PathBuf>, context: &Context) -> Result<u8> {
     let call = Call::new(Method::GET, Path::api([KIND.plural, name, "content"]));
-    let mut answer = context.client().await?.send(call).await?.or_failure().await?;
+    let mut answer = context.existing().await?.send(call).await?.or_failure().await?;
     let printer = context.printer;
     match path.filter(|path| path.as_os_str() != "-") {
         None => {

@@ -51,7 +51,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
 }
 
 async fn versions(key: &str, context: &Context) -> Result<u8> {
-    let mut answer = context.client().await?.get(Path::api(["flows", key, "versions"])).await?;
+    let mut answer = context.existing().await?.get(Path::api(["flows", key, "versions"])).await?;
     // A bare list and a page of one are both fine answers.
     let rows = if answer.is_array() { answer } else { answer["rows"].take() };
     let printer = context.printer;

@@ -28,7 +28,7 @@ const fn bytes(title: &'static str, field: &'static str) -> Column {
 }
 
 pub(crate) async fn run(context: &Context) -> Result<u8> {
-    let system = context.client().await?.get(Path::api(["system"])).await?;
+    let system = context.existing().await?.get(Path::api(["system"])).await?;
     let printer = context.printer;
     if printer.is_json() {
         printer.json(&system)?;

@@ -22,13 +22,14 @@ fn help_and_version_are_data_and_end_well() {
 #[test]
 fn what_cannot_be_done_as_asked_is_64() {
     let cli = Cli::new();
+    cli.ok(&["setting", "set", "s", "1"]);
     for (arguments, says) in [
         (&["nonsense"][..], "nonsense"),
-        (&["run"], "required"),
         (&["executions", "list", "--status", "nope"], "[possible values: SCHEDULED,"),
         (&["executions", "list", "--type", "nope"], "[possible values: FLOW,"),
         (&["serve", "--listen", "nonsense"], "`nonsense` is no address to listen on"),
         (&["serve", "--listen", "127.0.0.1:99999"], "Write HOST:PORT"),
+        (&["run"], "required"),
         (&["flow", "list", "--output", "xml"], "xml"),
         (&["flow", "list", "--limit", "0"], "0"),
         (&["serve", "--allow-egress", "no such host"], "egress rule"),
@@ -53,6 +54,23 @@ fn what_cannot_be_done_as_asked_is_64() {
 }
 
 #[test]
+fn a_look_at_a_workspace_that_is_not_there_makes_none() {
+    let cli = Cli::new();
+    for arguments in [
+        &["flow", "list"][..],
+        &["executions", "show", "x"],
+        &["system"],
+        &["file", "get", "f"],
+        &["flow", "remove", "f"],
+    ] {
+        cli.run(arguments).refused(64, &["there is no workspace at data", "hint: Name its folder with --data"]);
+        assert!(!cli.data().exists(), "{arguments:?}");
+    }
+    cli.ok(&["setting", "set", "s", "1"]);
+    assert_eq!(cli.json(&["executions", "list", "--status", "running"]), serde_json::json!([]));
+}
+
+#[test]
 fn an_unreachable_server_is_69() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let cli = Cli::new();
@@ -72,6 +90,7 @@ fn settings_with_unknown_keys_are_refused() {
 #[test]
 fn standard_output_holds_data_alone() {
     let cli = Cli::new();
+    cli.ok(&["setting", "set", "s", "1"]);
     let done = cli.run(&["flow", "list"]);
     assert_eq!((done.code, done.stdout.as_str(), done.stderr.as_str()), (0, "", "there is no flow\n"));
     let done = cli.run(&["flow", "list", "--output", "json"]);
