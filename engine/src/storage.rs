@@ -71,7 +71,7 @@ impl Engine {
                 components: stored.len() as u64,
                 components_bytes: stored.iter().map(files).sum(),
                 executions_unended: numbers.unended,
-                executions_ended: numbers.all - numbers.unended - numbers.trashed,
+                executions_ended: numbers.all.saturating_sub(numbers.unended).saturating_sub(numbers.trashed),
                 executions_trashed: numbers.trashed,
                 oldest_ended_at: numbers.oldest.map(Timestamp),
                 retention: core.config.retention.clone(),

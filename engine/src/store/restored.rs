@@ -25,6 +25,11 @@ pub(crate) fn hold(connection: &Connection, now: Timestamp) -> StoreResult<Held>
          WHERE rowid IN (SELECT execution FROM active WHERE state <> 2)",
         [RESTORED],
     )?;
+    transaction.execute(
+        "UPDATE executions SET message = message || '; a cancel had been asked for'
+         WHERE rowid IN (SELECT execution FROM active WHERE state = 2 AND cancel)",
+        [],
+    )?;
     transaction.execute("UPDATE active SET state = 2, cancel = 0, deaths = 0", [])?;
     let disable = |kind: &str| {
         transaction.execute(
@@ -68,4 +73,66 @@ pub(crate) fn resume_one(connection: &Connection, key: Key) -> StoreResult<()> {
         executions::set_paused(connection, key, false, "")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::journal::{Limits, Started};
+    use crate::store::executions::{ExecutionType, NewExecution, request_cancel, set_paused};
+    use crate::store::open_for_writing;
+
+    fn execution(connection: &Connection, id: &str) -> Key {
+        let started = Started {
+            at: Timestamp(1),
+            entropy: vec![0; 32],
+            version: "v".into(),
+            limits: Limits::default(),
+            end_actions: Vec::new(),
+            depth: 0,
+            engine: "test".into(),
+        };
+        let new = NewExecution {
+            id: id.into(),
+            ty: ExecutionType::Flow,
+            name: "n".into(),
+            flow_id: "f".into(),
+            parent_id: None,
+            orphan: false,
+            schedule_id: None,
+            webhook_id: None,
+            idempotency_key: None,
+            created_by: "test".into(),
+            input: Value::Null,
+            not_before: None,
+            started,
+        };
+        executions::insert(connection, &new, Timestamp(1)).unwrap()
+    }
+
+    #[test]
+    fn a_cancel_that_a_restore_takes_back_is_in_the_message() {
+        let folder = tempfile::tempdir().unwrap();
+        let (connection, _) = open_for_writing(&folder.path().join("surefoot.db")).unwrap();
+        let [plain, cancelled, paused, both] = ["1", "2", "3", "4"].map(|id| execution(&connection, id));
+        for key in [paused, both] {
+            set_paused(&connection, key, true, "by hand").unwrap();
+        }
+        for key in [cancelled, both] {
+            request_cancel(&connection, key).unwrap();
+        }
+        assert_eq!(hold(&connection, Timestamp(2)).unwrap().executions, 2);
+        let message = |key: Key| -> String {
+            let sql = "SELECT message FROM executions WHERE rowid = ?1";
+            connection.query_row(sql, [key.0], |row| row.get(0)).unwrap()
+        };
+        assert_eq!(message(plain), "restored");
+        assert_eq!(message(cancelled), "restored; a cancel had been asked for");
+        assert_eq!(message(paused), "by hand");
+        assert_eq!(message(both), "by hand; a cancel had been asked for");
+        assert_eq!(executions::active(&connection).unwrap().iter().filter(|active| active.cancel).count(), 0);
+        assert_eq!(resume_some(&connection, 10).unwrap(), [plain, cancelled]);
+    }
 }

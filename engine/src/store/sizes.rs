@@ -51,7 +51,7 @@ pub(crate) fn numbers(connection: &Connection) -> StoreResult<Numbers> {
     let (all, unended, outside) =
         statement.query_row([], |row| Ok((unsigned(row, 0)?, unsigned(row, 1)?, unsigned(row, 2)?)))?;
     let oldest = retention::oldest(connection, i64::MAX)?.map(|root| root.place);
-    Ok(Numbers { all, unended, trashed: all - outside, oldest })
+    Ok(Numbers { all, unended, trashed: all.saturating_sub(outside), oldest })
 }
 
 /// Bytes of the database in use.
