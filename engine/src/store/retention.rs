@@ -16,7 +16,7 @@ use super::trees::{self, Budget, Purge, Purged, Walk};
 use super::{StoreError, StoreResult};
 use crate::clock::Timestamp;
 
-/// What one step may do: 30 small trees, about 1 ms. Others wait for the transaction that it goes along with.
+/// What one step may do at leisure: 30 small trees, about 1 ms. Others wait for the transaction that it is part of.
 pub(crate) const STEP_UNITS: u64 = 1000;
 
 /// Which trees have to go, as of one pass.
@@ -30,7 +30,7 @@ pub(crate) struct Rules {
     pub(crate) trashed_by: Option<Timestamp>,
     /// Bytes of the database in use, above which the oldest goes for good.
     pub(crate) bytes_max: Option<u64>,
-    /// What one step may do, see [`STEP_UNITS`].
+    /// What one step may do: [`STEP_UNITS`], or more in a hurry.
     pub(crate) step_units: u64,
 }
 

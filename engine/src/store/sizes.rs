@@ -17,6 +17,12 @@ pub(crate) fn numbers_span(connection: &Connection) -> StoreResult<u64> {
     Ok(first.zip(last).map_or(0, |(first, last)| u64::try_from(last - first + 1).unwrap_or(0)))
 }
 
+/// The number of the newest execution.
+pub(crate) fn newest_number(connection: &Connection) -> StoreResult<i64> {
+    let mut statement = connection.prepare_cached("SELECT coalesce(max(rowid), 0) FROM executions")?;
+    Ok(statement.query_row([], |row| row.get(0))?)
+}
+
 /// How many executions after that number, or all in all, stand outside of the trash; and the last number.
 pub(crate) fn count_after(connection: &Connection, after: Option<i64>) -> StoreResult<(u64, i64)> {
     let newer = if after.is_some() { "rowid > ?1 AND" } else { "?1 IS NULL AND" };

@@ -2,23 +2,29 @@
 //! pages go back to the file system, and what nothing names any more is collected.
 //!
 //! One task in the background. Each step is a small write through the one writer, and after each it rests for a while
-//! that depends on how long the step took, so that it has a share of the writer and no more. What goes and what stays
-//! is decided in [`store::retention`](crate::store::retention) and [`collection`](crate::collection).
+//! that depends on how long the step took, so that it has a share of the writer and no more: see [`pace`]. What goes
+//! and what stays is decided in [`store::retention`](crate::store::retention) and [`collection`](crate::collection).
 
-use std::sync::Arc;
+mod pace;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::collection;
 use crate::core::{Core, lock};
 use crate::engine::{Engine, EngineResult};
 use crate::store::retention::{self, Done, Rules, STEP_UNITS, Sweep};
-use crate::store::{Concerns, StoreError, StoreResult, Urgency, sizes, trash};
+use crate::store::{StoreError, StoreResult, sizes, trash};
 use crate::upkeep::DATABASE;
+
+pub(crate) use pace::paced;
+use pace::{Pace, Progress};
 
 /// What is kept, and for how long. A limit that is none is switched off.
 ///
@@ -44,6 +50,9 @@ pub struct Retention {
     /// before they go.
     #[serde(skip)]
     pub grace: Duration,
+    /// How often to look, while executions go, whether at least twice as many go as come. When not, they go faster.
+    #[serde(skip)]
+    pub hurry_after: Duration,
 }
 
 impl Default for Retention {
@@ -56,6 +65,7 @@ impl Default for Retention {
             trash_age: Some(7 * DAY),
             interval: Duration::from_secs(60),
             grace: Duration::from_secs(60 * 60),
+            hurry_after: Duration::from_secs(10),
         }
     }
 }
@@ -82,6 +92,7 @@ pub(crate) struct Attention {
     wanted: Notify,
     /// Counts the changes to the trash that users made: what a sweep remembers of before may be wrong.
     changes: AtomicU64,
+    pace: Mutex<Pace>,
 }
 
 impl Attention {
@@ -96,13 +107,6 @@ impl Attention {
     }
 }
 
-/// After a step it rests for so many times the duration of the step, so that it has at most a ninth of the writer:
-/// still more than two thousand small trees a second.
-const REST_FACTOR: u32 = 8;
-
-/// The shortest rest.
-const REST_MIN: Duration = Duration::from_millis(2);
-
 /// Pages that one step gives back to the file system.
 const PAGES_A_STEP: u64 = 100;
 
@@ -114,7 +118,10 @@ const FREE_PAGES_MIN: u64 = 256;
 pub(crate) async fn run(core: Arc<Core>) {
     let mut keeper = Keeper { core: core.clone(), sweep: Sweep::default(), changes: 0, counted: None };
     loop {
-        if let Err(error) = keeper.pass().await {
+        lock(&core.attention.pace).begin();
+        let passed = keeper.pass().await;
+        lock(&core.attention.pace).end();
+        if let Err(error) = passed {
             // What a step remembered of its work may not be so.
             keeper.forget();
             if !core.stopping.is_cancelled() {
@@ -153,7 +160,11 @@ impl Keeper {
         while !self.core.stopping.is_cancelled()
             && self.core.readers.read(|c| retention::is_due(c, &rules, &self.sweep))?
         {
+            let rules = Rules { step_units: lock(&self.core.attention.pace).step_units(), ..rules };
             self.step(rules).await?;
+            let newest = self.core.readers.read(sizes::newest_number)?;
+            let progress = Progress { at: Instant::now(), newest, done: self.sweep.done };
+            lock(&self.core.attention.pace).look_at(progress, self.core.config.retention.hurry_after);
         }
         let Done { trashed, restored, purged } = self.sweep.done;
         if self.sweep.done != Done::default() {
@@ -239,25 +250,6 @@ impl Keeper {
         self.sweep = Sweep::default();
         self.counted = None;
     }
-}
-
-/// One small write, and a rest after it. While executions are at work it goes along with one of their commits, and adds
-/// none that they would have to wait for.
-pub(crate) async fn paced<T: Send + 'static>(
-    core: &Core,
-    write: impl FnOnce(&rusqlite::Connection) -> StoreResult<T> + Send + 'static,
-) -> StoreResult<T> {
-    let urgency = if lock(&core.residents).is_empty() { Urgency::Now } else { Urgency::Lazy };
-    let measured = move |connection: &rusqlite::Connection| {
-        let began = tokio::time::Instant::now();
-        Ok((write(connection)?, began.elapsed()))
-    };
-    let (value, took) = core.writer.submit(urgency, Concerns::None, measured).done().await?;
-    tokio::select! {
-        () = core.stopping.cancelled() => {}
-        () = tokio::time::sleep(REST_MIN.max(took * REST_FACTOR)) => {}
-    }
-    Ok(value)
 }
 
 impl Engine {
