@@ -199,16 +199,16 @@ impl Keeper {
         Ok(())
     }
 
-    /// How many ended executions outside of the trash are too many. What is counted once is not counted again: after a
+    /// How many more ended executions stand outside of the trash than may; none when there is no limit near. What is counted once is not counted again: after a
     /// start that is all there is, later what is new.
-    async fn excess(&mut self) -> StoreResult<u64> {
-        let Some(max) = self.core.config.retention.executions_max else { return Ok(0) };
+    async fn excess(&mut self) -> StoreResult<Option<i64>> {
+        let Some(max) = self.core.config.retention.executions_max else { return Ok(None) };
         if self.changes != self.core.attention.changes.load(Ordering::SeqCst) {
             self.counted = None;
         }
         // A bound that costs nothing spares small workspaces the count.
         if self.core.readers.read(sizes::numbers_span)? <= max {
-            return Ok(0);
+            return Ok(None);
         }
         let (core, known) = (self.core.clone(), self.counted);
         let count = move || {
@@ -222,7 +222,8 @@ impl Keeper {
         let counted = tokio::task::spawn_blocking(count).await;
         let (counted, ended) = counted.map_err(|error| StoreError::Damaged(error.to_string()))??;
         self.counted = Some(counted);
-        Ok(ended.saturating_sub(max))
+        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        Ok(Some(signed(ended) - signed(max)))
     }
 
     /// Lets the file shrink, but not by what the next executions will need.

@@ -38,8 +38,9 @@ pub(crate) struct Rules {
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
     work: Option<Work>,
-    /// How many executions still have to go because there are too many.
-    excess: u64,
+    /// How many executions there are above the limit, where there is one; negative below it. What leaves the trash
+    /// counts again.
+    excess: Option<i64>,
     /// Trees in the trash that cannot be purged at the moment.
     passed_over: HashSet<Key>,
     /// What was done so far, executions.
@@ -47,8 +48,8 @@ pub(crate) struct Sweep {
 }
 
 impl Sweep {
-    /// One that also lets so many executions go because there are too many.
-    pub(crate) fn of_excess(excess: u64) -> Self {
+    /// One that also lets executions go because there are too many, see [`Sweep::excess`].
+    pub(crate) fn of_excess(excess: Option<i64>) -> Self {
         Self { excess, ..Self::default() }
     }
 
@@ -148,7 +149,7 @@ fn pick(connection: &Connection, rules: &Rules, sweep: &Sweep, known: &mut Known
     {
         return verify(root);
     }
-    if sweep.excess > 0
+    if sweep.excess > Some(0)
         && let Some(root) = oldest(connection, rules.now.0 - 1)?
     {
         return verify(root);
@@ -227,12 +228,16 @@ fn advance(
         Work::Verify { root, latest, walk } => advance_verify(connection, rules, root, latest, walk, budget),
         Work::Mark { root, deleted_at, mut walk } => {
             let (count, finished) = trash::mark_members(connection, root, deleted_at, &mut walk, budget)?;
+            let change = i64::try_from(count).unwrap_or(i64::MAX);
             match deleted_at {
-                Some(_) => sweep.done.trashed += count,
-                None => sweep.done.restored += count,
-            }
-            if deleted_at.is_some() {
-                sweep.excess = sweep.excess.saturating_sub(count);
+                Some(_) => {
+                    sweep.done.trashed += count;
+                    sweep.excess = sweep.excess.map(|excess| excess.saturating_sub(change));
+                }
+                None => {
+                    sweep.done.restored += count;
+                    sweep.excess = sweep.excess.map(|excess| excess.saturating_add(change));
+                }
             }
             Ok((!finished).then_some(Work::Mark { root, deleted_at, walk }))
         }

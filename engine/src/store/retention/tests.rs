@@ -310,7 +310,8 @@ impl Forest {
         };
         let max = if choices[3].is_multiple_of(3) { u64::from(choices[3] % 40) } else { u64::MAX };
         loop {
-            self.sweep = Sweep { done: self.sweep.done, ..Sweep::of_excess(self.outside().saturating_sub(max)) };
+            let excess = i64::try_from(max).ok().map(|max| i64::try_from(self.outside()).unwrap() - max);
+            self.sweep = Sweep { done: self.sweep.done, ..Sweep::of_excess(excess) };
             loop {
                 let is_due = is_due(&self.connection, &rules, &self.sweep).unwrap();
                 let before = self.connection.total_changes();
