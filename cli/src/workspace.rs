@@ -72,7 +72,9 @@ pub(crate) fn socket(data: &Path) -> PathBuf {
 
 /// Whether there is a workspace, if only a damaged one, or somebody made the folder ready for one.
 pub(crate) fn is_there(data: &Path) -> bool {
-    ["key", "surefoot.db", "surefoot.toml"].iter().any(|file| data.join(file).exists())
+    ["key", "surefoot.db", "surefoot.db-wal", "blobs", "components", "surefoot.toml"]
+        .iter()
+        .any(|file| data.join(file).exists())
 }
 
 /// Opens the workspace, creating it where there is none, and begins to work.

@@ -139,6 +139,7 @@ impl Engine {
         ensure_writable(&data)?;
         let lock_file = hold(&data)?;
         upkeep::refuse_newer(&data)?;
+        upkeep::lost::begin(&data)?;
         for folder in ["blobs", "components"] {
             create_folder(&data.join(folder))?;
         }
@@ -146,6 +147,7 @@ impl Engine {
         let key = workspace_key(&data, &config)?;
         let database = data.join(upkeep::DATABASE);
         let (connection, epoch) = open_database(&database, &config)?;
+        upkeep::lost::finish(&data)?;
         if !epoch.was_clean {
             executions::count_deaths(&connection)?;
         }
@@ -715,7 +717,7 @@ fn workspace_key(data: &Path, config: &Config) -> EngineResult<[u8; 32]> {
             ))
         });
     }
-    if data.join(upkeep::DATABASE).exists() {
+    if upkeep::lost::has_database(data)? {
         // A new key would make every execution that is under way look as if its flow had changed.
         return Err(EngineError::Failed(format!("{} is missing; restore it from a backup", path.display())));
     }

@@ -344,6 +344,8 @@ impl Compiled {
             return Ok(());
         }
         std::fs::create_dir_all(config.data.join("components"))?;
+        // Without a database, a key alone is what is left of a workspace, unless it says that it is being made.
+        std::fs::write(config.data.join("unfinished"), "")?;
         Self::with(|compiled| {
             let key = || Arc::new(uuid::Uuid::new_v4().as_bytes().repeat(2));
             let key = compiled.files.entry(Self::KEY.to_owned()).or_insert_with(key);

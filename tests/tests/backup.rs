@@ -326,3 +326,39 @@ fn a_workspace_without_its_key_is_not_opened() -> Result<()> {
     assert!(!data.join("key").exists());
     Ok(())
 }
+
+/// A new database would name nothing of what is there, and collection would delete it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_without_its_database_is_not_opened() -> Result<()> {
+    let scene = Scene::new()?;
+    let data = scene.path("data");
+    let server = scene.serve().await?;
+    server.ended(&server.run("guest", script(json!([{"do": "write", "file": "f", "content": "x"}]))).await?).await?;
+    let backup = surefoot_json(&data, &["backup"])?["path"].as_str().context("a path")?.to_owned();
+    // The log stays, as it does when somebody removes the database alone.
+    server.kill().await?;
+    let log = data.join("surefoot.db-wal");
+    ensure!(log.metadata()?.len() > 0);
+    let way_back = format!("surefoot restore {backup} --data NEW-FOLDER");
+    for state in ["is missing", "is empty"] {
+        match state {
+            "is missing" => std::fs::remove_file(data.join("surefoot.db"))?,
+            _ => std::fs::write(data.join("surefoot.db"), "")?,
+        }
+        let before = xtask::repo::files_under(&data)?;
+        let file = text(&scene.path("other")).to_owned();
+        for command in [&["setting", "list"][..], &["setting", "set", "s", "1"], &["serve", "--listen", "127.0.0.1:0"], &["backup", &file]] {
+            let ran = surefoot(&data, command)?;
+            let says = |text: &str| ran.stderr.contains(text);
+            assert!(ran.code == 64 && says(state) && says(&way_back), "{command:?}: {ran:?}");
+        }
+        let ran = surefoot(&data, &["doctor", "--repair"])?;
+        let says = |text: &str| ran.stdout.contains(text);
+        assert!(ran.code == 1 && says("error   database_missing") && says(state) && says(&way_back), "{ran:?}");
+        assert_eq!(xtask::repo::files_under(&data)?, before, "{state}");
+        ensure!(log.metadata()?.len() > 0, "the log was touched");
+    }
+    surefoot_json(&scene.path("elsewhere"), &["restore", &backup])?;
+    assert_eq!(surefoot_json(&scene.path("elsewhere"), &["file", "list"])?.as_array().map(Vec::len), Some(1));
+    Ok(())
+}

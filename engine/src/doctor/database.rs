@@ -2,7 +2,7 @@
 
 use super::{Exam, Finding, Severity};
 use crate::store::{self, StoreError, StoreResult};
-use crate::upkeep::DATABASE;
+use crate::upkeep::{DATABASE, lost};
 
 /// Lines of SQLite's own verdict that are shown.
 const LINES_MAX: u32 = 20;
@@ -26,6 +26,12 @@ pub(super) fn check(exam: &mut Exam<'_>) -> StoreResult<()> {
 /// A database that cannot be read far enough to check it.
 pub(super) fn unreadable(exam: &mut Exam<'_>, error: &StoreError) -> StoreResult<()> {
     exam.find(of("database_damaged", Severity::Error, error.to_string(), FROM_A_BACKUP), None)
+}
+
+/// No database at all, where there was one.
+pub(super) fn lost(exam: &mut Exam<'_>, message: String) -> StoreResult<()> {
+    let remedy = lost::way_back(exam.data);
+    exam.find(of("database_missing", Severity::Error, message, &remedy), None)
 }
 
 /// A database of another version: what it holds is that version's business.

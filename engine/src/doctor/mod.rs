@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::clock::{Clock, Timestamp};
 use crate::engine::{Engine, EngineResult, hold};
 use crate::store::{self, StoreError, StoreResult};
-use crate::upkeep::DATABASE;
+use crate::upkeep::{DATABASE, lost};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -138,12 +138,21 @@ type Repair<'a> = &'a dyn Fn(&Connection) -> StoreResult<String>;
 /// When there is no workspace, or another process has it open. Damage is no error but a finding.
 pub fn examine(data: &Path, repair: bool, clock: &Clock) -> EngineResult<Examination> {
     let database = data.join(DATABASE);
-    if !database.is_file() {
-        return Err(StoreError::not_found("workspace", &data.display().to_string()).into());
-    }
+    let format = store::format_of(&database);
+    let lost = match format {
+        Ok(None | Some(0)) => match lost::what_is_lost(data)? {
+            None => return Err(StoreError::not_found("workspace", &data.display().to_string()).into()),
+            lost => lost,
+        },
+        _ => None,
+    };
     let _lock = hold(data)?;
     let access = if repair { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
-    let connection = Connection::open_with_flags(&database, access | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let connection = match lost {
+        // SQLite would remove the log of a database that is empty.
+        Some(_) => Connection::open_in_memory(),
+        None => Connection::open_with_flags(&database, access | OpenFlags::SQLITE_OPEN_NO_MUTEX),
+    };
     let connection = connection.map_err(StoreError::from)?;
     let mut exam = Exam {
         data,
@@ -155,10 +164,11 @@ pub fn examine(data: &Path, repair: bool, clock: &Clock) -> EngineResult<Examina
         counts: BTreeMap::new(),
     };
     folder::check(&mut exam)?;
-    match store::format_of(&database) {
-        Ok(Some(found)) if found == store::FORMAT => exam.run(&CHECKS)?,
-        Ok(found) => database::of_another_format(&mut exam, found)?,
-        Err(error) => database::unreadable(&mut exam, &error)?,
+    match (lost, format) {
+        (Some(lost), _) => database::lost(&mut exam, lost)?,
+        (None, Ok(Some(found))) if found == store::FORMAT => exam.run(&CHECKS)?,
+        (None, Ok(found)) => database::of_another_format(&mut exam, found)?,
+        (None, Err(error)) => database::unreadable(&mut exam, &error)?,
     }
     Ok(exam.done())
 }

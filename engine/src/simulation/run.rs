@@ -51,6 +51,10 @@ pub(super) struct Outcome {
 pub(super) fn simulate(plan: &Plan) -> Result<Outcome, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     std::fs::write(folder.path().join("key"), [7; 32]).map_err(|error| error.to_string())?;
+    // The system's own disk has no database, which the engine would take for a loss. This says that there is one.
+    let mut header = [0; 100];
+    header[63] = u8::try_from(store::FORMAT).map_err(|error| error.to_string())?;
+    std::fs::write(folder.path().join("surefoot.db"), header).map_err(|error| error.to_string())?;
     let disk = Disk::new(plan.seed);
     let _mount = vfs::mount(folder.path(), &disk);
     let mut run = Run {

@@ -69,7 +69,7 @@ pub(crate) fn back_up_older(data: &Path, now: Timestamp) -> EngineResult<()> {
 }
 
 /// The newest backup in the data folder that this engine can restore.
-fn newest_readable(data: &Path) -> Option<(PathBuf, Manifest)> {
+pub(super) fn newest_readable(data: &Path) -> Option<(PathBuf, Manifest)> {
     let mut readable = backups_in(&folder_of_backups(data));
     readable.retain(|(_, manifest)| manifest.database_format <= store::FORMAT);
     readable.pop()

@@ -4,6 +4,7 @@
 //! whole or not there: it gets its name when everything in it is durable. Nothing here knows what an execution does.
 
 mod backup;
+pub(crate) mod lost;
 mod manifest;
 mod migration;
 mod named;

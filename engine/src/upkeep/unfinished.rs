@@ -7,8 +7,8 @@ use super::manifest::refused;
 use super::transfer;
 use crate::engine::{EngineResult, create_folder, io};
 
-/// In such a folder: who works on it holds a lock on this file.
-const MARKER: &str = "unfinished";
+/// In such a folder: who works on it holds a lock on this file. In a data folder: it is being made.
+pub(super) const MARKER: &str = "unfinished";
 
 /// See the module. Dropped before it has its name, it is removed.
 pub(super) struct Unfinished {
