@@ -21,6 +21,7 @@ use crate::executor::Executor;
 use crate::files::Blobs;
 use crate::host::{ComponentError, WasmHost};
 use crate::journal::{Digester, shown};
+use crate::key::check_value;
 use crate::native::{self, NativeFlow};
 use crate::planted::{Bug, is_planted};
 use crate::query::{Kind, Page};
@@ -146,7 +147,7 @@ impl Engine {
         remove_unended_uploads(&data)?;
         let key = workspace_key(&data, &config)?;
         let database = data.join(upkeep::DATABASE);
-        let (connection, epoch) = open_database(&database, &config)?;
+        let (connection, epoch) = open_database(&database, &key, &config)?;
         upkeep::lost::finish(&data)?;
         if !epoch.was_clean {
             executions::count_deaths(&connection)?;
@@ -680,10 +681,10 @@ pub(crate) fn hold(data: &Path) -> EngineResult<File> {
 }
 
 /// Opens the database, with a backup before it is migrated.
-fn open_database(database: &Path, config: &Config) -> EngineResult<(rusqlite::Connection, Epoch)> {
+fn open_database(database: &Path, key: &[u8; 32], config: &Config) -> EngineResult<(rusqlite::Connection, Epoch)> {
     upkeep::back_up_older(&config.data, config.clock.now())?;
     make_private(database)?;
-    Ok(store::open_for_writing(database)?)
+    Ok(store::open_for_writing(database, check_value(key))?)
 }
 
 /// Makes the file of a database that is not there, for the owner alone, and closes one to others that older engines

@@ -18,6 +18,7 @@ mod files;
 mod host;
 mod id;
 pub mod journal;
+mod key;
 mod native;
 mod planted;
 pub mod query;

@@ -327,6 +327,36 @@ fn a_workspace_without_its_key_is_not_opened() -> Result<()> {
     Ok(())
 }
 
+/// Another key of the right length: nothing opens the workspace, and a server at work backs nothing up with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workspace_is_not_opened_with_another_key() -> Result<()> {
+    let scene = Scene::new()?;
+    let data = scene.path("data");
+    let server = scene.serve().await?;
+    let id = server.run("guest", script(json!([{"do": "signal", "name": "go"}]))).await?;
+    let key = std::fs::read(data.join("key"))?;
+    std::fs::write(data.join("key"), [7; 32])?;
+    let refused = |arguments: &[&str], code: i32| -> Result<()> {
+        let ran = surefoot(&data, arguments)?;
+        ensure!(ran.code == code && ran.stderr.contains("bring back the file `key` from a backup"), "{ran:?}");
+        Ok(())
+    };
+    refused(&["backup", text(&scene.path("backup"))], 64)?;
+    assert!(!scene.path("backup").exists());
+    server.kill().await?;
+    // More often than an execution may be at work when its process dies.
+    for _ in 0..4 {
+        refused(&["serve", "--listen", "127.0.0.1:0"], 70)?;
+    }
+    let ran = surefoot(&data, &["doctor"])?;
+    assert!(ran.code == 1 && ran.stdout.contains("error   key_wrong  file key"), "{ran:?}");
+    std::fs::write(data.join("key"), key)?;
+    let server = SurefootProcess::start(&data).await?;
+    server.api(Method::POST, &format!("executions/{id}/signals/go"), Some(json!({"payload": 7}))).await?;
+    assert_eq!(server.ended(&id).await?["status"], "ENDED_SUCCESS");
+    server.kill().await
+}
+
 /// A new database would name nothing of what is there, and collection would delete it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workspace_without_its_database_is_not_opened() -> Result<()> {
@@ -347,7 +377,12 @@ async fn a_workspace_without_its_database_is_not_opened() -> Result<()> {
         }
         let before = xtask::repo::files_under(&data)?;
         let file = text(&scene.path("other")).to_owned();
-        for command in [&["setting", "list"][..], &["setting", "set", "s", "1"], &["serve", "--listen", "127.0.0.1:0"], &["backup", &file]] {
+        for command in [
+            &["setting", "list"][..],
+            &["setting", "set", "s", "1"],
+            &["serve", "--listen", "127.0.0.1:0"],
+            &["backup", &file],
+        ] {
             let ran = surefoot(&data, command)?;
             let says = |text: &str| ran.stderr.contains(text);
             assert!(ran.code == 64 && says(state) && says(&way_back), "{command:?}: {ran:?}");

@@ -97,6 +97,8 @@ const CASES: &[(&str, Damage, bool)] = &[
     ("database_older", Sql("PRAGMA user_version = 1"), false),
     ("key_missing", Files(|patient| Ok(std::fs::remove_file(patient.data().join("key"))?)), false),
     ("key_damaged", Files(|patient| Ok(std::fs::write(patient.data().join("key"), "short")?)), false),
+    ("database_damaged", Sql("DELETE FROM meta"), false),
+    ("key_wrong", Files(|patient| Ok(std::fs::write(patient.data().join("key"), [7; 32])?)), false),
     ("status_contradicts_end", Sql("UPDATE executions SET status = 'ENDED_ERROR' WHERE name = 'asleep'"), false),
     (
         "active_missing",

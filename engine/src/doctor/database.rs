@@ -1,8 +1,9 @@
 //! Whether SQLite can read its own file.
 
-use super::{Exam, Finding, Severity};
+use super::{Exam, Finding, Severity, folder};
+use crate::key::{BRING_IT_BACK, check_value_of};
 use crate::store::{self, StoreError, StoreResult};
-use crate::upkeep::{DATABASE, lost};
+use crate::upkeep::{DATABASE, KEY, lost};
 
 /// Lines of SQLite's own verdict that are shown.
 const LINES_MAX: u32 = 20;
@@ -19,6 +20,22 @@ pub(super) fn check(exam: &mut Exam<'_>) -> StoreResult<()> {
     };
     for line in lines.into_iter().filter(|line| line != "ok") {
         exam.find(of("database_damaged", Severity::Error, line, FROM_A_BACKUP), None)?;
+    }
+    Ok(())
+}
+
+/// What the workspace keeps of itself: nothing opens it without.
+pub(super) fn bookkeeping(exam: &mut Exam<'_>) -> StoreResult<()> {
+    for key in ["epoch", "clean"] {
+        if store::meta(exam.connection, key)?.is_none() {
+            let message = format!("its table `meta` has no `{key}`");
+            exam.find(of("database_damaged", Severity::Error, message, FROM_A_BACKUP), None)?;
+        }
+    }
+    let (known, found) = (store::meta(exam.connection, "key_check")?, check_value_of(exam.data));
+    if known.is_some() && found.is_some() && known != found {
+        let message = "it is not the key of this workspace".to_owned();
+        exam.find(folder::of("key_wrong", Severity::Error, KEY, message, BRING_IT_BACK), None)?;
     }
     Ok(())
 }

@@ -94,7 +94,14 @@ const SHOWN_MAX: usize = 100;
 type Check = fn(&mut Exam<'_>) -> StoreResult<()>;
 
 /// All checks of a database in this engine's format, in order: what a check repairs, the later ones see repaired.
-const CHECKS: [Check; 5] = [database::check, active::check, journals::check, schedules::check, contents::check];
+const CHECKS: [Check; 6] = [
+    database::check,
+    database::bookkeeping,
+    active::check,
+    journals::check,
+    schedules::check,
+    contents::check,
+];
 
 impl Exam<'_> {
     /// Notes a finding. `repair` is what makes it good, where that is known and safe, and says what it did.

@@ -21,6 +21,7 @@ use crate::core::Config;
 use crate::engine::{Engine, EngineError, StartRequest, WriterMode};
 use crate::id::Entropy;
 use crate::journal::Record;
+use crate::key::check_value;
 use crate::query::Kind;
 use crate::store::executions::{self, Active, ActiveState, Key};
 use crate::store::writer::Ending;
@@ -37,6 +38,9 @@ const ITERATIONS_MIN: i64 = 3;
 
 const SCHEDULES: [&str; 2] = ["by cron", "by pacer"];
 
+/// Of the workspace.
+const KEY: [u8; 32] = [7; 32];
+
 /// What one run was like.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Outcome {
@@ -50,7 +54,7 @@ pub(super) struct Outcome {
 /// Plays a plan, or says what was wrong.
 pub(super) fn simulate(plan: &Plan) -> Result<Outcome, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    std::fs::write(folder.path().join("key"), [7; 32]).map_err(|error| error.to_string())?;
+    std::fs::write(folder.path().join("key"), KEY).map_err(|error| error.to_string())?;
     // The system's own disk has no database, which the engine would take for a loss. This says that there is one.
     let mut header = [0; 100];
     header[63] = u8::try_from(store::FORMAT).map_err(|error| error.to_string())?;
@@ -300,7 +304,7 @@ impl Run<'_> {
                 |row| row.get::<_, f64>(0),
             )? as i64)
         };
-        let other = store::open_for_writing(&self.folder.join("surefoot.db"));
+        let other = store::open_for_writing(&self.folder.join("surefoot.db"), check_value(&KEY));
         if let (Ok(other), Ok(before)) = (other, core.readers.read(count)) {
             core.writer.drain(Ending::Commit);
             drop(other);

@@ -425,7 +425,7 @@ mod tests {
     #[test]
     fn what_was_paused_is_shown_as_paused_until_it_is_resumed() {
         let folder = tempfile::tempdir().unwrap();
-        let (connection, _) = crate::store::open_for_writing(&folder.path().join("surefoot.db")).unwrap();
+        let (connection, _) = crate::store::open_for_writing(&folder.path().join("surefoot.db"), 7).unwrap();
         connection
             .execute_batch(
                 "INSERT INTO executions (rowid, id, type, name, status, flow_id, version, created_at, created_by, input)

@@ -24,8 +24,9 @@ pub(crate) mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
+use crate::key::BRING_IT_BACK;
 use crate::planted::{Bug, is_planted};
 
 pub(crate) use format::{FORMAT, format_of};
@@ -143,9 +144,9 @@ impl Readers {
 }
 
 /// Opens the writing connection: creates the database or migrates it, and raises the epoch. A backup before a migration
-/// is the caller's business.
-pub(crate) fn open_for_writing(path: &Path) -> StoreResult<(Connection, Epoch)> {
-    prepare_for_writing(Connection::open(path)?)
+/// is the caller's business. `key_check` says which key the workspace has: that of the first opening.
+pub(crate) fn open_for_writing(path: &Path, key_check: i64) -> StoreResult<(Connection, Epoch)> {
+    prepare_for_writing(Connection::open(path)?, Some(key_check))
 }
 
 /// Opens the writing connection again, of the database that this process has had open. One that has vanished is not
@@ -156,14 +157,14 @@ pub(crate) fn reopen_for_writing(path: &Path, ours: Epoch) -> StoreResult<(Conne
     let found = connection.query_row("SELECT value FROM meta WHERE key = 'epoch'", [], |row| row.get::<_, i64>(0));
     // It may be higher: an attempt before this one may have raised it and failed after that.
     let other = match found {
-        Ok(found) if found >= ours.number => return prepare_for_writing(connection),
+        Ok(found) if found >= ours.number => return prepare_for_writing(connection, None),
         Ok(found) => format!("it was opened {found} times, ours {} times", ours.number),
         Err(error) => error.to_string(),
     };
     Err(StoreError::Failed(format!("{} is not the database that was open: {other}", path.display())))
 }
 
-fn prepare_for_writing(mut connection: Connection) -> StoreResult<(Connection, Epoch)> {
+fn prepare_for_writing(mut connection: Connection, key_check: Option<i64>) -> StoreResult<(Connection, Epoch)> {
     if connection.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))? == 0 {
         // Of a new database this must be the first thing that is said.
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
@@ -180,13 +181,27 @@ fn prepare_for_writing(mut connection: Connection) -> StoreResult<(Connection, E
     make_shrinkable(&connection)?;
     // In a transaction of its own: what was not committed, on a full disk say, is not our epoch.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if let Some(key_check) = key_check {
+        transaction.execute("INSERT OR IGNORE INTO meta VALUES ('key_check', ?1)", [key_check])?;
+        if meta(&transaction, "key_check")? != Some(key_check) {
+            return Err(StoreError::Damaged(format!("the key is not the one of this workspace; {BRING_IT_BACK}")));
+        }
+    }
     transaction.execute("UPDATE meta SET value = value + 1 WHERE key = 'epoch'", [])?;
-    let read =
-        |key: &str| transaction.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get::<_, i64>(0));
+    let read = |key: &str| {
+        let lacks = || format!("the database is damaged: its table `meta` has no `{key}`; run surefoot doctor");
+        meta(&transaction, key)?.ok_or_else(|| StoreError::Damaged(lacks()))
+    };
     let epoch = Epoch { number: read("epoch")?, was_clean: read("clean")? == 1 };
     transaction.execute("UPDATE meta SET value = 0 WHERE key = 'clean'", [])?;
     transaction.commit()?;
     Ok((connection, epoch))
+}
+
+/// A number that the workspace keeps of itself.
+pub(crate) fn meta(connection: &Connection, key: &str) -> StoreResult<Option<i64>> {
+    let mut statement = connection.prepare("SELECT value FROM meta WHERE key = ?1")?;
+    Ok(statement.query_row([key], |row| row.get(0)).optional()?)
 }
 
 /// Moves the write-ahead log into the database. What a process wrote whose sync failed may be readable still although
@@ -226,11 +241,45 @@ fn make_shrinkable(connection: &Connection) -> StoreResult<()> {
 mod tests {
     use super::*;
 
+    const KEY_CHECK: i64 = 7;
+
+    /// Nothing is changed then: the executions that are under way could not go on.
+    #[test]
+    fn a_database_is_not_opened_with_another_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("surefoot.db");
+        drop(open_for_writing(&path, KEY_CHECK).unwrap());
+        let look = || {
+            let connection = Connection::open(&path).unwrap();
+            ["epoch", "clean", "key_check"].map(|key| meta(&connection, key).unwrap())
+        };
+        let before = look();
+        let error = open_for_writing(&path, KEY_CHECK + 1).unwrap_err();
+        assert!(matches!(&error, StoreError::Damaged(text) if text.contains("bring back the file `key`")), "{error}");
+        assert_eq!(look(), before);
+        // An engine of before that left none.
+        Connection::open(&path).unwrap().execute("DELETE FROM meta WHERE key = 'key_check'", []).unwrap();
+        drop(open_for_writing(&path, KEY_CHECK).unwrap());
+        assert!(open_for_writing(&path, KEY_CHECK + 1).is_err());
+    }
+
+    #[test]
+    fn a_database_that_does_not_know_its_epoch_is_damaged() {
+        for key in ["epoch", "clean"] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("surefoot.db");
+            drop(open_for_writing(&path, KEY_CHECK).unwrap());
+            Connection::open(&path).unwrap().execute("DELETE FROM meta WHERE key = ?1", [key]).unwrap();
+            let error = open_for_writing(&path, KEY_CHECK).unwrap_err();
+            assert!(matches!(&error, StoreError::Damaged(text) if text.contains("damaged")), "{error}");
+        }
+    }
+
     #[test]
     fn a_database_that_vanished_is_not_made_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("surefoot.db");
-        let (connection, first) = open_for_writing(&path).unwrap();
+        let (connection, first) = open_for_writing(&path, KEY_CHECK).unwrap();
         drop(connection);
         let (connection, second) = reopen_for_writing(&path, first).unwrap();
         assert_eq!(second.number, first.number + 1);
@@ -245,7 +294,7 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
 
         std::fs::remove_file(&path).unwrap();
-        drop(open_for_writing(&path).unwrap());
+        drop(open_for_writing(&path, KEY_CHECK).unwrap());
         let other = reopen_for_writing(&path, second).unwrap_err().to_string();
         assert!(other.contains("is not the database that was open"), "{other}");
 

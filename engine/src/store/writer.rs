@@ -492,7 +492,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("surefoot.db");
         let writer = || {
-            let (connection, epoch) = super::super::open_for_writing(&path).unwrap();
+            let (connection, epoch) = super::super::open_for_writing(&path, 7).unwrap();
             Writer::new(&path, connection, epoch, None, |_| {})
         };
         let (lost, taken) = (writer(), writer());

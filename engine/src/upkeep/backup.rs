@@ -18,7 +18,8 @@ use super::unfinished::Unfinished;
 use super::{DATABASE, KEY, Manifest, SETTINGS, is_digest, named_contents};
 use crate::clock::Timestamp;
 use crate::engine::{Engine, EngineError, EngineResult, create_folder, io};
-use crate::store::StoreError;
+use crate::key::{BRING_IT_BACK, check_value_of};
+use crate::store::{self, StoreError};
 
 /// What a backup is made of.
 pub(super) struct Source<'a> {
@@ -89,6 +90,11 @@ pub(super) fn make(source: &Source<'_>, to: &Path) -> EngineResult<Manifest> {
     for path in [KEY].into_iter().chain(settings) {
         let (size_bytes, sha256) = transfer::copy(&source.data.join(path), &folder.join(path))?;
         manifest.files.push(BackupFile { path: path.to_owned(), size_bytes, sha256 });
+    }
+    if let Some(known) = store::meta(&connection, "key_check")?
+        && check_value_of(folder) != Some(known)
+    {
+        return Err(refused(format!("{KEY} is not the key of this workspace; {BRING_IT_BACK}")));
     }
     let wanted = match source.contents {
         Contents::Named => {

@@ -86,7 +86,7 @@ mod tests {
         std::fs::write(data.join(KEY), [7; 32]).unwrap();
         begins(data).unwrap();
         assert!(what_is_lost(data).unwrap().is_none());
-        drop(store::open_for_writing(&data.join(DATABASE)).unwrap());
+        drop(store::open_for_writing(&data.join(DATABASE), 7).unwrap());
         finish(data).unwrap();
         assert!(!data.join(unfinished::MARKER).exists());
         begins(data).unwrap();

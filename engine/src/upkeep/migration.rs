@@ -95,11 +95,11 @@ mod tests {
         let database = folder.path().join(DATABASE);
         // There is nothing in it that a migration could go on from.
         let older = rusqlite::Connection::open(&database).unwrap();
-        older.execute_batch("CREATE TABLE meta (key TEXT); PRAGMA user_version = 1").unwrap();
+        older.execute_batch("CREATE TABLE meta (key TEXT, value INTEGER); PRAGMA user_version = 1").unwrap();
         drop(older);
         for start in 1..=5 {
             back_up_older(folder.path(), Timestamp(start)).unwrap();
-            assert!(store::open_for_writing(&database).is_err());
+            assert!(store::open_for_writing(&database, 7).is_err());
             let kept = backups_in(&folder_of_backups(folder.path()));
             assert_eq!(kept.len(), KEPT_MAX.min(usize::try_from(start).unwrap()));
             assert_eq!(kept.last().unwrap().1.created_at, Timestamp(start).to_string());

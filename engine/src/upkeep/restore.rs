@@ -14,6 +14,7 @@ use super::{DATABASE, KEY, Manifest, SETTINGS};
 use crate::clock::{Clock, Timestamp};
 use crate::core::Event;
 use crate::engine::{Engine, EngineError, EngineResult, io};
+use crate::key::check_value_of;
 use crate::store;
 use crate::store::restored::{self, Held};
 
@@ -151,7 +152,8 @@ fn bring_all(backup: &Path, manifest: &Manifest, to: &Path) -> EngineResult<()> 
 
 /// Opens the database, which migrates it and raises its epoch, and lets nothing in it go on.
 fn hold_still(folder: &Path, now: Timestamp) -> EngineResult<Held> {
-    let (connection, _) = store::open_for_writing(&folder.join(DATABASE))?;
+    let key_check = check_value_of(folder).ok_or_else(|| refused("the backup's file key has not 32 bytes".into()))?;
+    let (connection, _) = store::open_for_writing(&folder.join(DATABASE), key_check)?;
     let held = restored::hold(&connection, now)?;
     connection.close().map_err(|(_, error)| EngineError::from(store::StoreError::from(error)))?;
     Ok(held)

@@ -96,7 +96,7 @@ fn a_tree_that_may_not_be_purged_is_passed_over() {
 impl Forest {
     fn new(seed: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (connection, _) = open_for_writing(&folder.path().join("surefoot.db")).unwrap();
+        let (connection, _) = open_for_writing(&folder.path().join("surefoot.db"), 7).unwrap();
         connection.pragma_update(None, "synchronous", "OFF").unwrap();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let units = 20 + u64::from(rng.next_u32() % 300);
