@@ -58,7 +58,7 @@ pub(crate) async fn finish(session: &Arc<Session>, result: Result<Value, End>) -
 
 /// Ends an execution whose instance failed through no fault of the flow.
 pub(crate) async fn fail_internally(core: &Arc<Core>, key: Key, message: &str) -> Departure {
-    let Ok(Some(execution)) = core.readers.read(|connection| executions::load(connection, key)) else {
+    let Ok(Some(execution)) = core.readers.read(|connection| executions::load_remains(connection, key)) else {
         return Departure::Dropped;
     };
     let finish = Finish {

@@ -312,11 +312,11 @@ async fn run_instance(core: Arc<Core>, key: Key) -> Departure {
         Ok(Some(session)) => session,
         Ok(None) => return Departure::Ended,
         Err(StoreError::Damaged(reason)) => {
-            tracing::error!(execution = key.0, %reason, "the journal is damaged");
+            tracing::error!(execution = key.0, %reason, "what is stored of it is damaged");
             return endings::fail_internally(&core, key, &reason).await;
         }
         Err(error) => {
-            tracing::error!(execution = key.0, %error, "the journal cannot be read; trying again");
+            tracing::error!(execution = key.0, %error, "it cannot be read; trying again");
             return Departure::Dropped;
         }
     };

@@ -99,6 +99,8 @@ const CASES: &[(&str, Damage, bool)] = &[
     ("key_damaged", Files(|patient| Ok(std::fs::write(patient.data().join("key"), "short")?)), false),
     ("database_damaged", Sql("DELETE FROM meta"), false),
     ("key_wrong", Files(|patient| Ok(std::fs::write(patient.data().join("key"), [7; 32])?)), false),
+    ("execution_damaged", Sql("UPDATE executions SET input = '{bad' WHERE name = 'asleep'"), false),
+    ("execution_damaged", Sql("UPDATE executions SET message = CAST(x'ff' AS TEXT) WHERE name = 'asleep'"), false),
     ("status_contradicts_end", Sql("UPDATE executions SET status = 'ENDED_ERROR' WHERE name = 'asleep'"), false),
     (
         "active_missing",

@@ -9,6 +9,7 @@ mod contents;
 mod database;
 mod folder;
 mod journals;
+mod rows;
 mod schedules;
 mod waiting;
 
@@ -94,9 +95,10 @@ const SHOWN_MAX: usize = 100;
 type Check = fn(&mut Exam<'_>) -> StoreResult<()>;
 
 /// All checks of a database in this engine's format, in order: what a check repairs, the later ones see repaired.
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 7] = [
     database::check,
     database::bookkeeping,
+    rows::check,
     active::check,
     journals::check,
     schedules::check,

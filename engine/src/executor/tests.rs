@@ -54,3 +54,20 @@ async fn a_damaged_journal_keeps_no_engine_from_recovering() {
     assert_eq!(ended(&engine, &resident.execution.id).await["error_code"], "internal");
     engine.shutdown(PATIENCE).await.unwrap();
 }
+
+/// It can neither run nor wait for a better time: it ends, and a cancel would not have been needed.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_whose_row_cannot_be_read_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = Arc::new(Semaphore::new(0));
+    let (engine, resident) = with_a_call_under_way(folder.path(), &gate).await;
+    behind_its_back(&engine.core, "UPDATE executions SET input = '{bad' WHERE ended_at IS NULL");
+    let found = engine.examine().await.unwrap().findings;
+    let of_it = |finding: &&crate::Finding| finding.id == resident.execution.id;
+    assert_eq!(found.iter().find(of_it).map(|finding| finding.code), Some("execution_damaged"), "{found:#?}");
+    gate.add_permits(1);
+    let row = ended(&engine, &resident.execution.id).await;
+    assert_eq!(row["error_code"], "internal");
+    assert!(row["error_message"].as_str().unwrap().contains("its input cannot be read"), "{row:#}");
+    engine.shutdown(PATIENCE).await.unwrap();
+}

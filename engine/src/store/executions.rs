@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use serde_json::{Value, json};
 
-use super::{StoreResult, journal, records};
+use super::{StoreError, StoreResult, journal, records};
 use crate::clock::Timestamp;
 use crate::journal::{Record, Started, Status};
 use crate::query::{Page, Query, plan};
@@ -150,33 +150,59 @@ pub(crate) fn insert(connection: &Connection, new: &NewExecution, now: Timestamp
 }
 
 /// What the executor needs of an execution.
+///
+/// # Errors
+/// [`StoreError::Damaged`] when something of it cannot be read.
 pub(crate) fn load(connection: &Connection, key: Key) -> StoreResult<Option<Execution>> {
+    load_with(connection, key, |column, bytes| match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(error) => Err(unreadable(column, &error)),
+    })
+}
+
+/// As much of an execution as can be read, without its input: nothing more is needed to end it.
+pub(crate) fn load_remains(connection: &Connection, key: Key) -> StoreResult<Option<Execution>> {
+    load_with(connection, key, |column, bytes| match column {
+        "input" => Ok("null".into()),
+        _ => Ok(String::from_utf8_lossy(bytes).into_owned()),
+    })
+}
+
+fn load_with(
+    connection: &Connection,
+    key: Key,
+    to_text: impl Fn(&'static str, &[u8]) -> StoreResult<String>,
+) -> StoreResult<Option<Execution>> {
     let mut statement = connection.prepare_cached(
         "SELECT rowid, id, type, name, status, flow_id, parent_id, orphan, schedule_id, webhook_id, created_at, input
          FROM executions WHERE rowid = ?1",
     )?;
-    let found = statement
-        .query_row([key.0], |row| {
-            Ok(Execution {
-                key: Key(row.get(0)?),
-                id: row.get(1)?,
-                is_schedule: row.get::<_, String>(2)? == ExecutionType::Schedule.as_str(),
-                name: row.get(3)?,
-                status: Status::parse(&row.get::<_, String>(4)?).unwrap_or(Status::Queued),
-                flow_id: row.get(5)?,
-                parent_id: row.get(6)?,
-                orphan: row.get(7)?,
-                schedule_id: row.get(8)?,
-                webhook_id: row.get(9)?,
-                created_at: Timestamp(row.get(10)?),
-                input: serde_json::from_str(&row.get::<_, String>(11)?).map_err(|error| {
-                    rusqlite::Error::FromSqlConversionFailure(11, rusqlite::types::Type::Text, error.into())
-                })?,
-                depth: 0,
-            })
-        })
-        .optional()?;
-    Ok(found)
+    let mut rows = statement.query([key.0])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let optional = |index, column| -> StoreResult<Option<String>> {
+        let bytes = row.get_ref(index)?.as_bytes_or_null().map_err(|error| unreadable(column, &error))?;
+        bytes.map(|bytes| to_text(column, bytes)).transpose()
+    };
+    let text = |index, column| optional(index, column).map(Option::unwrap_or_default);
+    Ok(Some(Execution {
+        key: Key(row.get(0)?),
+        id: text(1, "id")?,
+        is_schedule: text(2, "type")? == ExecutionType::Schedule.as_str(),
+        name: text(3, "name")?,
+        status: Status::parse(&text(4, "status")?).unwrap_or(Status::Queued),
+        flow_id: text(5, "flow_id")?,
+        parent_id: optional(6, "parent_id")?,
+        orphan: row.get(7)?,
+        schedule_id: optional(8, "schedule_id")?,
+        webhook_id: optional(9, "webhook_id")?,
+        created_at: Timestamp(row.get(10)?),
+        input: serde_json::from_str(&text(11, "input")?).map_err(|error| unreadable("input", &error))?,
+        depth: 0,
+    }))
+}
+
+fn unreadable(column: &str, error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Damaged(format!("its {column} cannot be read: {error}"))
 }
 
 /// Whether an execution was started by that one, or by what that one took the place of.
@@ -420,6 +446,30 @@ fn to_json(row: &Row<'_>) -> StoreResult<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whatever is wrong with a row, it can be ended.
+    #[test]
+    fn a_row_that_cannot_be_read_is_damaged_and_has_remains() {
+        let folder = tempfile::tempdir().unwrap();
+        let (connection, _) = crate::store::open_for_writing(&folder.path().join("surefoot.db"), 7).unwrap();
+        for (number, (column, value)) in
+            [("input", "'{bad'"), ("input", "CAST(x'22ff22' AS TEXT)"), ("name", "CAST(x'ff' AS TEXT)")]
+                .iter()
+                .enumerate()
+        {
+            let key = Key(i64::try_from(number).unwrap() + 1);
+            let insert = "INSERT INTO executions
+                 (rowid, id, type, name, status, flow_id, version, created_at, created_by, input)
+                 VALUES (?1, ?1, 'FLOW', 'x', 'QUEUED', '', '', ?1, '', '[1]')";
+            connection.execute(insert, [key.0]).unwrap();
+            assert_eq!(load(&connection, key).unwrap().unwrap().input, json!([1]));
+            connection.execute(&format!("UPDATE executions SET {column} = {value} WHERE rowid = ?1"), [key.0]).unwrap();
+            let error = load(&connection, key).unwrap_err();
+            let says = format!("its {column} cannot be read");
+            assert!(matches!(&error, StoreError::Damaged(text) if text.contains(&says)), "{column} = {value}: {error}");
+            assert_eq!(load_remains(&connection, key).unwrap().unwrap().id, key.0.to_string());
+        }
+    }
 
     /// A pause can be committed before the run that it is for hears of it and says that it runs or waits.
     #[test]

@@ -130,7 +130,7 @@ pub(crate) fn read_row<A: DeserializeOwned>(
     let Some(row) = rows.next()? else {
         return Err(missing(id));
     };
-    let bytes = row.get_ref(0)?.as_blob().map_err(|error| StoreError::Failed(error.to_string()))?;
+    let bytes = row.get_ref(0)?.as_blob().map_err(|error| StoreError::Damaged(error.to_string()))?;
     decode_row(bytes, records).map_err(|error| match error {
         // Of a newer engine: left as it is, for that engine.
         DecodeError::Newer(_) => StoreError::Failed(error.to_string()),
