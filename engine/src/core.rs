@@ -113,6 +113,8 @@ pub(crate) enum Departure {
     Parked(Option<Timestamp>),
     /// Delivery is paused.
     Paused,
+    /// Something that it needs is missing; to be tried again then.
+    Postponed(Timestamp),
     /// The engine is stopping, or the store failed.
     Dropped,
 }

@@ -180,8 +180,8 @@ impl Executor {
         self.forget_if_idle(key);
         match departure {
             Departure::Ended => {}
-            Departure::Parked(_) | Departure::Paused if dirty => self.wake(key),
-            Departure::Parked(Some(due)) => {
+            Departure::Parked(_) | Departure::Postponed(_) | Departure::Paused if dirty => self.wake(key),
+            Departure::Parked(Some(due)) | Departure::Postponed(due) => {
                 self.timers.insert((due, key));
             }
             Departure::Parked(None) | Departure::Paused => {}

@@ -6,6 +6,7 @@
 
 mod contract;
 mod end;
+mod failing;
 mod limits;
 mod wasi;
 
@@ -21,6 +22,7 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine, Store};
 
+use crate::clock::Timestamp;
 use crate::collection::{Held, Holds};
 use crate::core::lock;
 use crate::files::sha256_hex;
@@ -28,6 +30,7 @@ use crate::journal::is_too_deep;
 use crate::session::{End, Session};
 
 use contract::{Flow, FlowPre};
+use failing::Failing;
 use limits::Ticker;
 use wasi::Guest;
 
@@ -69,6 +72,7 @@ pub(crate) struct WasmHost {
     key: [u8; 32],
     loaded: Mutex<HashMap<String, FlowPre<Guest>>>,
     loading: Mutex<()>,
+    failing: Mutex<Failing>,
     ticker: Ticker,
     /// For guests that compute for long: they leave one worker to all others.
     long_computing: Arc<Semaphore>,
@@ -102,6 +106,7 @@ impl WasmHost {
             key: *key,
             loaded: Mutex::default(),
             loading: Mutex::default(),
+            failing: Mutex::default(),
             ticker,
             long_computing: Arc::new(Semaphore::new(workers.saturating_sub(1).max(1))),
             holds: Holds::default(),
@@ -131,6 +136,7 @@ impl WasmHost {
                 write_durably(&path, component)?;
             }
         }
+        lock(&self.failing).is_good(&digest);
         if let Err(error) = self.load(&digest) {
             if let ComponentError::Invalid(_) = error {
                 // It never ran and never will. What cannot be removed is only space.
@@ -165,6 +171,27 @@ impl WasmHost {
             }
         }
         Ok(())
+    }
+
+    /// Like [`load`](Self::load), for a run. What cannot be read may be there later, and ends no execution: however
+    /// many want it, it is looked for again when its time has come, and said once for each look.
+    fn load_for_run(&self, digest: &str, now: Timestamp) -> Result<FlowPre<Guest>, End> {
+        let mut failing = lock(&self.failing);
+        if let Some(again) = failing.not_before(digest).filter(|again| *again > now) {
+            return Err(End::postponed(again));
+        }
+        match self.load(digest) {
+            Ok(pre) => {
+                failing.is_good(digest);
+                Ok(pre)
+            }
+            Err(error @ ComponentError::Invalid(_)) => Err(End::Error("component".into(), error.to_string())),
+            Err(error) => {
+                let again = failing.failed(digest, now);
+                tracing::error!(%error, again_at = %again, "a component cannot be read; what runs on it waits");
+                Err(End::postponed(again))
+            }
+        }
     }
 
     /// The compiled component, from memory, the cache on disk, or by compiling it.
@@ -287,14 +314,9 @@ fn mac_of(key: &[u8; 32], digest: &str, code: &[u8]) -> Hmac<Sha256> {
 /// Loads a component on a thread that may block.
 async fn load_apart(session: &Session, digest: &str) -> Result<FlowPre<Guest>, End> {
     let (core, digest) = (session.core().clone(), digest.to_owned());
-    match tokio::task::spawn_blocking(move || core.host.load(&digest)).await {
+    match tokio::task::spawn_blocking(move || core.host.load_for_run(&digest, core.now())).await {
         Ok(Ok(pre)) => Ok(pre),
-        Ok(Err(error @ ComponentError::Invalid(_))) => Err(End::Error("component".into(), error.to_string())),
-        // What passes ends no execution: the executor tries again.
-        Ok(Err(error)) => {
-            tracing::error!(%error, "a component cannot be read; trying again");
-            Err(End::dropped())
-        }
+        Ok(Err(end)) => Err(end),
         Err(_) => Err(End::dropped()),
     }
 }

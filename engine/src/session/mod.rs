@@ -77,6 +77,11 @@ impl End {
         Self::Departed(Departed(Departure::Dropped))
     }
 
+    /// The end of a run that lacks something which may be there later.
+    pub(crate) fn postponed(again: Timestamp) -> Self {
+        Self::Departed(Departed(Departure::Postponed(again)))
+    }
+
     /// The end of a run whose journal cannot be read on: for good when it is damaged.
     fn unreadable(error: StoreError) -> Self {
         match error {
