@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::os::unix::net::SocketAddr as UnixAddress;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,18 +30,27 @@ pub(crate) struct Server {
     listeners: JoinSet<Result<()>>,
 }
 
-/// What is served, and to whom.
+/// An address that is taken for a server, before the workspace is opened and goes to work: where nobody can listen,
+/// nothing is begun. Callers wait from then on.
 pub(crate) struct Endpoint {
-    /// Where to listen; port 0 takes a free one.
-    pub(crate) listen: String,
-    /// Names under which callers reach it, beside those of the loopback.
-    pub(crate) hosts: Vec<String>,
+    listener: TcpListener,
+    hosts: Vec<String>,
+}
+
+impl Endpoint {
+    /// Takes the address, for a server on that data folder; port 0 takes a free one. `hosts` are names under which
+    /// callers reach it, beside those of the loopback.
+    pub(crate) async fn bind(listen: &str, hosts: Vec<String>, data: &Path) -> Result<Self> {
+        let socket = workspace::socket(data);
+        UnixAddress::from_pathname(&socket).map_err(|error| no_socket(&socket, &error))?;
+        Ok(Self { listener: bind(listen).await?, hosts })
+    }
 }
 
 impl Server {
-    /// Begins to listen. The engine is the server's from then on; where nobody can listen, it is closed.
+    /// Begins to answer. The engine is the server's from then on; where it cannot answer, it is closed.
     pub(crate) async fn start(engine: Engine, endpoint: Endpoint) -> Result<Self> {
-        let started = Self::listen(engine.clone(), endpoint).await;
+        let started = Self::answer(engine.clone(), endpoint).await;
         if started.is_err() {
             // In order, since an engine that just dies counts against what it had at work.
             engine.shutdown(Duration::ZERO).await.map_err(Failure::from)?;
@@ -48,12 +58,11 @@ impl Server {
         started
     }
 
-    async fn listen(engine: Engine, endpoint: Endpoint) -> Result<Self> {
+    async fn answer(engine: Engine, endpoint: Endpoint) -> Result<Self> {
         let data = engine.data().to_owned();
         let token = workspace::token(&data)?;
-        let listener = listen(&endpoint.listen).await?;
+        let Endpoint { listener, mut hosts } = endpoint;
         let address = listener.local_addr()?;
-        let mut hosts = endpoint.hosts;
         if !address.ip().is_unspecified() {
             hosts.push(match address {
                 SocketAddr::V4(v4) => v4.ip().to_string(),
@@ -135,7 +144,7 @@ pub(crate) fn local_router(engine: &Engine) -> Router {
     surefoot_web::router(engine.clone(), Options::new(Access::Local))
 }
 
-async fn listen(address: &str) -> Result<TcpListener> {
+async fn bind(address: &str) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         ErrorKind::InvalidInput => {
             let failure = Failure::usage(format!("`{address}` is no address to listen on: {error}"));

@@ -53,8 +53,8 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<u8> {
 
     let home = Home::new(context.data_option())?;
     let allow = vec!["127.0.0.1".parse().context("the loopback is a rule")?];
+    let endpoint = Endpoint::bind("127.0.0.1:0", Vec::new(), home.path()).await?;
     let engine = workspace::open(home.path(), allow, Retention::default())?;
-    let endpoint = Endpoint { listen: "127.0.0.1:0".into(), hosts: Vec::new() };
     let mut server = Server::start(engine, endpoint).await?;
     printer.say(format_args!("started the server: {}, workspace {}", server.url(), home.path().display()));
 

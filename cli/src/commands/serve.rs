@@ -37,11 +37,9 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let settings = workspace::Settings::read(&data)?;
     let mut signals = Signals::new()?;
     let egress = [settings.egress.allow, arguments.allow_egress].concat();
+    let listen = arguments.listen.or(settings.server.listen).unwrap_or_else(|| LISTEN_DEFAULT.to_owned());
+    let endpoint = Endpoint::bind(&listen, [settings.server.hosts, arguments.allow_host].concat(), &data).await?;
     let engine = workspace::open(&data, egress, settings.retention.retention())?;
-    let endpoint = Endpoint {
-        listen: arguments.listen.or(settings.server.listen).unwrap_or_else(|| LISTEN_DEFAULT.to_owned()),
-        hosts: [settings.server.hosts, arguments.allow_host].concat(),
-    };
     let mut server = Server::start(engine, endpoint).await?;
     let printer = context.printer;
     if printer.is_json() {

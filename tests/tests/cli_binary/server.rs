@@ -30,12 +30,16 @@ fn a_server_drains_when_it_is_told_to_stop() {
 }
 
 #[test]
-fn a_server_that_cannot_listen_leaves_the_workspace_in_order() {
+fn a_server_that_cannot_listen_does_not_open_the_workspace() {
     let cli = Cli::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     cli.run(&["serve", "--listen", &address]).refused(69, &["cannot listen on", "hint: "]);
-    assert!(!cli.data().join("surefoot.sock").exists());
+    cli.run(&["serve", "--listen", "nonsense"]).refused(64, &["no address to listen on", "hint: "]);
+    let long = "x".repeat(100);
+    cli.run(&["serve", "--listen", "127.0.0.1:0", "--data", &long])
+        .refused(64, &["cannot listen on the socket", "107"]);
+    assert!(!cli.data().exists() && !cli.folder().join(long).exists(), "what is queued there would have begun");
     assert_eq!(cli.serve(&[]).stop(), Some(0));
 }
 
