@@ -491,9 +491,13 @@ impl Engine {
                 let last = executions::last_of_chain(connection, &owned)?;
                 let key = require_key(connection, &last)?;
                 if executions::active_one(connection, key)?.is_none() {
-                    return Err(StoreError::Refused(Refusal::Conflict(format!(
-                        "execution {owned} has ended and takes no signals"
-                    ))));
+                    let why = match executions::load_remains(connection, key)? {
+                        Some(execution) if !execution.status.has_ended() => {
+                            "has not ended, and nothing looks at it: run surefoot doctor"
+                        }
+                        _ => "has ended and takes no signals",
+                    };
+                    return Err(StoreError::Refused(Refusal::Conflict(format!("execution {owned} {why}"))));
                 }
                 signals::insert(connection, key, &name, &signal, now)?;
                 Ok(key)

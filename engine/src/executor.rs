@@ -362,6 +362,7 @@ fn open_session(core: &Arc<Core>, key: Key) -> StoreResult<Option<Arc<Session>>>
     let Some(Record::Started(started)) = first.into_iter().next() else {
         return Err(StoreError::Damaged("the journal has no first record".into()));
     };
+    let shown = execution.status;
     let resident = {
         let mut residents = lock(&core.residents);
         residents.entry(key).or_insert_with(|| Arc::new(Resident::new(execution, started))).clone()
@@ -372,7 +373,7 @@ fn open_session(core: &Arc<Core>, key: Key) -> StoreResult<Option<Arc<Session>>>
         resident.cancel.store(active.cancel, Ordering::SeqCst);
         resident.pause.store(active.state == ActiveState::Paused, Ordering::SeqCst);
     }
-    Session::new(core.clone(), resident, rows).map(|session| Some(Arc::new(session)))
+    Session::new(core.clone(), resident, shown, rows).map(|session| Some(Arc::new(session)))
 }
 
 #[cfg(test)]

@@ -497,3 +497,48 @@ async fn a_replay_performs_nothing_again_that_a_wait_returned_and_the_memory_dro
     }
     assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), BULKY_CALLS * 8);
 }
+
+/// It is shown as what it is, however long its instance stays in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_resumed_and_waits_on_is_shown_as_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || {
+        let mut config = Config::new(folder.path());
+        config.idle_before_parking = Duration::from_secs(3600);
+        let waiter = flow(|session, _| async move {
+            let _ = session.wait_signal("go", None).await?;
+            Ok(Value::Null)
+        });
+        Engine::open_with(config, Vec::new(), vec![("waiter".to_owned(), waiter)], WriterMode::Thread).unwrap()
+    };
+    let engine = open();
+    let id = start(&engine, "waiter", Value::Null).await;
+    until(&engine, &id, "WAITING").await;
+    for _ in 0..2 {
+        engine.pause(&id).await.unwrap();
+        engine.resume(&id).await.unwrap();
+        until(&engine, &id, "WAITING").await;
+    }
+    engine.pause(&id).await.unwrap();
+    engine.shutdown(Duration::from_secs(5)).await.unwrap();
+    let engine = open();
+    engine.resume(&id).await.unwrap();
+    until(&engine, &id, "WAITING").await;
+    engine.signal(&id, "go", Value::Null, "test", None).await.unwrap();
+    assert_eq!(ended(&engine, &id).await["status"], "ENDED_SUCCESS");
+    engine.shutdown(Duration::from_secs(5)).await.unwrap();
+}
+
+/// Only `doctor` can help it; that it has ended would be a lie.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_for_what_nothing_looks_at_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), vec![("sleeper", sleeper("name"))]);
+    let id = start(&engine, "sleeper", Value::Null).await;
+    until(&engine, &id, "WAITING").await;
+    engine.pause(&id).await.unwrap();
+    engine.write(|connection| Ok(connection.execute("DELETE FROM active", [])?)).await.unwrap();
+    let said = engine.signal(&id, "go", Value::Null, "test", None).await.unwrap_err().to_string();
+    assert!(said.contains("has not ended") && said.contains("surefoot doctor"), "{said}");
+    engine.shutdown(Duration::from_secs(5)).await.unwrap();
+}

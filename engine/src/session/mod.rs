@@ -39,7 +39,7 @@ pub use waits::ReturnWhen;
 
 use crate::clock::Timestamp;
 use crate::core::{Core, Departure, Resident, lock};
-use crate::journal::{Call, CallKind, ConnectionStart, HostError, Record, Reply, canonical, shown_args};
+use crate::journal::{Call, CallKind, ConnectionStart, HostError, Record, Reply, Status, canonical, shown_args};
 use crate::planted::{Bug, is_planted};
 use crate::store::executions::{self, Execution};
 use crate::store::logs::{self, LogLine};
@@ -136,13 +136,15 @@ enum Turn {
 pub struct Session {
     core: Arc<Core>,
     resident: Arc<Resident>,
+    /// What the execution was shown as when this run began.
+    shown: Status,
     state: Mutex<State>,
     departing: Notify,
 }
 
 impl Session {
     /// A session at the beginning of the journal with these rows.
-    pub(crate) fn new(core: Arc<Core>, resident: Arc<Resident>, rows: Vec<i64>) -> StoreResult<Self> {
+    pub(crate) fn new(core: Arc<Core>, resident: Arc<Resident>, shown: Status, rows: Vec<i64>) -> StoreResult<Self> {
         let mut past = Past::new(rows);
         past.fill(&core, &mut lock(&resident.settled))?;
         let mut seed = [0; 32];
@@ -164,7 +166,7 @@ impl Session {
             poll: None,
             departure: None,
         };
-        Ok(Self { core, resident, state: Mutex::new(state), departing: Notify::new() })
+        Ok(Self { core, resident, shown, state: Mutex::new(state), departing: Notify::new() })
     }
 
     pub(crate) fn execution(&self) -> &Execution {
@@ -413,6 +415,7 @@ impl Session {
         }
         drop(state);
         self.resume_unsettled()?;
+        self.show_waiting(past.due);
         Ok(Turn::Resumed(n, past.due))
     }
 

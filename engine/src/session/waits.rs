@@ -263,6 +263,18 @@ impl Session {
         if self.execution().is_schedule { Status::Scheduled } else { Status::Waiting }
     }
 
+    /// Who was resumed is shown as queued, and may go on waiting all the same.
+    pub(super) fn show_waiting(&self, due: Option<Timestamp>) {
+        if self.shown != Status::Queued {
+            return;
+        }
+        let (key, status) = (self.execution().key, self.waiting_status());
+        let ticket = self.core.writer.apply(Urgency::Lazy, key, move |connection| {
+            executions::set_waiting(connection, key, status, due, ActiveState::Runnable)
+        });
+        self.tell_followers(ticket);
+    }
+
     fn record_waiting(&self, n: u32, call: Call, due: Option<Timestamp>) {
         let record = Record::Call {
             n,
