@@ -77,12 +77,22 @@ impl From<EngineError> for Failure {
             {
                 Self::unavailable(message).hint(hint)
             }
+            EngineError::DiskFull => Self::unavailable(message).hint(MAKE_ROOM),
+            EngineError::Damaged(_) => Self { message, hint: None, exit_code: exit_codes::INTERNAL }
+                .hint("`surefoot doctor` says what is damaged, and what to do."),
             EngineError::Refused(_) | EngineError::Component(_) => Self::usage(message),
             EngineError::Io { .. } | EngineError::Failed(_) => {
                 Self { message, hint: None, exit_code: exit_codes::INTERNAL }
             }
         }
     }
+}
+
+const MAKE_ROOM: &str = "Make room on the disk of the data folder.";
+
+/// Whether something stands where a folder was wanted, or none can be made there.
+fn is_no_folder(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotADirectory | ErrorKind::AlreadyExists | ErrorKind::NotFound)
 }
 
 /// What a user can do about the file system.
@@ -94,7 +104,7 @@ fn what_to_do(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::ReadOnlyFilesystem => {
             Some("The data folder must be writable: mount it so, or choose another one with --data.")
         }
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some("Make room on the disk of the data folder."),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(MAKE_ROOM),
         _ => None,
     }
 }

@@ -66,6 +66,12 @@ pub enum EngineError {
     /// The store failed, or recovers from a failure. The same request may succeed later.
     #[error("the store is not available: {0}")]
     Unavailable(String),
+    /// The store has no room to write. The same request succeeds when there is.
+    #[error("the disk of the data folder is full")]
+    DiskFull,
+    /// What is stored is not what was stored. The text says what, for users.
+    #[error("{0}")]
+    Damaged(String),
     /// Another part that everything stands on.
     #[error("{0}")]
     Failed(String),
@@ -76,6 +82,8 @@ impl From<StoreError> for EngineError {
         match error {
             StoreError::Refused(refusal) => Self::Refused(refusal),
             StoreError::Damaged(text) => Self::Failed(text),
+            StoreError::Full(_) => Self::DiskFull,
+            StoreError::Corrupt(_) => Self::Damaged(error.to_string()),
             error => Self::Unavailable(error.to_string()),
         }
     }
@@ -253,6 +261,11 @@ impl Engine {
     /// Whether a commit failed and the engine has not recovered yet: nothing new is taken.
     pub fn is_degraded(&self) -> bool {
         self.core.degraded.load(Ordering::SeqCst)
+    }
+
+    /// Whether there is no room on the disk of the data folder, as far as the file system says.
+    pub fn is_disk_full(&self) -> bool {
+        self.core.reserve.is_disk_full()
     }
 
     /// The data folder.

@@ -31,11 +31,19 @@ impl Reserve {
 
     /// Gives the file up if the disk has less room than the file is large.
     pub(crate) fn give_up_if_full(&self) {
-        let is_full = self.free_bytes().is_ok_and(|free| free < self.bytes);
-        if is_full && fs::remove_file(&self.path).is_ok() {
+        if self.has_no_room() && fs::remove_file(&self.path).is_ok() {
             tracing::error!(bytes = self.bytes, "the disk is full: the reserve was given up; make room");
             self.is_spent.store(true, Ordering::SeqCst);
         }
+    }
+
+    /// Whether the disk is full, or would be if the file had not been given up.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        self.is_spent.load(Ordering::SeqCst) || self.has_no_room()
+    }
+
+    fn has_no_room(&self) -> bool {
+        self.free_bytes().is_ok_and(|free| free < self.bytes.max(1))
     }
 
     /// Whether new work may begin: always, but after the file was given up only when it could be made again.

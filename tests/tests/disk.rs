@@ -104,6 +104,18 @@ async fn ensure_only_looks(server: &SurefootProcess) -> Result<()> {
     Ok(())
 }
 
+/// Whoever is refused is told why, and `doctor` does not say that all is well.
+async fn ensure_said(server: &SurefootProcess) -> Result<()> {
+    let (_, problem) = answer(reqwest::Client::new().get(format!("{}/healthz", server.url()))).await?;
+    ensure!(problem["detail"].as_str().is_some_and(|detail| detail.contains("is full")), "{problem:#}");
+    ensure!(problem["hint"].as_str().is_some_and(|hint| hint.contains("make room")), "{problem:#}");
+    let found = server.api(Method::GET, "system/doctor", None).await?;
+    let degraded = found["findings"].as_array().into_iter().flatten().find(|it| it["code"] == "store_degraded");
+    let degraded = degraded.with_context(|| format!("it is not in {found:#}"))?;
+    ensure!(degraded["severity"] == "warning" && degraded["message"].to_string().contains("full"), "{degraded:#}");
+    Ok(())
+}
+
 async fn until_back(server: &SurefootProcess) -> Result<()> {
     let (status, said) =
         server.until(Method::PUT, "settings/back", Some(json!({"value": 1})), |status, _| status.is_success()).await?;
@@ -162,6 +174,7 @@ async fn a_full_disk_is_a_503_and_nothing_is_lost() -> Result<()> {
     let under_way = UnderWay::begin(&server).await?;
     fill(&seen.join("ballast"))?;
     until_degraded(&server).await?;
+    ensure_said(&server).await?;
     ensure_only_looks(&server).await?;
     ensure!(!seen.join("data/reserve").exists(), "the reserve was kept");
     let journal = format!("executions/{}/journal", under_way.write);

@@ -9,7 +9,7 @@ use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use surefoot_engine::{ComponentError, EngineError, Refusal};
+use surefoot_engine::{ComponentError, Engine, EngineError, Refusal};
 
 /// After how long a caller may try again what the server cannot do at the moment, seconds.
 const RETRY_AFTER_SECONDS: u16 = 5;
@@ -95,8 +95,21 @@ impl Problem {
     }
 
     /// 503 while the engine recovers.
-    pub(crate) fn degraded() -> Self {
+    pub(crate) fn degraded(engine: &Engine) -> Self {
+        if engine.is_disk_full() {
+            return Self::no_room("degraded");
+        }
+        Self::recovering()
+    }
+
+    fn recovering() -> Self {
         Self::unavailable("degraded", "the store failed and is recovering; nothing new is taken meanwhile")
+    }
+
+    /// 503 until somebody makes room.
+    fn no_room(code: &str) -> Self {
+        Self::unavailable(code, "the disk of the data folder is full, and nothing new is taken")
+            .hint("make room on that disk; the server goes on by itself")
     }
 
     /// 503 because the server stops.
@@ -142,13 +155,19 @@ impl From<EngineError> for Problem {
             EngineError::Component(ComponentError::Invalid(text)) => Self::invalid(text),
             EngineError::Unavailable(reason) => {
                 tracing::error!(reason, "the store is not available");
-                Self::degraded()
+                Self::recovering()
+            }
+            EngineError::DiskFull => Self::no_room("degraded"),
+            EngineError::Damaged(text) => {
+                tracing::error!(%text, "something stored is damaged");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "damaged", text)
+                    .hint("`surefoot doctor` says what is damaged, and what to do")
             }
             EngineError::Io { source, .. } | EngineError::Component(ComponentError::Io { source, .. })
                 if source.kind() == ErrorKind::StorageFull =>
             {
                 tracing::error!("the disk is full");
-                Self::unavailable("disk_full", "the disk of the data folder is full; make room there")
+                Self::no_room("disk_full")
             }
             error @ (EngineError::Component(ComponentError::Io { .. } | ComponentError::Damaged(_))
             | EngineError::Held { .. }

@@ -63,7 +63,7 @@ struct Started {
 
 async fn start(app: &App, name: &str, path: String, request: Request) -> Answer<Started> {
     if app.engine().is_degraded() {
-        return Err(Problem::degraded());
+        return Err(Problem::degraded(app.engine()));
     }
     let webhook = Webhook::find(app.engine(), name).await?;
     webhook.check_method(request.method())?;

@@ -51,6 +51,15 @@ pub(super) fn lost(exam: &mut Exam<'_>, message: String) -> StoreResult<()> {
     exam.find(of("database_missing", Severity::Error, message, &remedy), None)
 }
 
+/// A commit of the engine at work failed, and it could not go on since.
+pub(super) fn takes_no_writes(exam: &mut Exam<'_>, is_disk_full: bool) -> StoreResult<()> {
+    let (message, remedy) = match is_disk_full {
+        true => ("nothing can be written: the disk is full", "make room on it; all goes on by itself then"),
+        false => ("nothing can be written at the moment", "look at the server's log; it tries again by itself"),
+    };
+    exam.find(of("store_degraded", Severity::Warning, message.to_owned(), remedy), None)
+}
+
 /// A database of another version: what it holds is that version's business.
 pub(super) fn of_another_format(exam: &mut Exam<'_>, found: Option<i64>) -> StoreResult<()> {
     check(exam)?;

@@ -15,6 +15,7 @@ mod waiting;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
@@ -196,6 +197,9 @@ impl Engine {
             let (findings, counts) = (Vec::new(), BTreeMap::new());
             let mut exam = Exam { data, connection, now, is_at_work: true, is_repairing: false, findings, counts };
             folder::check(&mut exam)?;
+            if core.degraded.load(Ordering::SeqCst) {
+                database::takes_no_writes(&mut exam, core.reserve.is_disk_full())?;
+            }
             exam.run(&CHECKS)?;
             Ok(exam.done())
         })

@@ -422,7 +422,7 @@ impl Run<'_> {
             let started = match result {
                 Ok(started) => started,
                 // To be asked again.
-                Err(EngineError::Unavailable(_) | EngineError::Failed(_)) => continue,
+                Err(EngineError::Unavailable(_) | EngineError::DiskFull | EngineError::Failed(_)) => continue,
                 Err(EngineError::Refused(_)) => None,
                 Err(error) => return Err(format!("a request failed: {error}")),
             };

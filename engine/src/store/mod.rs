@@ -24,7 +24,7 @@ pub(crate) mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use crate::key::BRING_IT_BACK;
 use crate::planted::{Bug, is_planted};
@@ -53,6 +53,12 @@ pub enum StoreError {
     /// The database could not do it. Nothing of the batch was changed, and nobody may go on as if.
     #[error("the database failed: {0}")]
     Failed(String),
+    /// Like [`Failed`](Self::Failed), for want of room on the disk.
+    #[error("the disk of the data folder is full: {0}")]
+    Full(String),
+    /// Like [`Failed`](Self::Failed): SQLite cannot make sense of its own file.
+    #[error("the database is damaged: {0}")]
+    Corrupt(String),
 }
 
 /// Why the data's rules refused an operation.
@@ -71,11 +77,20 @@ pub enum Refusal {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Failed(error.to_string())
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full(error.to_string()),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
     }
 }
 
 impl StoreError {
+    /// Whether one member of a batch is at fault, and not the store: the others go on.
+    pub(crate) fn is_of_one_member(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Damaged(_))
+    }
+
     pub(crate) fn not_found(kind: &str, key: &str) -> Self {
         Self::Refused(Refusal::NotFound(format!("there is no {kind} `{key}`")))
     }

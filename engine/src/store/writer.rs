@@ -169,7 +169,10 @@ impl Writer {
         let (sender, receiver) = oneshot::channel();
         let work: Work = Box::new(move |connection| {
             let result = guarded(connection, write);
-            if let Err(error @ (StoreError::Failed(_) | StoreError::Stale { .. })) = result {
+            if let Err(error) = &result
+                && !error.is_of_one_member()
+            {
+                let error = error.clone();
                 let _ = sender.send(Err(error.clone()));
                 return Err(error);
             }
@@ -470,11 +473,11 @@ pub(crate) fn guarded<T>(connection: &Connection, write: impl FnOnce(&Connection
     let result = write(connection);
     match &result {
         Ok(_) => connection.prepare_cached("RELEASE member")?.execute([])?,
-        Err(StoreError::Refused(_) | StoreError::Damaged(_)) => {
+        Err(error) if error.is_of_one_member() => {
             connection.prepare_cached("ROLLBACK TO member")?.execute([])?;
             connection.prepare_cached("RELEASE member")?.execute([])?
         }
-        Err(StoreError::Failed(_) | StoreError::Stale { .. }) => 0,
+        Err(_) => 0,
     };
     result
 }

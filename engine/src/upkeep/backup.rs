@@ -160,9 +160,7 @@ fn copy_database(source: &Source<'_>, folder: &Path) -> EngineResult<(Manifest, 
     let connection = Connection::open_with_flags(&copy, flags).map_err(failed)?;
     let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(failed)?;
     if verdict != "ok" {
-        return Err(EngineError::Failed(format!(
-            "the database is damaged, and no backup was made: {verdict}; see `surefoot doctor`"
-        )));
+        return Err(EngineError::Damaged(format!("the database is damaged, and no backup was made: {verdict}")));
     }
     let format = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     let (size_bytes, sha256) = transfer::file_sha256(&copy).map_err(io("reading", &copy))?;
