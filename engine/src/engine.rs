@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Map, Value, json};
 use surefoot_connector_api::{Connector, Dialer};
 use tokio::sync::{Semaphore, broadcast, mpsc};
@@ -618,8 +619,17 @@ impl Engine {
     ) -> EngineResult<(Value, futures::stream::BoxStream<'static, Result<bytes::Bytes, std::io::Error>>)> {
         let record = self.record(Kind::File, name).await?;
         let (_, sha256) = crate::files::stat_of(&record);
-        let stream = self.core.blobs.read(&sha256).await.map_err(|error| EngineError::Failed(error.to_string()))?;
-        Ok((record, futures::StreamExt::boxed(futures::TryStreamExt::map_err(stream, std::io::Error::other))))
+        let unreadable = |error: &object_store::Error| {
+            let name = record["name"].as_str().unwrap_or_default();
+            EngineError::Damaged(format!("the content of file `{name}` cannot be read: {}", innermost(error)))
+        };
+        let stream = self.core.blobs.read(&sha256).await.map_err(|error| unreadable(&error))?;
+        let mut stream = Box::pin(stream.peekable());
+        // What is not much is compared as a whole before any of it is given out.
+        if let Some(Err(error)) = stream.as_mut().peek().await {
+            return Err(unreadable(error));
+        }
+        Ok((record, stream.map_err(std::io::Error::other).boxed()))
     }
 
     /// Sets, or with none removes, the key that a webhook's callers must show. Only its digest is stored.
@@ -640,6 +650,12 @@ impl Engine {
         let name = name.to_owned();
         self.read(move |_, connection| records::require(connection, Kind::Webhook, &name)).await
     }
+}
+
+/// The cause that says most, without the layers of a library.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.last().map(ToString::to_string).unwrap_or_default()
 }
 
 /// A schedule whose record changed has to be looked at.

@@ -3,6 +3,8 @@
 //! A content is durable before any name points to it, and never changes. Contents are streamed; none stands in memory
 //! as a whole.
 
+mod verified;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -73,12 +75,13 @@ impl Blobs {
         self.store.get_range(&blob_path(sha256), offset..offset + u64::from(length)).await
     }
 
-    /// A whole content as a stream.
+    /// A whole content as a stream, compared with its digest: whoever reads it to the end has it right, or an error.
     pub(crate) async fn read(
         &self,
         sha256: &str,
     ) -> object_store::Result<futures::stream::BoxStream<'static, object_store::Result<Bytes>>> {
-        Ok(self.store.get(&blob_path(sha256)).await?.into_stream().boxed())
+        let content = self.store.get(&blob_path(sha256)).await?.into_stream().boxed();
+        Ok(verified::verified(sha256.to_owned(), content))
     }
 
     /// Starts a content whose digest is not known yet. `id` must be fresh.

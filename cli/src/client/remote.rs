@@ -103,6 +103,7 @@ fn is_loopback(url: &Url) -> bool {
 
 fn lost(error: reqwest::Error) -> Failure {
     Failure::unavailable(format!("the server's answer was cut off: {}", innermost(&error)))
+        .hint("The server's log says why, if it still runs.")
 }
 
 /// The cause that says most, without the layers of the library.

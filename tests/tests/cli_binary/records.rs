@@ -111,6 +111,31 @@ fn files(cli: &Cli) {
     assert_eq!(cli.ok(&["file", "get", name]), "from a pipe");
 }
 
+/// What is not much is compared before any of it is given out, the rest on its way.
+#[test]
+fn a_damaged_content_is_not_taken_for_the_one_that_was_stored() {
+    let cli = Cli::new();
+    for (name, length) in [("short", 5), ("long", 5_000_000)] {
+        std::fs::write(cli.folder().join(name), vec![7; length]).unwrap();
+        let stored = cli.json(&["file", "put", name, name]);
+        let sha256 = stored["sha256"].as_str().unwrap();
+        let blob = cli.data().join("blobs/sha256").join(&sha256[..2]).join(sha256);
+        let mut damaged = vec![7; length];
+        damaged[3] = 8;
+        std::fs::write(blob, damaged).unwrap();
+    }
+    let looks = |through_server: bool| {
+        cli.run(&["file", "get", "short"]).refused(70, &["`short` cannot be read: it is damaged", "surefoot doctor"]);
+        let (code, says) = if through_server { (69, "cut off") } else { (70, "damaged") };
+        cli.run(&["file", "get", "long", "copy"]).refused(code, &[says]);
+        assert!(!cli.folder().join("copy").exists() && !cli.folder().join("copy.part").exists());
+    };
+    looks(false);
+    let server = cli.serve(&[]);
+    looks(true);
+    assert_eq!(server.stop(), Some(0));
+}
+
 #[test]
 fn lists_are_filtered_ordered_and_paged() {
     let cli = Cli::new();
