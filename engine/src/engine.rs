@@ -47,7 +47,7 @@ pub enum EngineError {
     #[error(transparent)]
     Component(#[from] ComponentError),
     /// Another process holds the workspace.
-    #[error("workspace {} is held by process {holder}; stop it, or talk to it through its server", path.display())]
+    #[error("workspace {} is held by {holder}; stop it, or talk to it through its server", path.display())]
     Held {
         /// The data folder.
         path: PathBuf,
@@ -695,22 +695,32 @@ fn ensure_writable(path: &Path) -> EngineResult<()> {
 
 /// Takes the workspace's lock, or says who has it.
 pub(crate) fn hold(data: &Path) -> EngineResult<File> {
-    let path = data.join("workspace.lock");
+    let path = data.join(upkeep::LOCK);
     let io = io("opening", &path);
     let mut file =
         File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(&io)?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            file.read_to_string(&mut holder).map_err(&io)?;
-            return Err(EngineError::Held { path: data.to_owned(), holder: holder.trim().to_owned() });
-        }
+        Err(TryLockError::WouldBlock) => return Err(held_by(data, file)),
         Err(TryLockError::Error(source)) => return Err(io(source)),
     }
     file.set_len(0).and_then(|()| file.rewind()).map_err(&io)?;
     writeln!(file, "{}", std::process::id()).map_err(io)?;
     Ok(file)
+}
+
+/// Says who has the workspace's lock, from the lock's file.
+pub(crate) fn held_by(data: &Path, mut lock: File) -> EngineError {
+    let mut holder = String::new();
+    if let Err(error) = lock.read_to_string(&mut holder) {
+        return io("reading", &data.join(upkeep::LOCK))(error);
+    }
+    let holder = match holder.trim() {
+        // It has the lock, and did not come to write its number yet.
+        "" => "another process".to_owned(),
+        number => format!("process {number}"),
+    };
+    EngineError::Held { path: data.to_owned(), holder }
 }
 
 /// Opens the database, with a backup before it is migrated.

@@ -303,6 +303,11 @@ async fn schedules_and_webhooks_stand_still_after_a_restore() -> Result<()> {
     };
     let live = surefoot_json(&elsewhere, &["execution", "list", "--filter", &of_schedule("eq")])?;
     assert_eq!(live.as_array().map(Vec::len), Some(1), "its iteration stands still as the schedule does: {live}");
+    let found = surefoot_json(&elsewhere, &["doctor"])?;
+    let of_iteration =
+        found["findings"].as_array().into_iter().flatten().find(|finding| finding["id"] == live[0]["id"]);
+    let remedy = of_iteration.map(|finding| finding["remedy"].clone());
+    assert_eq!(remedy, Some(json!("surefoot schedule set 'often' --enable")), "{found:#}");
 
     for path in ["schedules/often", "webhooks/hook"] {
         let record = server.api(Method::PUT, path, Some(json!({"is_enabled": true}))).await?;

@@ -222,6 +222,37 @@ async fn a_disk_that_fails_is_a_503_and_nothing_is_lost() -> Result<()> {
     ensure_sound(server, launch()).await
 }
 
+/// `doctor` needs to write nothing.
+async fn ensure_doctor_looks(launch: &Launch, data: &Path) -> Result<()> {
+    let examine = async |arguments: &[&str]| -> Result<(Option<i32>, String)> {
+        let mut command = Command::new(&launch.through[0]);
+        command.args(&launch.through[1..]).arg(xtask::repo::binary()).arg("--data").arg(data).args(arguments);
+        let output = command.output().await?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status.code(), String::from_utf8(said)?))
+    };
+    let (code, said) = examine(&["doctor"]).await?;
+    ensure!(code == Some(0) && said.contains("folder_read_only"), "{code:?}: {said}");
+    let (code, said) = examine(&["doctor", "--repair"]).await?;
+    ensure!(code == Some(69) && said.contains("hint: The data folder must be writable"), "{code:?}: {said}");
+    let lock = File::open(data.join("workspace.lock"))?;
+    lock.try_lock()?;
+    let (code, said) = examine(&["doctor"]).await?;
+    ensure!(code == Some(69) && said.contains("is held by"), "{code:?}: {said}");
+    drop(lock);
+    let (log, index) = (data.join("surefoot.db-wal"), data.join("surefoot.db-shm"));
+    ensure!(log.metadata()?.len() > 0, "what was looked at had a log");
+    std::fs::rename(&index, data.join("aside"))?;
+    let (code, said) = examine(&["doctor"]).await?;
+    ensure!(code == Some(64) && said.contains("look at the copy"), "{code:?}: {said}");
+    std::fs::rename(&log, data.join("log aside"))?;
+    let (code, said) = examine(&["doctor"]).await?;
+    // What is in the file alone is older.
+    ensure!(!said.contains("cannot be read"), "{code:?}: {said}");
+    std::fs::rename(data.join("aside"), index)?;
+    Ok(std::fs::rename(data.join("log aside"), log)?)
+}
+
 /// A data folder that is there and cannot be written, and one that cannot be made.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_folder_says_what_to_do() -> Result<()> {
@@ -240,6 +271,9 @@ async fn a_read_only_folder_says_what_to_do() -> Result<()> {
         ensure!(said.contains("error: ") && said.contains(&data.display().to_string()), "{said}");
         ensure!(said.contains("hint: The data folder must be writable"), "{said}");
     }
+    let mut launch = Launch::new(&data);
+    launch.through = namespace.enter()?;
+    ensure_doctor_looks(&launch, &data).await?;
     drop(namespace);
     ensure!(std::fs::read(data.join("surefoot.db"))? == before, "the database was changed");
     let server = SurefootProcess::start(&data).await?;

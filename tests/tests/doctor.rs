@@ -101,6 +101,8 @@ const CASES: &[(&str, Damage, bool)] = &[
     ("key_wrong", Files(|patient| Ok(std::fs::write(patient.data().join("key"), [7; 32])?)), false),
     ("execution_damaged", Sql("UPDATE executions SET input = '{bad' WHERE name = 'asleep'"), false),
     ("execution_damaged", Sql("UPDATE executions SET message = CAST(x'ff' AS TEXT) WHERE name = 'asleep'"), false),
+    ("record_damaged", Sql("UPDATE records SET data = '{bad' WHERE kind = 'webhook'"), false),
+    ("flow_missing", Sql("UPDATE records SET data = json_set(data, '$.flow_id', 'x') WHERE kind = 'webhook'"), false),
     ("status_contradicts_end", Sql("UPDATE executions SET status = 'ENDED_ERROR' WHERE name = 'asleep'"), false),
     (
         "active_missing",

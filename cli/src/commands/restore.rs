@@ -43,6 +43,7 @@ fn summary(restored: &Restored) -> String {
         "restored what version {engine} backed up at {created_at}. Nothing in it goes on by itself:
   {executions} executions are paused    let one go on: surefoot --data {data} execution resume ID
                                all of them:   surefoot --data {data} execution resume --restored
+                               but those of schedules, which go on when their schedule is enabled
   {schedules} schedules are disabled     surefoot --data {data} schedule set NAME --enable
   {webhooks} webhooks are disabled      surefoot --data {data} webhook set NAME --enable
 Before that, make sure that the workspace it is a copy of is not at work any more: what both do is done twice."

@@ -8,7 +8,7 @@ use crate::upkeep::{DATABASE, KEY, lost};
 /// Lines of SQLite's own verdict that are shown.
 const LINES_MAX: u32 = 20;
 
-const FROM_A_BACKUP: &str = "restore a backup: surefoot restore BACKUP --data NEW-FOLDER";
+pub(super) const FROM_A_BACKUP: &str = "restore a backup: surefoot restore BACKUP --data NEW-FOLDER";
 
 /// SQLite's own check. Beside an engine at work the short one, which does not compare indexes with tables: a read
 /// transaction keeps the log from being used again.

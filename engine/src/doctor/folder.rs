@@ -42,6 +42,13 @@ pub(super) fn check(exam: &mut Exam<'_>) -> StoreResult<()> {
     if exam.is_at_work { Ok(()) } else { leftovers(exam) }
 }
 
+/// The folder can be looked at, and its lock cannot be taken.
+pub(super) fn read_only(exam: &mut Exam<'_>) -> StoreResult<()> {
+    let message = "it cannot be written: it was looked at without its lock, as if nobody else changed it meanwhile";
+    let remedy = "nothing, if that is meant; a server wants a folder that it can write";
+    exam.find(of("folder_read_only", Severity::Note, ".", message.to_owned(), remedy), None)
+}
+
 /// Files that only a process at work needs.
 fn leftovers(exam: &mut Exam<'_>) -> StoreResult<()> {
     let data = exam.data;

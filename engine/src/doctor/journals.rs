@@ -16,6 +16,8 @@ pub(super) struct Unended {
     pub(super) id: String,
     pub(super) message: String,
     pub(super) parent_id: Option<String>,
+    /// Of an iteration of a schedule, the schedule's name.
+    pub(super) schedule: Option<String>,
     pub(super) is_paused: bool,
     /// When the engine has to look at it, if that is known.
     pub(super) due: Option<Timestamp>,
@@ -59,7 +61,8 @@ fn id_of(exam: &Exam<'_>, key: i64) -> StoreResult<String> {
 fn unended(exam: &Exam<'_>) -> StoreResult<Vec<Unended>> {
     let mut statement = exam.connection.prepare(
         "SELECT active.execution, executions.id, executions.message, executions.parent_id, active.state = 2,
-             active.due_at
+             active.due_at, CASE executions.type WHEN 'SCHEDULE' THEN
+                 (SELECT name FROM records WHERE kind = 'schedule' AND id = executions.schedule_id) END
          FROM active JOIN executions ON executions.rowid = active.execution
          WHERE executions.ended_at IS NULL ORDER BY active.execution",
     )?;
@@ -71,6 +74,7 @@ fn unended(exam: &Exam<'_>) -> StoreResult<Vec<Unended>> {
             parent_id: row.get(3)?,
             is_paused: row.get(4)?,
             due: row.get::<_, Option<i64>>(5)?.map(Timestamp),
+            schedule: row.get(6)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

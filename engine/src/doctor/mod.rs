@@ -9,6 +9,8 @@ mod contents;
 mod database;
 mod folder;
 mod journals;
+mod looking;
+mod records;
 mod rows;
 mod schedules;
 mod waiting;
@@ -20,6 +22,7 @@ use std::sync::atomic::Ordering;
 use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 
+use self::looking::Held;
 use crate::clock::{Clock, Timestamp};
 use crate::engine::{Engine, EngineResult, hold};
 use crate::store::{self, StoreError, StoreResult};
@@ -96,9 +99,10 @@ const SHOWN_MAX: usize = 100;
 type Check = fn(&mut Exam<'_>) -> StoreResult<()>;
 
 /// All checks of a database in this engine's format, in order: what a check repairs, the later ones see repaired.
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 8] = [
     database::check,
     database::bookkeeping,
+    records::check,
     rows::check,
     active::check,
     journals::check,
@@ -156,14 +160,14 @@ pub fn examine(data: &Path, repair: bool, clock: &Clock) -> EngineResult<Examina
         },
         _ => None,
     };
-    let _lock = hold(data)?;
-    let access = if repair { OpenFlags::SQLITE_OPEN_READ_WRITE } else { OpenFlags::SQLITE_OPEN_READ_ONLY };
-    let connection = match lost {
+    let held = if repair { Held::Ours(hold(data)?) } else { looking::hold(data)? };
+    let connection = match held {
         // SQLite would remove the log of a database that is empty.
-        Some(_) => Connection::open_in_memory(),
-        None => Connection::open_with_flags(&database, access | OpenFlags::SQLITE_OPEN_NO_MUTEX),
+        _ if lost.is_some() => Connection::open_in_memory().map_err(StoreError::from)?,
+        Held::Ours(_) if repair => looking::open(&database, OpenFlags::SQLITE_OPEN_READ_WRITE)?,
+        Held::Ours(_) => looking::open(&database, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+        Held::ByNobodyHere(_) => looking::open_unchanging(&database)?,
     };
-    let connection = connection.map_err(StoreError::from)?;
     let mut exam = Exam {
         data,
         connection: &connection,
@@ -174,6 +178,9 @@ pub fn examine(data: &Path, repair: bool, clock: &Clock) -> EngineResult<Examina
         counts: BTreeMap::new(),
     };
     folder::check(&mut exam)?;
+    if let Held::ByNobodyHere(_) = held {
+        folder::read_only(&mut exam)?;
+    }
     match (lost, format) {
         (Some(lost), _) => database::lost(&mut exam, lost)?,
         (None, Ok(Some(found))) if found == store::FORMAT => exam.run(&CHECKS)?,

@@ -12,7 +12,8 @@ pub(super) fn check(exam: &mut Exam<'_>) -> StoreResult<()> {
         "SELECT records.name FROM records
          LEFT JOIN schedule_states ON schedule_states.schedule_id = records.id
          LEFT JOIN executions ON executions.id = schedule_states.execution_id
-         WHERE records.kind = ?1 AND records.deleted_at IS NULL AND json_extract(records.data, '$.is_enabled')
+         WHERE records.kind = ?1 AND records.deleted_at IS NULL
+             AND iif(json_valid(records.data), json_extract(records.data, '$.is_enabled'), 0)
              AND (executions.id IS NULL OR executions.ended_at IS NOT NULL) AND ?2 IS NOT NULL",
         "schedule",
     )?;
@@ -32,7 +33,7 @@ pub(super) fn check(exam: &mut Exam<'_>) -> StoreResult<()> {
         let disabled = names(
             exam,
             "SELECT name FROM records WHERE kind = ?1 AND deleted_at IS NULL
-                 AND json_extract(data, '$.disabled_reason') = ?2",
+                 AND iif(json_valid(data), json_extract(data, '$.disabled_reason'), NULL) = ?2",
             kind,
         )?;
         for name in disabled {

@@ -15,7 +15,7 @@ const LATE: Duration = Duration::from_secs(60);
 pub(super) fn look(exam: &mut Exam<'_>, execution: &Unended, pending: Option<&Record>) -> StoreResult<()> {
     let id = execution.id.as_str();
     if execution.is_paused {
-        return exam.find(paused(id, &execution.message), None);
+        return exam.find(paused(execution), None);
     }
     if let Some(due) = execution.due
         && exam.is_at_work
@@ -37,18 +37,23 @@ pub(super) fn look(exam: &mut Exam<'_>, execution: &Unended, pending: Option<&Re
     }
 }
 
-fn paused(id: &str, message: &str) -> Finding {
+fn paused(execution: &Unended) -> Finding {
+    let (id, message) = (execution.id.as_str(), execution.message.as_str());
     let resume = format!("surefoot execution resume {id}");
     if message.starts_with("suspect") {
         let remedy = format!("see why in the server's log; to try again: {resume}");
         let severity = Severity::Warning;
         return Finding { severity, ..of("paused_as_suspect", id, message.to_owned(), &remedy) };
     }
-    let (code, remedy) = if message.starts_with(RESTORED) {
-        ("paused_by_restore", format!("{resume}; all of them: surefoot execution resume --restored"))
-    } else {
-        ("paused", resume)
+    let (code, remedy) = match &execution.schedule {
+        _ if !message.starts_with(RESTORED) => ("paused", resume),
+        // `--restored` leaves iterations alone: they go on with their schedule.
+        Some(name) => ("paused_by_restore", format!("surefoot schedule set '{name}' --enable")),
+        None => ("paused_by_restore", format!("{resume}; all of them: surefoot execution resume --restored")),
     };
-    let message = format!("it is paused: {message}");
+    let message = match message {
+        "" | "paused" => "it is paused".to_owned(),
+        reason => format!("it is paused: {reason}"),
+    };
     Finding { severity: Severity::Note, ..of(code, id, message, &remedy) }
 }

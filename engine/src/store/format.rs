@@ -40,7 +40,8 @@ pub(crate) fn format_of(database: &Path) -> StoreResult<Option<i64>> {
     Ok(Some(connection.pragma_query_value(None, "user_version", |row| row.get(0))?))
 }
 
-fn has_log(database: &Path) -> bool {
+/// Whether something of the database may stand in its log alone.
+pub(crate) fn has_log(database: &Path) -> bool {
     let mut log = database.as_os_str().to_owned();
     log.push("-wal");
     PathBuf::from(log).metadata().is_ok_and(|log| log.len() > 0)

@@ -29,7 +29,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionB
 use crate::key::BRING_IT_BACK;
 use crate::planted::{Bug, is_planted};
 
-pub(crate) use format::{FORMAT, format_of};
+pub(crate) use format::{FORMAT, format_of, has_log};
 pub(crate) use record_cache::RecordCache;
 pub(crate) use writer::{Concerns, Urgency, Writer};
 

@@ -27,6 +27,9 @@ pub(crate) const DATABASE: &str = "surefoot.db";
 /// The workspace's key, in a data folder.
 pub(crate) const KEY: &str = "key";
 
+/// Who has a data folder open holds a lock on this file in it, and has written its process id there.
+pub(crate) const LOCK: &str = "workspace.lock";
+
 /// The settings of the one who runs the workspace. The engine does not read them; a backup takes them along.
 const SETTINGS: &str = "surefoot.toml";
 
