@@ -19,7 +19,18 @@ pub(super) fn run(connection: &mut Connection) -> StoreResult<()> {
 
 fn run_steps(connection: &mut Connection, steps: &[&str]) -> StoreResult<()> {
     let migrations = Migrations::new(steps.iter().map(|sql| M::up(sql)).collect());
-    migrations.to_latest(connection).map_err(|error| StoreError::Failed(error.to_string()))
+    migrations.to_latest(connection).map_err(|error| {
+        // Without the text of the step, which may have hundreds of lines.
+        let cause = match error {
+            rusqlite_migration::Error::RusqliteError { err: rusqlite::Error::SqlInputError { msg, .. }, .. } => msg,
+            rusqlite_migration::Error::RusqliteError { err, .. } => match StoreError::from(err) {
+                StoreError::Failed(cause) => cause,
+                typed => return typed,
+            },
+            error => error.to_string(),
+        };
+        StoreError::Failed(format!("it could not be migrated, and is as it was: {cause}"))
+    })
 }
 
 #[cfg(test)]
@@ -55,7 +66,8 @@ mod tests {
         let before = look(&connection);
         let good = "CREATE TABLE added (x INTEGER) STRICT; UPDATE meta SET value = 8 WHERE key = 'mark';";
         let bad = "CREATE TABLE added_too (x INTEGER) STRICT; INSERT INTO missing VALUES (1);";
-        assert!(run_steps(&mut connection, &[STEPS[0], good, bad]).is_err());
+        let error = run_steps(&mut connection, &[STEPS[0], good, bad]).unwrap_err().to_string();
+        assert!(error.ends_with("is as it was: no such table: missing"), "{error}");
         assert_eq!(look(&connection), before);
         run_steps(&mut connection, &[STEPS[0], good]).unwrap();
         assert_eq!((look(&connection).0, look(&connection).1), (2, 8));
