@@ -14,7 +14,7 @@ use crate::upkeep::DATABASE;
 /// Sizes in bytes, and numbers of executions.
 #[derive(Clone, Debug, Serialize)]
 pub struct Storage {
-    /// The database's file.
+    /// The database: its file, or what that becomes when what still stands in the log alone is moved there.
     pub database_bytes: u64,
     /// What of the database is in use. The rest is free for what comes next, or given back by and by.
     pub database_used_bytes: u64,
@@ -56,6 +56,7 @@ impl Engine {
         }
         self.read(move |core, connection| {
             let data = &core.config.data;
+            let database = sizes::database_bytes(connection)?;
             let numbers = sizes::numbers(connection)?;
             let stored = core.host.stored().unwrap_or_default();
             let files = |digest: &String| {
@@ -63,8 +64,8 @@ impl Engine {
                 size("wasm") + size("cwasm")
             };
             Ok(Storage {
-                database_bytes: size_of(&data.join(DATABASE)),
-                database_used_bytes: sizes::used_bytes(connection)?,
+                database_bytes: size_of(&data.join(DATABASE)).max(database.all),
+                database_used_bytes: database.used,
                 log_bytes: size_of(&data.join(format!("{DATABASE}-wal"))),
                 contents: count,
                 contents_bytes: bytes,

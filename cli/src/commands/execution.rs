@@ -8,6 +8,7 @@ use surefoot_engine::Status;
 
 use crate::client::Path;
 use crate::context::Context;
+use crate::failure::Failure;
 use crate::follow::{self, Log};
 use crate::records::{self, Kind, Wanted};
 use crate::table::{self, name_of, plain, time};
@@ -21,6 +22,7 @@ pub(crate) const KIND: Kind = Kind {
         plain("TYPE", "type"),
         plain("NAME", "name"),
         plain("STATUS", "status"),
+        plain("MESSAGE", "message"),
         time("CREATED", "created_at"),
         time("ENDED", "ended_at"),
         name_of("FLOW", "flow_id", "flows"),
@@ -64,7 +66,6 @@ pub(crate) enum Command {
     /// Let a paused one go on, or all that a restore paused
     Resume {
         /// Id
-        #[arg(required_unless_present = "restored")]
         id: Option<String>,
         /// All that a restore paused; iterations of schedules go on when their schedule is enabled
         #[arg(long, conflicts_with = "id")]
@@ -141,7 +142,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
         Command::Cancel { id } => steer(&id, "cancel", context).await,
         Command::Pause { id } => steer(&id, "pause", context).await,
         Command::Resume { id: Some(id), .. } => steer(&id, "resume", context).await,
-        Command::Resume { id: None, .. } => resume_restored(context).await,
+        Command::Resume { id: None, restored: true } => resume_restored(context).await,
+        Command::Resume { id: None, restored: false } => {
+            let failure = Failure::usage("it is not said which execution is to go on");
+            Err(failure.hint("Name its id; or pass --restored for all that a restore paused.").into())
+        }
         Command::Signal { id, name, payload } => {
             let payload = inputs::optional_json(payload.as_deref())?;
             let path = Path::api(["executions", &id, "signals", &name]);

@@ -179,7 +179,7 @@ impl Kind {
                 let names: Vec<_> = self.fields().map(|field| field.name).collect();
                 format!("; fields are {}", names.join(", "))
             });
-            QueryError(format!("a {} has no field `{}`{hint}", self.as_str(), shortened(name)))
+            QueryError(format!("the kind {} has no field `{}`{hint}", self.as_str(), shortened(name)))
         })
     }
 }

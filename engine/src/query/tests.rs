@@ -11,7 +11,7 @@ fn parse(filter: Value) -> Result<Filter, QueryError> {
 #[test]
 fn unknown_field_and_op_are_errors_that_help() {
     let error = parse(json!({"field": "statsu", "op": "eq", "value": "x"})).unwrap_err();
-    assert_eq!(error.0, "a execution has no field `statsu`; did you mean `status`?");
+    assert_eq!(error.0, "the kind execution has no field `statsu`; did you mean `status`?");
     let error = parse(json!({"field": "status", "op": "equals", "value": "x"})).unwrap_err();
     assert!(error.0.starts_with("there is no op `equals`; ops are eq, neq"), "{error}");
     assert!(parse(json!({"field": "status", "op": "eq", "value": 1})).is_err());

@@ -62,8 +62,21 @@ pub(crate) fn numbers(connection: &Connection) -> StoreResult<Numbers> {
 
 /// Bytes of the database in use.
 pub(crate) fn used_bytes(connection: &Connection) -> StoreResult<u64> {
+    Ok(database_bytes(connection)?.used)
+}
+
+/// How large the database is, in bytes.
+pub(crate) struct DatabaseBytes {
+    pub(crate) all: u64,
+    /// Without free pages.
+    pub(crate) used: u64,
+}
+
+/// How large the database is, log included: its file may be shorter.
+pub(crate) fn database_bytes(connection: &Connection) -> StoreResult<DatabaseBytes> {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| unsigned(row, 0));
-    Ok((pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?)
+    let (pages, free, page_bytes) = (pragma("page_count")?, pragma("freelist_count")?, pragma("page_size")?);
+    Ok(DatabaseBytes { all: pages * page_bytes, used: (pages - free) * page_bytes })
 }
 
 /// Pages that are free: of them, and of all.

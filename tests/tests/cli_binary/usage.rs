@@ -40,6 +40,11 @@ fn what_cannot_be_done_as_asked_is_64() {
         (&["flow", "remove", "hello"], "there is no flow `hello`"),
         (&["flow", "list", "--filter", r#"{"field":"colour","op":"eq","value":1}"#], "no field `colour`"),
         (&["execution", "show", "1"], "there is no execution"),
+        (&["execution", "resume"], "hint: Name its id; or pass --restored"),
+        (
+            &["execution", "list", "--filter", r#"{"field":"colour","op":"eq","value":1}"#],
+            "the kind execution has no field",
+        ),
         (&["deploy", "missing.wasm"], "cannot read"),
         (&["deploy", "."], "there is no Cargo.toml"),
         (&["new", "Not-A-Name"], "Not-A-Name"),
