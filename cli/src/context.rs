@@ -52,6 +52,11 @@ impl Context {
         self.data.as_deref()
     }
 
+    /// The server of the command line or the environment.
+    pub(crate) fn server_option(&self) -> Option<&str> {
+        self.server.as_deref()
+    }
+
     /// The way to the workspace, opened when it is first asked for.
     pub(crate) async fn client(&self) -> Result<&Client> {
         let open = || Client::open(self.data(), self.server.as_deref(), self.token.as_deref());

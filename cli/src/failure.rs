@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::ErrorKind;
+use std::path::Path;
 
 use serde_json::Value;
 use surefoot_engine::{ComponentError, EngineError};
@@ -28,6 +29,20 @@ impl Failure {
     /// Nobody is there to do it.
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self { message: message.into(), hint: None, exit_code: exit_codes::UNAVAILABLE }
+    }
+
+    /// What the file system says of a place that the user named.
+    pub(crate) fn place(doing: &str, path: &Path, error: &std::io::Error) -> Self {
+        let message = format!("cannot {doing} {}: {error}", path.display());
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                Self::unavailable(message).hint("Make room on that disk, or name another place.")
+            }
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                Self::usage(message).hint("Name a place that is yours to use.")
+            }
+            _ => Self::usage(message).hint("Name another place."),
+        }
     }
 
     /// With a sentence that says what to do.
@@ -72,6 +87,9 @@ impl From<EngineError> for Failure {
             EngineError::Held { .. } => Self::unavailable(message).hint(
                 "A server on this workspace answers on its socket: if it is just starting, try again in a moment.",
             ),
+            EngineError::Io { source, .. } if is_no_folder(source.kind()) => {
+                Self::usage(message).hint("Name a folder with --data that is there or can be made.")
+            }
             EngineError::Io { source, .. } | EngineError::Component(ComponentError::Io { source, .. })
                 if let Some(hint) = what_to_do(source.kind()) =>
             {

@@ -50,8 +50,11 @@ impl Settings {
         let path = data.join("surefoot.toml");
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+            // Where no folder is, opening the workspace says so.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(Self::default());
+            }
+            Err(error) => return Err(Failure::place("read", &path, &error).into()),
         };
         toml::from_str(&text).map_err(|error| {
             let message = format!("{} is wrong: {}", path.display(), error.to_string().trim_end());
@@ -98,7 +101,7 @@ pub(crate) fn token(data: &Path) -> Result<String> {
             let message = format!("the token file {} is empty", path.display());
             return Err(Failure::usage(message).hint("Remove it: the next start makes a new one.").into());
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
     let token = new_secret();
@@ -122,7 +125,7 @@ pub(crate) fn new_secret() -> String {
 
 fn create_folder(data: &Path) -> Result<()> {
     let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
-    created.with_context(|| format!("cannot create {}", data.display()))
+    created.map_err(|error| Failure::place("make the folder", data, &error).into())
 }
 
 /// This process will hold keys and passwords: no core dump and no debugger of the same user may show them.

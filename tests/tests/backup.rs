@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use surefoot_fixtures::{System, Targets};
 use surefoot_tests::command::{command, surefoot, surefoot_json};
+use surefoot_tests::namespace::Namespace;
 use surefoot_tests::server_process::SurefootProcess;
 
 /// Executions of each sort.
@@ -227,10 +228,12 @@ async fn a_damaged_backup_is_refused_by_name() -> Result<()> {
     std::fs::write(elsewhere.join("mine"), "")?;
     refused("is not empty")?;
     std::fs::remove_file(elsewhere.join("mine"))?;
+    let mend = "bring the file from another copy of this backup, or restore another backup";
     for (file, bytes) in [("key", &[7_u8; 32][..]), ("surefoot.db", b"SQLite format 3\0"), ("backup.json", b"{}")] {
         let whole = std::fs::read(backup.join(file))?;
         std::fs::write(backup.join(file), bytes)?;
         refused(&format!("{file} is"))?;
+        refused(mend)?;
         std::fs::remove_file(backup.join(file))?;
         refused(if file == "backup.json" { "is not a backup" } else { file })?;
         std::fs::write(backup.join(file), whole)?;
@@ -245,6 +248,69 @@ async fn a_damaged_backup_is_refused_by_name() -> Result<()> {
     std::fs::write(backup.join("backup.json"), manifest.to_string())?;
     assert_eq!(std::fs::read_dir(&elsewhere)?.count(), 0);
     surefoot_json(&elsewhere, &["restore", text(&backup)])?;
+    Ok(())
+}
+
+/// Two restores to one folder: the second one is told that the first is at work.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_does_not_disturb_another_one() -> Result<()> {
+    let scene = Scene::new()?;
+    let (data, backup, elsewhere) = (scene.path("data"), scene.path("backup"), scene.path("elsewhere"));
+    surefoot_json(&data, &["setting", "set", "s", "1"])?;
+    surefoot_json(&data, &["backup", text(&backup)])?;
+    let marker = scene.path("elsewhere.restore").join("unfinished");
+    std::fs::create_dir(scene.path("elsewhere.restore"))?;
+    let other = std::fs::File::create(&marker)?;
+    other.try_lock()?;
+    let ran = surefoot(&elsewhere, &["restore", text(&backup)])?;
+    assert!(ran.code == 64 && ran.stderr.contains("somebody is at work there"), "{ran:?}");
+    assert!(marker.exists() && !elsewhere.exists());
+    drop(other);
+    surefoot_json(&elsewhere, &["restore", text(&backup)])?;
+    Ok(())
+}
+
+/// The disk that is full is the one that is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_to_a_full_disk_names_that_disk() -> Result<()> {
+    let scene = Scene::new()?;
+    let (data, small) = (scene.path("data"), scene.path("small"));
+    std::fs::create_dir(&small)?;
+    std::fs::write(scene.path("content"), vec![7; 3 << 20])?;
+    surefoot_json(&data, &["file", "put", "f", text(&scene.path("content"))])?;
+    // Enough for the database and not for the content, and not even for the database.
+    for bytes in [2 << 20, 64 << 10] {
+        let namespace = Namespace::with_small_disk(&small, bytes).await?;
+        let enter = namespace.enter()?;
+        let mut inside = std::process::Command::new(&enter[0]);
+        let backup = command(&data, &["backup", text(&small.join("b"))])?;
+        let output = inside.args(&enter[1..]).arg(backup.get_program()).args(backup.get_args()).output()?;
+        let said = String::from_utf8(output.stderr)?;
+        ensure!(output.status.code() == Some(64), "{}: {said}", output.status);
+        ensure!(said.contains(text(&small)) && said.contains("the disk of that folder is full"), "{said}");
+        ensure!(std::fs::read_dir(namespace.seen(&small))?.next().is_none(), "something was left behind");
+    }
+    Ok(())
+}
+
+/// A damaged database is not one that is just not available.
+#[test]
+fn a_damaged_database_is_not_backed_up() -> Result<()> {
+    let scene = Scene::new()?;
+    let data = scene.path("data");
+    surefoot_json(&data, &["setting", "set", "s", "1"])?;
+    let database = data.join("surefoot.db");
+    // All of it is to stand in the file.
+    let log = rusqlite::Connection::open(&database)?;
+    log.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    drop(log);
+    let mut bytes = std::fs::read(&database)?;
+    // What is before, the pages of the schema, makes it a database of this format.
+    bytes[32768..].fill(0xff);
+    std::fs::write(&database, bytes)?;
+    let ran = surefoot(&data, &["backup", text(&scene.path("backup"))])?;
+    assert!(ran.code == 70 && ran.stderr.contains("the database is damaged"), "{ran:?}");
+    assert!(ran.stderr.contains("hint: `surefoot doctor`") && !scene.path("backup").exists(), "{ran:?}");
     Ok(())
 }
 

@@ -50,6 +50,8 @@ impl Remote {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
                 return Ok(None);
             }
+            // Nor is one where the data folder is none.
+            Err(error) if error.kind() == ErrorKind::NotADirectory => return Ok(None),
             // A path that is too long for a socket has none.
             Err(error) if error.kind() == ErrorKind::InvalidInput => return Ok(None),
             Err(error) => {

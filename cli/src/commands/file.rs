@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::Subcommand;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
@@ -91,16 +91,16 @@ async fn save(answer: &mut Answer, path: &std::path::Path, printer: Printer) -> 
     let mut partial = path.as_os_str().to_owned();
     partial.push(".part");
     let partial = PathBuf::from(partial);
-    let cannot = || format!("cannot write {}", path.display());
+    let cannot = |error: std::io::Error| Failure::place("write", path, &error);
     let written = async {
-        let mut file = File::create(&partial).await.with_context(cannot)?;
+        let mut file = File::create(&partial).await.map_err(cannot)?;
         let mut length = 0;
         while let Some(chunk) = answer.chunk().await? {
-            file.write_all(&chunk).await.with_context(cannot)?;
+            file.write_all(&chunk).await.map_err(cannot)?;
             length += chunk.len();
         }
-        file.flush().await.with_context(cannot)?;
-        tokio::fs::rename(&partial, path).await.with_context(cannot)?;
+        file.flush().await.map_err(cannot)?;
+        tokio::fs::rename(&partial, path).await.map_err(cannot)?;
         Ok(length)
     };
     match written.await {

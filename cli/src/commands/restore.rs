@@ -20,6 +20,11 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<u8> {
+    if let Some(server) = context.server_option() {
+        let failure = Failure::usage(format!("a server cannot restore; `{server}` was named with --server"));
+        let hint = "Leave it out, and unset SUREFOOT_SERVER: the new workspace is made in the folder of --data.";
+        return Err(failure.hint(hint).into());
+    }
     let (backup, data) = (arguments.backup.clone(), context.data());
     let restoring = tokio::task::spawn_blocking(move || surefoot_engine::restore(&backup, &data, &Clock::System));
     let restored = restoring.await.map_err(|error| anyhow!("the restore broke: {error}"))?.map_err(Failure::from)?;

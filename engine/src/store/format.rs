@@ -20,7 +20,7 @@ pub(crate) fn format_of(database: &Path) -> StoreResult<Option<i64>> {
     let failed = |error: std::io::Error| StoreError::Failed(format!("reading {}: {error}", database.display()));
     let mut file = match File::open(database) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
     if file.metadata().map_err(failed)?.len() == 0 {

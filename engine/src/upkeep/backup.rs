@@ -8,14 +8,15 @@
 //! is checked, and what it names is brought: contents never change, so a second name of the same file is a copy.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::manifest::{BackupFile, MissingContent, refused};
 use super::transfer::{self, Brought};
 use super::unfinished::Unfinished;
-use super::{DATABASE, KEY, Manifest, SETTINGS, is_digest, named_contents};
+use super::{DATABASE, KEY, Manifest, SETTINGS, is_digest, named_contents, place};
 use crate::clock::Timestamp;
 use crate::engine::{Engine, EngineError, EngineResult, create_folder, io};
 use crate::key::{BRING_IT_BACK, check_value_of};
@@ -46,8 +47,8 @@ impl Engine {
     /// a new folder in `backups` of the data folder. Returns the folder and what is in it.
     ///
     /// # Errors
-    /// When the folder is there already or is not an absolute path, or something cannot be read or written. Nothing is
-    /// left behind then.
+    /// When the folder is there already, is not an absolute path or cannot be made, or something cannot be read or
+    /// written. No backup is left behind then.
     pub async fn backup(&self, to: Option<PathBuf>) -> EngineResult<(PathBuf, Manifest)> {
         let (core, now) = (self.core.clone(), self.core.now());
         let to = match to {
@@ -83,6 +84,12 @@ pub(super) fn name_of(now: Timestamp) -> String {
 
 /// Makes a backup in the folder `to`: whole, or not there.
 pub(super) fn make(source: &Source<'_>, to: &Path) -> EngineResult<Manifest> {
+    let data = source.data.canonicalize().map_err(io("opening the folder", source.data))?;
+    make_from(&Source { data: &data, ..*source }, to).map_err(|error| place::theirs(error, Some(&data)))
+}
+
+/// The data folder is without links, as every path in it then is.
+fn make_from(source: &Source<'_>, to: &Path) -> EngineResult<Manifest> {
     let unfinished = Unfinished::begin(part_of(source.data, to)?)?;
     let folder = unfinished.folder();
     let (mut manifest, connection) = copy_database(source, folder)?;
@@ -124,23 +131,21 @@ pub(super) fn make(source: &Source<'_>, to: &Path) -> EngineResult<Manifest> {
     Ok(manifest)
 }
 
-/// The folder that becomes the backup `to`, beside it.
+/// The folder that becomes the backup `to`, beside it. Folders above it that are missing are made.
 fn part_of(data: &Path, to: &Path) -> EngineResult<PathBuf> {
     if to.symlink_metadata().is_ok() {
         return Err(refused(format!("{} is there already; name a folder that is not there yet", to.display())));
     }
-    let (Some(parent), Some(name)) = (to.parent(), to.file_name()) else {
-        return Err(refused(format!("{} cannot be the folder of a backup", to.display())));
-    };
-    let parent = parent.canonicalize().map_err(io("opening the folder", parent))?;
-    let data = data.canonicalize().map_err(io("opening the folder", data))?;
-    if parent.starts_with(&data) && !parent.starts_with(folder_of_backups(&data)) {
-        return Err(refused(format!(
-            "{} lies in the data folder; name one outside of it, or none for its folder `backups`",
-            to.display()
-        )));
-    }
-    let mut part = name.to_owned();
+    let parent = place::parent_of(to, |parent| {
+        if parent.starts_with(data) && !parent.starts_with(folder_of_backups(data)) {
+            return Err(refused(format!(
+                "{} lies in the data folder; name one outside of it, or none for its folder `backups`",
+                to.display()
+            )));
+        }
+        Ok(())
+    })?;
+    let mut part = to.file_name().unwrap_or_default().to_owned();
     part.push(".part");
     Ok(parent.join(part))
 }
@@ -154,7 +159,12 @@ fn copy_database(source: &Source<'_>, folder: &Path) -> EngineResult<(Manifest, 
         // Made here, so that it is the owner's alone from the first byte.
         transfer::write(&copy, b"")?;
         let live = Connection::open_with_flags(source.data.join(DATABASE), flags).map_err(failed)?;
-        live.execute("VACUUM INTO ?1", [copy.to_string_lossy()]).map_err(failed)?;
+        let copied = live.execute("VACUUM INTO ?1", [copy.to_string_lossy()]);
+        copied.map_err(|error| match error.sqlite_error_code() {
+            // Of the two, only the copy is written.
+            Some(ErrorCode::DiskFull) => io("writing", &copy)(ErrorKind::StorageFull.into()),
+            _ => failed(error),
+        })?;
     }
     File::open(&copy).and_then(|file| file.sync_all()).map_err(io("syncing", &copy))?;
     let connection = Connection::open_with_flags(&copy, flags).map_err(failed)?;

@@ -1,5 +1,6 @@
 //! What a backup says of itself.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,9 @@ const FORMAT: u32 = 1;
 
 /// The manifest's file in a backup.
 pub(super) const FILE: &str = "backup.json";
+
+/// What to do about a backup that is damaged.
+pub(super) const ANOTHER_BACKUP: &str = "bring the file from another copy of this backup, or restore another backup";
 
 /// What a backup says of itself: the file `backup.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -76,13 +80,15 @@ impl Manifest {
     pub fn read(folder: &Path) -> EngineResult<Self> {
         let path = folder.join(FILE);
         let bytes = std::fs::read(&path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => refused(format!(
-                "{} is not a backup: it has no {FILE}; a backup that was cut off has none either",
+            ErrorKind::NotFound | ErrorKind::NotADirectory => refused(format!(
+                "{} is not a backup: it is no folder with a file {FILE}, and what is left of a backup that was cut off \
+                 is none either; name the folder of a whole backup",
                 folder.display()
             )),
             _ => EngineError::Io { doing: "reading", path: path.clone(), source },
         })?;
-        let damaged = |error: serde_json::Error| refused(format!("{} is damaged: {error}", path.display()));
+        let damaged =
+            |error: serde_json::Error| refused(format!("{} is damaged: {error}; {ANOTHER_BACKUP}", path.display()));
         let document: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
         let format = document["format"].as_u64().unwrap_or(0);
         if format > u64::from(FORMAT) {

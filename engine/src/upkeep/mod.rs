@@ -8,6 +8,7 @@ pub(crate) mod lost;
 mod manifest;
 mod migration;
 mod named;
+mod place;
 mod restore;
 mod transfer;
 mod unfinished;

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::manifest::{MissingContent, refused};
+use super::manifest::{ANOTHER_BACKUP, MissingContent, refused};
 use super::transfer::{self, Brought};
 use super::unfinished::Unfinished;
-use super::{DATABASE, KEY, Manifest, SETTINGS};
+use super::{DATABASE, KEY, Manifest, SETTINGS, place};
 use crate::clock::{Clock, Timestamp};
 use crate::core::Event;
 use crate::engine::{Engine, EngineError, EngineResult, io};
@@ -40,8 +40,13 @@ pub struct Restored {
 /// Makes the data folder `data` from a backup. It must be empty or not there; it is there when all of it is.
 ///
 /// # Errors
-/// When the backup is not whole, is of a newer version, or the folder is not empty; each names the file.
+/// When the backup is not whole, is of a newer version, or the folder is not empty or cannot be made; each names the
+/// file.
 pub fn restore(backup: &Path, data: &Path, clock: &Clock) -> EngineResult<Restored> {
+    make(backup, data, clock).map_err(|error| place::theirs(error, None))
+}
+
+fn make(backup: &Path, data: &Path, clock: &Clock) -> EngineResult<Restored> {
     let manifest = Manifest::read(backup)?;
     if manifest.database_format > store::FORMAT {
         return Err(refused(format!(
@@ -54,7 +59,9 @@ pub fn restore(backup: &Path, data: &Path, clock: &Clock) -> EngineResult<Restor
     }
     check_empty(data)?;
     verify(backup, &manifest)?;
-    let part = Unfinished::begin(part_of(data)?)?;
+    let part = Unfinished::begin(part_of(backup, data)?)?;
+    // Another restore may have been faster. None can be from here on.
+    check_empty(data)?;
     bring_all(backup, &manifest, part.folder())?;
     let held = hold_still(part.folder(), clock.now())?;
     // An empty folder may be in its place, but not a file system of its own.
@@ -111,23 +118,28 @@ fn check_empty(data: &Path) -> EngineResult<()> {
     }
 }
 
+/// Something in the backup is not as it was made; what to do is said.
+fn damaged(text: String) -> EngineError {
+    refused(format!("{text}; {ANOTHER_BACKUP}"))
+}
+
 /// Compares every file with its digest before anything is made of it.
 fn verify(backup: &Path, manifest: &Manifest) -> EngineResult<()> {
     for needed in [DATABASE, KEY] {
         if !manifest.has(needed) {
-            return Err(refused(format!("the backup has no file {needed}")));
+            return Err(damaged(format!("the backup has no file {needed}")));
         }
     }
     for file in &manifest.files {
         let is_plain = !file.path.split('/').any(|part| part.is_empty() || part == "." || part == "..");
         let path = backup.join(&file.path);
         if !is_plain {
-            return Err(refused(format!("the backup names `{}`, which no workspace has", file.path)));
+            return Err(damaged(format!("the backup names `{}`, which no workspace has", file.path)));
         }
         let found = transfer::file_sha256(&path);
-        let found = found.map_err(|error| refused(format!("{} cannot be read: {error}", path.display())))?;
+        let found = found.map_err(|error| damaged(format!("{} cannot be read: {error}", path.display())))?;
         if found != (file.size_bytes, file.sha256.clone()) {
-            return Err(refused(format!("{} is not the file that was backed up: its digest differs", path.display())));
+            return Err(damaged(format!("{} is not the file that was backed up: its digest differs", path.display())));
         }
     }
     Ok(())
@@ -143,7 +155,7 @@ fn bring_all(backup: &Path, manifest: &Manifest, to: &Path) -> EngineResult<()> 
         match transfer::bring(backup, &file.path, &file.sha256, to)? {
             Brought::Whole(_) => {}
             Brought::Missing | Brought::Damaged => {
-                return Err(refused(format!("{} changed while it was read", backup.join(&file.path).display())));
+                return Err(damaged(format!("{} changed while it was read", backup.join(&file.path).display())));
             }
         }
     }
@@ -159,14 +171,16 @@ fn hold_still(folder: &Path, now: Timestamp) -> EngineResult<Held> {
     Ok(held)
 }
 
-/// The folder that becomes the data folder, beside it.
-fn part_of(data: &Path) -> EngineResult<PathBuf> {
-    let Some(name) = data.file_name() else {
-        return Err(refused(format!("{} cannot be a data folder; name a folder", data.display())));
-    };
-    let mut part = name.to_owned();
+/// The folder that becomes the data folder, beside it. Folders above it that are missing are made.
+fn part_of(backup: &Path, data: &Path) -> EngineResult<PathBuf> {
+    let backup = backup.canonicalize().map_err(io("opening the folder", backup))?;
+    let parent = place::parent_of(data, |parent| match parent.starts_with(&backup) {
+        true => Err(refused(format!("{} lies in the backup itself; name a folder outside of it", data.display()))),
+        false => Ok(()),
+    })?;
+    let mut part = data.file_name().unwrap_or_default().to_owned();
     part.push(".restore");
-    Ok(data.with_file_name(part))
+    Ok(parent.join(part))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod demo;
 mod flows;
+mod places;
 mod records;
 mod retention;
 mod server;
