@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_cancel_that_a_restore_takes_back_is_in_the_message() {
         let folder = tempfile::tempdir().unwrap();
-        let (connection, _) = open_for_writing(&folder.path().join("surefoot.db")).unwrap();
+        let (connection, _) = open_for_writing(&folder.path().join("surefoot.db"), 7).unwrap();
         let [plain, cancelled, paused, both] = ["1", "2", "3", "4"].map(|id| execution(&connection, id));
         for key in [paused, both] {
             set_paused(&connection, key, true, "by hand").unwrap();
