@@ -1,5 +1,5 @@
-//! Places that the one who asks for a backup or a restore names: what cannot be done there is theirs to mend. It is said
-//! with its cause, and not as something that broke inside.
+//! Places that the one who asks for a backup or a restore names: what cannot be done there is theirs to mend. It is
+//! said with its cause, and not as something that broke inside.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
