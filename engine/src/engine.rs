@@ -187,6 +187,7 @@ impl Engine {
                 .map(|connector| (connector.type_name(), ConnectorType::new(connector)))
                 .collect(),
             connector_records: RecordCache::new(Kind::Connector),
+            webhook_records: RecordCache::new(Kind::Webhook),
             natives: flows,
             events,
             changes: broadcast::Sender::new(1024),
@@ -646,9 +647,8 @@ impl Engine {
     }
 
     /// A webhook with the digest of its key, for the one who answers calls.
-    pub async fn webhook_for_call(&self, name: &str) -> EngineResult<Value> {
-        let name = name.to_owned();
-        self.read(move |_, connection| records::require(connection, Kind::Webhook, &name)).await
+    pub fn webhook_for_call(&self, name: &str) -> EngineResult<Arc<Value>> {
+        Ok(self.core.webhook_records.require(&self.core.readers, &self.core.writer, name)?)
     }
 }
 

@@ -65,7 +65,7 @@ async fn start(app: &App, name: &str, path: String, request: Request) -> Answer<
     if app.engine().is_degraded() {
         return Err(Problem::degraded(app.engine()));
     }
-    let webhook = Webhook::find(app.engine(), name).await?;
+    let webhook = Webhook::find(app.engine(), name)?;
     webhook.check_method(request.method())?;
     let idempotency_key = idempotency_key(request.headers());
     let call = Call::read(path, request, app.options().body_bytes_max).await?;

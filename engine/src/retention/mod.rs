@@ -199,8 +199,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// How many more ended executions stand outside of the trash than may; none when there is no limit near. What is counted once is not counted again: after a
-    /// start that is all there is, later what is new.
+    /// How many more ended executions stand outside of the trash than may; none when there is no limit near. What is
+    /// counted once is not counted again: after a start that is all there is, later what is new.
     async fn excess(&mut self) -> StoreResult<Option<i64>> {
         let Some(max) = self.core.config.retention.executions_max else { return Ok(None) };
         if self.changes != self.core.attention.changes.load(Ordering::SeqCst) {

@@ -24,6 +24,7 @@ pub(crate) mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use crate::key::BRING_IT_BACK;
@@ -114,6 +115,14 @@ const READERS_IDLE_MAX: usize = 4;
 /// Prepared statements that a connection keeps.
 const STATEMENTS_KEPT: usize = 128;
 
+/// Statements are prepared once, whatever is bound to them: without that guarantee SQLite prepares one anew when what is
+/// bound could decide between its indexes.
+fn keep_statements(connection: &Connection) -> StoreResult<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
+
 impl Readers {
     pub(crate) fn new(path: &Path) -> Self {
         Self { path: path.to_owned(), idle: Mutex::new(Vec::new()) }
@@ -130,7 +139,7 @@ impl Readers {
                 connection.pragma_update(None, "query_only", true)?;
                 // LIKE compares case-sensitively everywhere, as the query language says.
                 connection.pragma_update(None, "case_sensitive_like", true)?;
-                connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+                keep_statements(&connection)?;
                 connection
             }
         };
@@ -190,7 +199,7 @@ fn prepare_for_writing(mut connection: Connection, key_check: Option<i64>) -> St
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "case_sensitive_like", true)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    keep_statements(&connection)?;
     settle_log(&connection)?;
     migrations::run(&mut connection)?;
     make_shrinkable(&connection)?;

@@ -24,8 +24,8 @@ pub(crate) struct Webhook {
 
 impl Webhook {
     /// The enabled webhook with that name or id. One that is not enabled is not there.
-    pub(crate) async fn find(engine: &Engine, name: &str) -> Answer<Self> {
-        match engine.webhook_for_call(name).await {
+    pub(crate) fn find(engine: &Engine, name: &str) -> Answer<Self> {
+        match engine.webhook_for_call(name) {
             Ok(record) if record["is_enabled"] == true => Ok(Self::from_record(&record)),
             // Not the engine's own text: it names webhooks that are near.
             Ok(_) | Err(EngineError::Refused(_)) => {
