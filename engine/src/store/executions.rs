@@ -226,13 +226,15 @@ pub(crate) fn key_of(connection: &Connection, id: &str) -> StoreResult<Option<Ke
 
 /// The id of the execution that has taken this one's place by continuing as new; the id itself when none has.
 pub(crate) fn last_of_chain(connection: &Connection, id: &str) -> StoreResult<String> {
-    let mut statement = connection.prepare_cached(
-        "WITH RECURSIVE chain (id, next, depth) AS (
-             SELECT id, continued_as, 0 FROM executions WHERE id = ?1
-             UNION ALL SELECT e.id, e.continued_as, depth + 1 FROM chain JOIN executions e ON e.id = chain.next)
-         SELECT id FROM chain ORDER BY depth DESC LIMIT 1",
-    )?;
-    Ok(statement.query_row([id], |row| row.get(0)).optional()?.unwrap_or_else(|| id.to_owned()))
+    let mut next = connection.prepare_cached("SELECT continued_as FROM executions WHERE id = ?1")?;
+    let (mut last, mut candidate) = (id.to_owned(), id.to_owned());
+    loop {
+        match next.query_row([&candidate], |row| row.get::<_, Option<String>>(0)).optional()? {
+            None => return Ok(last),
+            Some(None) => return Ok(candidate),
+            Some(Some(following)) => last = std::mem::replace(&mut candidate, following),
+        }
+    }
 }
 
 /// The execution that this webhook call started before, under the same idempotency key.
