@@ -115,8 +115,8 @@ const READERS_IDLE_MAX: usize = 4;
 /// Prepared statements that a connection keeps.
 const STATEMENTS_KEPT: usize = 128;
 
-/// Statements are prepared once, whatever is bound to them: without that guarantee SQLite prepares one anew when what is
-/// bound could decide between its indexes.
+/// Statements are prepared once, whatever is bound to them: without that guarantee SQLite prepares one anew when what
+/// is bound could decide between its indexes.
 fn keep_statements(connection: &Connection) -> StoreResult<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
