@@ -16,6 +16,7 @@ use crate::id;
 use crate::journal::{Call, CallKind, Record, Reply, Status, wait_args};
 use crate::planted::{Bug, is_planted};
 use crate::store::executions::ActiveState;
+use crate::store::writer::Ticket;
 use crate::store::{Concerns, Urgency, executions, journal, signals};
 
 /// What a wait waits for.
@@ -89,18 +90,21 @@ impl Session {
     }
 
     async fn sleep_turn(&self, turn: Turn, due: Timestamp, message: Option<&str>) -> Result<(), End> {
-        let (n, due) = match turn {
-            Turn::Replayed(_) => return Ok(()),
-            Turn::Resumed(n, begun) => (n, begun.unwrap_or(due)),
+        match turn {
+            Turn::Replayed(_) => Ok(()),
+            Turn::Resumed(n, begun) => self.sleep_to_the_end(n, begun.unwrap_or(due)).await,
             Turn::Live(n, call) => {
                 if let Some(message) = message {
                     self.set_message(message)?;
                 }
-                self.record_waiting(n, call, Some(due));
-                (n, due)
+                let recorded = self.record_waiting(n, call, Some(due));
+                self.sleep_to_the_end(n, due).await?;
+                // The guest sees the due time, which came from the clock: it must be durable by then.
+                recorded.done().await.map_err(|_| End::dropped())?;
+                self.core.changed(&self.execution().id);
+                Ok(())
             }
-        };
-        self.sleep_to_the_end(n, due).await
+        }
     }
 
     async fn sleep_to_the_end(&self, n: u32, due: Timestamp) -> Result<(), End> {
@@ -112,7 +116,7 @@ impl Session {
             }
             self.wait_in_memory_or_park(Some(due), Some(ActiveState::Asleep)).await?;
         }
-        // The time of the return is the due time and nothing later, so it need not be durable before the guest sees it.
+        // The time of the return is the due time and nothing later, so it need not be durable by itself.
         let at = {
             let mut state = lock(&self.state);
             let end = if is_planted(Bug::SleepEndsNow) { self.core.now() } else { due };
@@ -151,7 +155,7 @@ impl Session {
         if !(only_connections && due.is_none())
             && let Some(call) = begun.take_if(|_| !matches!(self.met(ids, when), Ok(Some(_))))
         {
-            self.record_waiting(n, call, due);
+            self.tell_followers(self.record_waiting(n, call, due));
         }
         loop {
             self.resident.take_dirty();
@@ -167,7 +171,7 @@ impl Session {
                 && let Some(call) = begun.take()
             {
                 // It waits for long: let people and recovery see that.
-                self.record_waiting(n, call, due);
+                self.tell_followers(self.record_waiting(n, call, due));
             }
         }
     }
@@ -182,7 +186,7 @@ impl Session {
             Turn::Resumed(n, due) => (n, due),
             Turn::Live(n, call) => {
                 let due = timeout.map(|timeout| self.core.now().max(self.now()).after(timeout));
-                self.record_waiting(n, call, due);
+                self.tell_followers(self.record_waiting(n, call, due));
                 (n, due)
             }
         };
@@ -275,7 +279,7 @@ impl Session {
         self.tell_followers(ticket);
     }
 
-    fn record_waiting(&self, n: u32, call: Call, due: Option<Timestamp>) {
+    fn record_waiting(&self, n: u32, call: Call, due: Option<Timestamp>) -> Ticket<()> {
         let record = Record::Call {
             n,
             kind: call.kind,
@@ -287,14 +291,13 @@ impl Session {
             reply: None,
         };
         let (key, status) = (self.execution().key, self.waiting_status());
-        let ticket = self.core.writer.apply(Urgency::Now, key, move |connection| {
+        self.core.writer.apply(Urgency::Now, key, move |connection| {
             executions::set_waiting(connection, key, status, due, ActiveState::Runnable)?;
             journal::append(connection, key, &record)
-        });
-        self.tell_followers(ticket);
+        })
     }
 
-    fn record_reply(&self, n: u32, at: Timestamp, reply: Reply, urgency: Urgency) -> crate::store::writer::Ticket<()> {
+    fn record_reply(&self, n: u32, at: Timestamp, reply: Reply, urgency: Urgency) -> Ticket<()> {
         let key = self.execution().key;
         self.core.writer.apply(urgency, key, move |connection| {
             executions::set_running(connection, key, at)?;

@@ -68,6 +68,25 @@ fn what_a_failed_sync_left_in_the_cache_is_not_built_upon() {
     }
 }
 
+/// Found by seed 17992: the clock jumps past the end of a sleep whose beginning is lost in a failed commit. The time at
+/// which it was to end came from the clock, and the next run begins it at another.
+#[test]
+fn a_sleep_does_not_end_before_its_beginning_is_durable() {
+    let script = Script { ops: vec![Op::Timeout { millis: 31 }] };
+    let plan = Plan {
+        seed: 17_992,
+        residents_max: 3,
+        with_cron: true,
+        with_pacer: false,
+        events: vec![
+            (70, Event::Start { key: 2, script }),
+            (74, Event::ClockJump { millis: 40_060 }),
+            (74, Event::CommitFails),
+        ],
+    };
+    twice(&plan).unwrap_or_else(|error| panic!("{error}"));
+}
+
 /// Plays a plan, and a panic is a failure.
 fn play(plan: &Plan) -> Result<Outcome, String> {
     catch_unwind(AssertUnwindSafe(|| simulate(plan))).unwrap_or_else(|panic| {
