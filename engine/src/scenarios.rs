@@ -93,6 +93,29 @@ async fn changed_code_is_refused_with_both_calls() {
     );
 }
 
+/// Nothing else happens to it for an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_an_execution_hears_that_it_fell_asleep() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = flow(|session, _| async move {
+        session.sleep(Duration::from_secs(3600), None).await?;
+        Ok(Value::Null)
+    });
+    let engine = open(folder.path(), vec![("long", long)]);
+    let mut changes = engine.changes();
+    let id = start(&engine, "long", Value::Null).await;
+    let heard = async {
+        loop {
+            let change = changes.recv().await.expect("the engine is there");
+            if change.execution_id == id && engine.execution(&id).await.unwrap()["status"] == "WAITING" {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, heard).await.expect("a change is told that shows it asleep");
+    engine.shutdown(Duration::from_secs(5)).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn changed_code_that_ends_too_early_is_refused_with_the_call_it_did_not_make() {
     let folder = tempfile::tempdir().unwrap();

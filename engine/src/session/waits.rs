@@ -97,12 +97,15 @@ impl Session {
                 if let Some(message) = message {
                     self.set_message(message)?;
                 }
-                let recorded = self.record_waiting(n, call, Some(due));
-                self.sleep_to_the_end(n, due).await?;
-                // The guest sees the due time, which came from the clock: it must be durable by then.
-                recorded.done().await.map_err(|_| End::dropped())?;
-                self.core.changed(&self.execution().id);
-                Ok(())
+                let ticket = self.record_waiting(n, call, Some(due));
+                let recorded = async {
+                    ticket.done().await.map_err(|_| End::dropped())?;
+                    self.core.changed(&self.execution().id);
+                    Ok(())
+                };
+                // The guest sees the due time, which came from the clock: it must be durable by then. Asked in this
+                // order: followers hear of a sleep also when the instance goes.
+                futures::future::try_join(recorded, self.sleep_to_the_end(n, due)).await.map(drop)
             }
         }
     }
