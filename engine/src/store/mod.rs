@@ -178,11 +178,10 @@ pub(crate) fn open_for_writing(path: &Path, key_check: i64) -> StoreResult<(Conn
 pub(crate) fn reopen_for_writing(path: &Path, ours: Epoch) -> StoreResult<(Connection, Epoch)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(path, flags)?;
-    let found = connection.query_row("SELECT value FROM meta WHERE key = 'epoch'", [], |row| row.get::<_, i64>(0));
     // It may be higher: an attempt before this one may have raised it and failed after that.
-    let other = match found {
-        Ok(found) if found >= ours.number => return prepare_for_writing(connection, None),
-        Ok(found) => format!("it was opened {found} times, ours {} times", ours.number),
+    let other = match meta(&connection, "epoch") {
+        Ok(Some(found)) if found >= ours.number => return prepare_for_writing(connection, None),
+        Ok(found) => format!("it was opened {} times, ours {} times", found.unwrap_or_default(), ours.number),
         Err(error) => error.to_string(),
     };
     Err(StoreError::Failed(format!("{} is not the database that was open: {other}", path.display())))
