@@ -47,6 +47,37 @@ pub(crate) struct NewExecution {
     pub(crate) started: Started,
 }
 
+#[cfg(test)]
+impl NewExecution {
+    /// An execution of a flow with nothing special about it.
+    pub(crate) fn sample(id: &str, at: Timestamp) -> Self {
+        let started = Started {
+            at,
+            entropy: vec![0; 32],
+            version: "v".into(),
+            limits: crate::journal::Limits::default(),
+            end_actions: Vec::new(),
+            depth: 0,
+            engine: "test".into(),
+        };
+        Self {
+            id: id.into(),
+            ty: ExecutionType::Flow,
+            name: "n".into(),
+            flow_id: "f".into(),
+            parent_id: None,
+            orphan: false,
+            schedule_id: None,
+            webhook_id: None,
+            idempotency_key: None,
+            created_by: "test".into(),
+            input: Value::Null,
+            not_before: None,
+            started,
+        }
+    }
+}
+
 /// An execution as the executor needs it.
 #[derive(Clone, Debug)]
 pub(crate) struct Execution {

@@ -77,46 +77,16 @@ pub(crate) fn resume_one(connection: &Connection, key: Key) -> StoreResult<()> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
-    use crate::journal::{Limits, Started};
-    use crate::store::executions::{ExecutionType, NewExecution, request_cancel, set_paused};
+    use crate::store::executions::{NewExecution, request_cancel, set_paused};
     use crate::store::open_for_writing;
-
-    fn execution(connection: &Connection, id: &str) -> Key {
-        let started = Started {
-            at: Timestamp(1),
-            entropy: vec![0; 32],
-            version: "v".into(),
-            limits: Limits::default(),
-            end_actions: Vec::new(),
-            depth: 0,
-            engine: "test".into(),
-        };
-        let new = NewExecution {
-            id: id.into(),
-            ty: ExecutionType::Flow,
-            name: "n".into(),
-            flow_id: "f".into(),
-            parent_id: None,
-            orphan: false,
-            schedule_id: None,
-            webhook_id: None,
-            idempotency_key: None,
-            created_by: "test".into(),
-            input: Value::Null,
-            not_before: None,
-            started,
-        };
-        executions::insert(connection, &new, Timestamp(1)).unwrap()
-    }
 
     #[test]
     fn a_cancel_that_a_restore_takes_back_is_in_the_message() {
         let folder = tempfile::tempdir().unwrap();
         let (connection, _) = open_for_writing(&folder.path().join("surefoot.db"), 7).unwrap();
-        let [plain, cancelled, paused, both] = ["1", "2", "3", "4"].map(|id| execution(&connection, id));
+        let [plain, cancelled, paused, both] = ["1", "2", "3", "4"]
+            .map(|id| executions::insert(&connection, &NewExecution::sample(id, Timestamp(1)), Timestamp(1)).unwrap());
         for key in [paused, both] {
             set_paused(&connection, key, true, "by hand").unwrap();
         }

@@ -8,9 +8,9 @@ use rand_core::{Rng, SeedableRng};
 use serde_json::Value;
 
 use super::*;
-use crate::journal::{Limits, Outcome, Record, Started, Status};
+use crate::journal::{Outcome, Record, Status};
 use crate::store::executions;
-use crate::store::executions::{ExecutionType, Finish, NewExecution};
+use crate::store::executions::{Finish, NewExecution};
 use crate::store::logs::{self, LogLine};
 use crate::store::signals::{self, Signal};
 use crate::store::sizes::{count_active, count_after};
@@ -152,29 +152,10 @@ impl Forest {
     fn begin(&mut self, parent: Option<String>) -> String {
         self.next_id += 1;
         let id = format!("e{}", self.next_id);
-        let started = Started {
-            at: Timestamp(self.now),
-            entropy: vec![0; 32],
-            version: "v".into(),
-            limits: Limits::default(),
-            end_actions: Vec::new(),
-            depth: 0,
-            engine: "test".into(),
-        };
         let new = NewExecution {
-            id: id.clone(),
-            ty: ExecutionType::Flow,
-            name: "n".into(),
-            flow_id: "f".into(),
             parent_id: parent.clone(),
             orphan: self.chance(30),
-            schedule_id: None,
-            webhook_id: None,
-            idempotency_key: None,
-            created_by: "test".into(),
-            input: Value::Null,
-            not_before: None,
-            started,
+            ..NewExecution::sample(&id, Timestamp(self.now))
         };
         let key = executions::insert(&self.connection, &new, Timestamp(self.now)).unwrap();
         let known = Known { key, parent, ended_at: None, continued_as: None, journal_rows: 1 };
