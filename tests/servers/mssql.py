@@ -94,7 +94,7 @@ class Engine:
             raise QueryError(f"Could not find stored procedure '{query.procedure}'.", number=2812)
         database = query.session.get("database")
         if database is None:
-            database = query.session["database"] = sqlite3.connect(self.path, isolation_level=None, timeout=0.3)
+            database = query.session["database"] = sqlite3.connect(self.path, isolation_level=None, timeout=1)
         faults = set(re.findall(r"/\* (hang up|garbage|half) \*/", query.sql))
         answer = Answer([self.perform(database, sql, query.parameters) for sql in statements(query.sql)])
         if "hang up" in faults:

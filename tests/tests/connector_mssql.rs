@@ -240,21 +240,22 @@ async fn executemany_is_one_transaction() {
 async fn a_deadlock_victim_is_told_and_undone() {
     let server = with_accounts().await;
     let holder =
-        json!({ "transaction": ["UPDATE account SET name = 'held' WHERE id = 1", "WAITFOR DELAY '00:00:02'"] });
+        json!({ "transaction": ["UPDATE account SET name = 'held' WHERE id = 1", "WAITFOR DELAY '00:00:03'"] });
     // The holder has its lock as soon as nobody else can write.
     let victim = async {
-        let write = json!({ "execute": "INSERT INTO account VALUES (8, 'h'); DELETE FROM account WHERE id = 8" });
-        loop {
-            if let Err(error) = run(&server, write.clone()).await {
-                break error;
+        for written in 0.. {
+            let insert = json!({ "execute": format!("INSERT INTO account VALUES ({}, 'h')", 100 + written) });
+            if let Err(error) = run(&server, insert).await {
+                return (written, error);
             }
         }
+        unreachable!("the loop ends at an error alone")
     };
     let victim = async { tokio::time::timeout(Duration::from_secs(20), victim).await.expect("a victim in time") };
-    let (held, victim) = tokio::join!(result(&server, holder), victim);
+    let (held, (written, victim)) = tokio::join!(result(&server, holder), victim);
     assert_eq!(held, json!({ "rows_affected": [1, 0] }));
     assert_eq!((victim.class, victim.peer_code.as_deref()), (ErrorClass::Refused, Some("1205")));
-    assert_eq!(count(&server).await, json!(2));
+    assert_eq!(count(&server).await, json!(2 + written), "the victim has left nothing, the writes before it stand");
 }
 
 #[tokio::test]
