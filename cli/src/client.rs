@@ -170,9 +170,7 @@ impl Client {
 
     /// Sends a request; the answer must be a document.
     pub(crate) async fn ask(&self, call: Call) -> Result<Value> {
-        let answer = self.send(call).await?.or_failure().await?;
-        let bytes = answer.bytes().await?;
-        serde_json::from_slice(&bytes).context("the server's answer is not JSON")
+        document(self.send(call).await?).await
     }
 
     /// Reads a document.
@@ -185,8 +183,20 @@ impl Client {
         self.ask(Call::new(Method::POST, path).content(Content::Json(content))).await
     }
 
-    /// Creates or changes something.
-    pub(crate) async fn put(&self, path: Path, content: Value) -> Result<Value> {
-        self.ask(Call::new(Method::PUT, path).content(Content::Json(content))).await
+    /// Changes the record with that name or id; where there is none, creates one of that name.
+    pub(crate) async fn save(&self, plural: &str, key: &str, mut fields: Value) -> Result<Value> {
+        let change = Call::new(Method::PATCH, Path::api([plural, key])).content(Content::Json(fields.clone()));
+        let answer = self.send(change).await?;
+        if answer.status != 404 {
+            return document(answer).await;
+        }
+        fields["name"] = key.into();
+        self.post(Path::api([plural]), fields).await
     }
+}
+
+/// The document of an answer that is a success.
+async fn document(answer: Answer) -> Result<Value> {
+    let bytes = answer.or_failure().await?.bytes().await?;
+    serde_json::from_slice(&bytes).context("the server's answer is not JSON")
 }

@@ -11,6 +11,7 @@ mod execution;
 mod file;
 mod flow;
 mod new;
+mod openapi;
 mod project;
 mod restore;
 mod run;
@@ -77,6 +78,8 @@ pub(crate) enum Command {
     Doctor(doctor::Arguments),
     /// What the workspace takes on the disk, and for how long what has ended is kept
     System,
+    /// Print the OpenAPI document of the HTTP API
+    Openapi,
 }
 
 impl Command {
@@ -116,5 +119,6 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
         Command::Doctor(arguments) => doctor::run(&arguments, context).await,
         Command::Restore(arguments) => restore::run(&arguments, context).await,
         Command::System => system::run(context).await,
+        Command::Openapi => openapi::run(context),
     }
 }

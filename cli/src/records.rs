@@ -207,7 +207,7 @@ pub(crate) fn saved(kind: &Kind, printer: Printer, record: &Value, done: &str) -
 
 /// Creates or changes a record and says so.
 pub(crate) async fn set(kind: &Kind, key: &str, fields: Value, context: &Context) -> Result<u8> {
-    let record = context.client().await?.put(Path::api([kind.plural, key]), fields).await?;
+    let record = context.client().await?.save(kind.plural, key, fields).await?;
     saved(kind, context.printer, &record, "saved")
 }
 

@@ -11,7 +11,7 @@ use crate::journal::{Outcome, Record, Started, Status, shown_args};
 use crate::query::{Cursor, FieldType, Filter, Kind, Page, Query};
 use crate::schedules;
 use crate::store::executions::{self, ExecutionType, Key, NewExecution};
-use crate::store::records::{self, Stamp};
+use crate::store::records::{self, Saving, Stamp};
 use crate::store::{StoreError, StoreResult, journal};
 
 /// How many parents' journals one query over connections reads at most.
@@ -23,15 +23,15 @@ impl Core {
         &self,
         connection: &Connection,
         kind: Kind,
-        key: &str,
+        saving: &Saving,
         fields: &Map<String, Value>,
         stamp: &Stamp,
     ) -> StoreResult<Value> {
         let mut fields = fields.clone();
         if kind == Kind::Connector {
-            self.check_connector(connection, key, &mut fields)?;
+            self.check_connector(connection, saving.key(), &mut fields)?;
         }
-        let record = records::save(connection, kind, key, &fields, stamp)?;
+        let record = records::write(connection, kind, saving, &fields, stamp)?;
         if kind == Kind::Schedule {
             schedules::reconcile(self, connection, &record)?;
         }
@@ -90,19 +90,16 @@ impl Core {
 
     /// A record as users see it: without secrets.
     pub(crate) fn present(&self, kind: Kind, mut record: Value) -> Value {
-        match kind {
-            Kind::Connector => {
-                let ty = record["type"].as_str().unwrap_or_default();
-                if let Some(config) = record["config"].as_object() {
-                    record["config"] = Value::Object(self.redact(ty, config));
-                }
+        if kind == Kind::Connector
+            && let Some(config) = record["config"].as_object()
+        {
+            let ty = record["type"].as_str().unwrap_or_default();
+            record["config"] = Value::Object(self.redact(ty, config));
+        }
+        if let Some(record) = record.as_object_mut() {
+            for field in kind.fields().filter(|field| field.hidden) {
+                record.remove(field.name);
             }
-            Kind::Webhook => {
-                if let Some(record) = record.as_object_mut() {
-                    record.remove("key_sha256");
-                }
-            }
-            _ => {}
         }
         record
     }

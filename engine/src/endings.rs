@@ -15,6 +15,7 @@ use crate::schedules;
 use crate::session::{End, EndAction, Session, writable_kind};
 use crate::store::executions::{self, Execution, ExecutionType, Finish, Key};
 use crate::store::logs::{self, LogLine};
+use crate::store::records::Saving;
 use crate::store::schedules::{self as store_schedules, ScheduleState};
 use crate::store::writer::guarded;
 use crate::store::{Concerns, StoreError, StoreResult, Urgency, signals};
@@ -235,7 +236,7 @@ fn perform(
                 .as_object()
                 .cloned()
                 .ok_or_else(|| StoreError::invalid("the fields to save are not an object"))?;
-            let record = core.save_record(connection, kind, key, &fields, &stamp)?;
+            let record = core.save_record(connection, kind, &Saving::Either(key.to_owned()), &fields, &stamp)?;
             touched_schedules(connection, kind, &record)
         }
         EndAction::DeleteRecord { kind, key } => {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use futures::TryStreamExt;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::clock::Timestamp;
@@ -12,7 +13,8 @@ use crate::store::sizes;
 use crate::upkeep::DATABASE;
 
 /// Sizes in bytes, and numbers of executions.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Storage {
     /// The database: its file, or what that becomes when what still stands in the log alone is moved there.
     pub database_bytes: u64,
@@ -36,6 +38,7 @@ pub struct Storage {
     pub executions_trashed: u64,
     /// When the tree of executions ended that goes to the trash next; none when there is none.
     #[serde(serialize_with = "as_text")]
+    #[schemars(with = "Option<String>")]
     pub oldest_ended_at: Option<Timestamp>,
     /// What is kept, and for how long.
     pub retention: Retention,

@@ -145,6 +145,18 @@ impl SurefootProcess {
         Ok(answer)
     }
 
+    /// Changes the record at a path such as `settings/often`, or creates one of that name.
+    pub async fn save(&self, path: &str, mut fields: Value) -> Result<Value> {
+        let (kinds, name) = path.split_once('/').with_context(|| format!("{path} is not KINDS/NAME"))?;
+        let (status, answer) = answer(self.request(Method::PATCH, path).json(&fields)).await?;
+        if status == StatusCode::NOT_FOUND {
+            fields["name"] = name.into();
+            return self.api(Method::POST, kinds, Some(fields)).await;
+        }
+        ensure!(status.is_success(), "{path} answered {status}: {answer:#}");
+        Ok(answer)
+    }
+
     /// Deploys an example flow or guest under its own name.
     pub async fn deploy(&self, flow: &str) -> Result<()> {
         self.deploy_component(flow, std::fs::read(xtask::flows::component(flow)?)?).await

@@ -48,7 +48,7 @@ fn script(steps: Value) -> Value {
 /// Sends a mail, which is a write, and waits for a signal.
 async fn start_mailers(server: &SurefootProcess, targets: &Targets) -> Result<Vec<String>> {
     let config = json!({"type": "smtp", "config": targets.connection(System::Smtp)?});
-    server.api(Method::PUT, "connectors/mail", Some(config)).await?;
+    server.save("connectors/mail", config).await?;
     let mut ids = Vec::new();
     for number in 0..EXECUTIONS {
         let mail = json!({"from": "a@example.com", "to": "b@example.com", "subject": number.to_string(), "text": "x"});
@@ -191,7 +191,7 @@ async fn a_backup_that_was_cut_off_is_no_backup() -> Result<()> {
     let server = scene.serve().await?;
     for number in 0..20 {
         let value = json!({"value": number.to_string().repeat(1 << 20)});
-        server.api(Method::PUT, &format!("settings/s{number}"), Some(value)).await?;
+        server.save(&format!("settings/s{number}"), value).await?;
     }
     let (backup, part) = (scene.path("backup"), scene.path("backup.part"));
     let mut client = command(&data, &["backup", text(&backup)])?.stderr(std::process::Stdio::null()).spawn()?;
@@ -339,11 +339,11 @@ async fn schedules_and_webhooks_stand_still_after_a_restore() -> Result<()> {
     let scene = Scene::new()?;
     let elsewhere = scene.path("elsewhere");
     let server = scene.serve().await?;
-    let setting = server.api(Method::PUT, "settings/often", Some(json!({"value": {"cron": "* * * * * *"}}))).await?;
+    let setting = server.save("settings/often", json!({"value": {"cron": "* * * * * *"}})).await?;
     let schedule = json!({"scheduler_id": "cron", "flow_id": "guest", "setting_id": setting["id"], "is_enabled": true});
-    server.api(Method::PUT, "schedules/often", Some(schedule)).await?;
+    server.save("schedules/often", schedule).await?;
     let webhook = json!({"flow_id": "guest", "is_enabled": true, "is_key_required": false});
-    server.api(Method::PUT, "webhooks/hook", Some(webhook)).await?;
+    server.save("webhooks/hook", webhook).await?;
     surefoot_json(&scene.path("data"), &["backup", text(&scene.path("backup"))])?;
     server.kill().await?;
 
@@ -376,7 +376,7 @@ async fn schedules_and_webhooks_stand_still_after_a_restore() -> Result<()> {
     assert_eq!(remedy, Some(json!("surefoot schedule set 'often' --enable")), "{found:#}");
 
     for path in ["schedules/often", "webhooks/hook"] {
-        let record = server.api(Method::PUT, path, Some(json!({"is_enabled": true}))).await?;
+        let record = server.save(path, json!({"is_enabled": true})).await?;
         assert!(record["disabled_reason"].is_null(), "{record}");
     }
     assert_eq!(server.call_webhook("hook", "k", &fire).await?, "there");

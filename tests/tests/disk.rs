@@ -33,6 +33,7 @@ impl UnderWay {
     async fn begin(server: &SurefootProcess) -> Result<Self> {
         server.deploy("test-guest").await?;
         server.deploy("hello").await?;
+        server.save("settings/fill", json!({})).await?;
         let inputs = json!({"value": "written", "effect": "write", "delay_ms": WRITE_MS});
         let write = json!({"mode": "connect", "connector": "type:echo", "inputs": inputs});
         let begun = Self {
@@ -73,7 +74,7 @@ impl UnderWay {
 /// Saves something again and again until that is refused because the store is down.
 async fn until_degraded(server: &SurefootProcess) -> Result<()> {
     let setting = json!({"value": "x".repeat(100_000)});
-    let (_, problem) = server.until(Method::PUT, "settings/fill", Some(setting), is_degraded).await?;
+    let (_, problem) = server.until(Method::PATCH, "settings/fill", Some(setting), is_degraded).await?;
     ensure!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem:#}");
     Ok(())
 }
@@ -83,7 +84,8 @@ async fn ensure_only_looks(server: &SurefootProcess) -> Result<()> {
     for (method, path) in [
         (Method::POST, "flows/hello/run"),
         (Method::POST, "flows/hello/deploy"),
-        (Method::PUT, "settings/a"),
+        (Method::POST, "settings"),
+        (Method::PATCH, "settings/a"),
         (Method::DELETE, "settings/a"),
         (Method::PUT, "files/a/content"),
     ] {
@@ -117,8 +119,9 @@ async fn ensure_said(server: &SurefootProcess) -> Result<()> {
 }
 
 async fn until_back(server: &SurefootProcess) -> Result<()> {
-    let (status, said) =
-        server.until(Method::PUT, "settings/back", Some(json!({"value": 1})), |status, _| status.is_success()).await?;
+    let (status, said) = server
+        .until(Method::PATCH, "settings/fill", Some(json!({"value": 1})), |status, _| status.is_success())
+        .await?;
     ensure!(status.is_success(), "{said:#}");
     Ok(())
 }

@@ -31,7 +31,7 @@ async fn days_until(workspace: &Workspace, condition: impl AsyncFn() -> Result<b
 
 async fn digests(workspace: &Workspace, flow: &str) -> Result<Vec<Value>> {
     let versions = workspace.engine.versions(flow).await?;
-    Ok(versions.into_iter().map(|mut version| version["digest"].take()).collect())
+    Ok(versions.into_iter().map(|version| version.digest.into()).collect())
 }
 
 fn has_component(workspace: &Workspace, digest: &Value) -> bool {

@@ -106,7 +106,7 @@ impl Storm {
         storm.ledger.database()?.execute_batch("CREATE TABLE ledger (line TEXT NOT NULL)")?;
         let server = SurefootProcess::start(&storm.data()).await?;
         server.deploy("test-guest").await?;
-        let put = async |path: &str, fields: Value| server.api(Method::PUT, path, Some(fields)).await;
+        let put = async |path: &str, fields: Value| server.save(path, fields).await;
         let credentials = storm.ledger.credentials();
         let address = storm.ledger.addr();
         let config = json!({

@@ -1,14 +1,16 @@
 //! Who may call. Checked before anything else: the host that a request names, against web pages that reach a loopback
 //! port by DNS rebinding; then the token of the API. Keys of webhooks are checked where webhooks are.
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use surefoot_engine::Role;
 
 use crate::Access;
 use crate::app::App;
@@ -20,17 +22,38 @@ pub(crate) const API: &str = "/api/v1";
 /// Hosts that are always allowed, with any port.
 const OWN_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// Lets a request through, or says why not.
-pub(crate) async fn check(State(app): State<App>, request: Request, next: Next) -> Response {
-    let refused = match &app.options().access {
-        Access::Local => None,
+/// Who calls, as far as it is known. Routes that need a role look for it, and let nobody in without.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// Recorded as the author of what is changed.
+    pub(crate) who: String,
+    pub(crate) role: Role,
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(Problem::no_token)
+    }
+}
+
+/// Lets a request through, with who calls, or says why not.
+pub(crate) async fn check(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let found = match &app.options().access {
+        Access::Local => Ok(Some(Caller { who: "local".to_owned(), role: Role::Admin })),
         Access::Remote { hosts, token_sha256 } => {
-            check_host(&request, hosts).and_then(|()| check_token(&request, token_sha256)).err()
+            check_host(&request, hosts).and_then(|()| check_token(&request, token_sha256))
         }
     };
-    match refused {
-        None => next.run(request).await,
-        Some(problem) => problem.into_response(),
+    match found {
+        Ok(caller) => {
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
     }
 }
 
@@ -81,15 +104,16 @@ fn is_allowed(named: &str, hosts: &[String]) -> bool {
     is_own || hosts.iter().any(|host| host.eq_ignore_ascii_case(authority.host()) || host.eq_ignore_ascii_case(named))
 }
 
-fn check_token(request: &Request, token_sha256: &str) -> Result<(), Problem> {
+/// Under the API's prefix a caller must be known, also where nothing is; elsewhere nobody is asked.
+fn check_token(request: &Request, token_sha256: &str) -> Result<Option<Caller>, Problem> {
     let below = request.uri().path().strip_prefix(API);
     if !below.is_some_and(|below| below.is_empty() || below.starts_with('/')) {
-        return Ok(());
+        return Ok(None);
     }
     match bearer_token(request.headers()) {
-        Some(token) if has_digest(token, token_sha256) => Ok(()),
+        Some(token) if has_digest(token, token_sha256) => Ok(Some(Caller { who: "api".to_owned(), role: Role::Admin })),
         Some(_) => Err(Problem::unauthorized("the token is not this server's")),
-        None => Err(Problem::unauthorized("the API needs a token").hint("send `Authorization: Bearer TOKEN`")),
+        None => Err(Problem::no_token()),
     }
 }
 

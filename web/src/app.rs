@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use crate::operation::Operation;
 use crate::problem::Problem;
-use crate::{Access, Options};
+use crate::{Options, openapi};
 
 /// State of the router. Clones are the same.
 #[derive(Clone)]
@@ -23,6 +24,7 @@ struct Shared {
     engine: Engine,
     options: Options,
     paths: Vec<String>,
+    openapi: Value,
     tasks: TaskTracker,
 }
 
@@ -49,8 +51,10 @@ impl<S: Sync> FromRequestParts<S> for Stopping {
 }
 
 impl App {
-    pub(crate) fn new(engine: Engine, options: Options, paths: Vec<String>) -> Self {
-        Self(Arc::new(Shared { engine, options, paths, tasks: TaskTracker::new() }))
+    pub(crate) fn new(engine: Engine, options: Options, operations: &[Operation]) -> Self {
+        let paths = operations.iter().map(|operation| operation.path.clone()).collect();
+        let openapi = openapi::document(operations);
+        Self(Arc::new(Shared { engine, options, paths, openapi, tasks: TaskTracker::new() }))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -66,12 +70,9 @@ impl App {
         &self.0.paths
     }
 
-    /// Who is recorded as the author of a change through the API.
-    pub(crate) fn who(&self) -> &'static str {
-        match self.0.options.access {
-            Access::Local => "local",
-            Access::Remote { .. } => "api",
-        }
+    /// The OpenAPI document.
+    pub(crate) fn openapi(&self) -> &Value {
+        &self.0.openapi
     }
 
     /// Carries a change to its end, also when the caller hangs up and this future is dropped: a change has a part after

@@ -3,35 +3,90 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use surefoot_engine::query::Kind;
-use surefoot_engine::{StartRequest, Timestamp};
+use surefoot_engine::{Role, StartRequest, Timestamp};
 
+use crate::access::Caller;
 use crate::app::{App, Stopping, Waited};
 use crate::extract::{InOptionalJson, InPath};
+use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
 
-/// `GET /api/v1/connector-types`: `{rows}`, by name.
-pub(crate) async fn types(State(app): State<App>) -> Json<Value> {
+/// Types of connectors, and a call to try one.
+pub(crate) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/connector-types", types)
+            .role(Role::Viewer)
+            .summary("The connector types, by name, with the schemas of their inputs and outputs")
+            .answers::<Types>(StatusCode::OK),
+        Operation::post("/api/v1/connectors/{key}/test", test)
+            .role(Role::Author)
+            .summary("Call a connector once, as a flow would; `type:NAME` calls a type without a stored configuration")
+            .optional_body::<TestBody>()
+            .answers::<Tested>(StatusCode::OK),
+    ]
+}
+
+/// The answer to `GET /api/v1/connector-types`.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Types {
+    rows: Vec<Type>,
+}
+
+/// A connector type.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Type {
+    #[serde(rename = "type")]
+    ty: &'static str,
+    description: &'static str,
+    /// JSON Schema; inputs with `writeOnly` are secrets.
+    input_schema: Value,
+    /// JSON Schema.
+    output_schema: Value,
+}
+
+/// How a call to try a connector ended.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Tested {
+    ok: bool,
+    duration_ms: u64,
+    execution_id: String,
+    /// When all is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<Value>,
+    /// When it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<TestError>,
+}
+
+/// Why a call failed.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct TestError {
+    code: Value,
+    message: Value,
+}
+
+async fn types(State(app): State<App>) -> Json<Types> {
     let mut types = app.engine().connector_types();
     types.sort_by_key(|connector| connector.type_name());
-    let rows: Vec<Value> = types
-        .iter()
-        .map(|connector| {
-            json!({
-                "type": connector.type_name(),
-                "description": connector.description(),
-                "input_schema": connector.input_schema(),
-                "output_schema": connector.output_schema(),
-            })
-        })
-        .collect();
-    Json(json!({ "rows": rows }))
+    let rows = types.iter().map(|connector| Type {
+        ty: connector.type_name(),
+        description: connector.description(),
+        input_schema: connector.input_schema(),
+        output_schema: connector.output_schema(),
+    });
+    Json(Types { rows: rows.collect() })
 }
 
 /// The body of a test.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TestBody {
     /// Inputs of the call, over those that are stored.
@@ -39,14 +94,14 @@ pub(crate) struct TestBody {
     inputs: Map<String, Value>,
 }
 
-/// `POST /api/v1/connectors/KEY/test`: calls the connector once, as a flow would. KEY may be `type:NAME` for a type
-/// without a stored configuration. A call that fails is an answer, not a problem: `ok` is false.
-pub(crate) async fn test(
+/// A call that fails is an answer, not a problem: `ok` is false.
+async fn test(
     State(app): State<App>,
+    caller: Caller,
     stopping: Stopping,
     InPath(key): InPath<String>,
     InOptionalJson(body): InOptionalJson<TestBody>,
-) -> Answer<Json<Value>> {
+) -> Answer<Json<Tested>> {
     if !key.starts_with("type:") {
         app.engine().record(Kind::Connector, &key).await?;
     }
@@ -54,7 +109,7 @@ pub(crate) async fn test(
         flow: "native:connect".to_owned(),
         input: json!({"connector": key, "inputs": body.inputs}),
         name: Some(format!("test of {key}")),
-        by: app.who().to_owned(),
+        by: caller.who,
         ..StartRequest::default()
     };
     let (id, _) = app.complete(|engine| async move { engine.start(request).await }).await?;
@@ -69,15 +124,16 @@ pub(crate) async fn test(
     }
 }
 
-fn result(id: &str, row: &Value) -> Value {
+fn result(id: &str, row: &Value) -> Tested {
     let at = |field: &str| row[field].as_str().and_then(|text| text.parse::<Timestamp>().ok()).unwrap_or_default();
     let duration_ms = u64::try_from(at("ended_at").since(at("created_at")).as_millis()).unwrap_or(u64::MAX);
     let ok = row["status"] == "ENDED_SUCCESS";
-    let mut result = json!({"ok": ok, "duration_ms": duration_ms, "execution_id": id});
-    if ok {
-        result["output"] = row["output"].clone();
-    } else {
-        result["error"] = json!({"code": row["error_code"], "message": row["error_message"]});
+    let error = || TestError { code: row["error_code"].clone(), message: row["error_message"].clone() };
+    Tested {
+        ok,
+        duration_ms,
+        execution_id: id.to_owned(),
+        output: ok.then(|| row["output"].clone()),
+        error: (!ok).then(error),
     }
-    result
 }

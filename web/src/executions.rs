@@ -5,12 +5,62 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::response::Response;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use surefoot_engine::query::Kind;
+use surefoot_engine::{Engine, LogLine, Role};
 
+use crate::access::Caller;
 use crate::app::{App, Stopping, Waited};
 use crate::extract::{InOptionalJson, InPath, InQuery};
+use crate::flows::StartedExecution;
+use crate::openapi;
+use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
+
+/// What there is about executions, besides lists of them.
+pub(crate) fn operations() -> Vec<Operation> {
+    let row = || openapi::record_reference(Kind::Execution);
+    let below = |rest: &str| format!("/api/v1/executions/{{id}}{rest}");
+    let steer = |operation: Operation, summary: &str| {
+        operation.role(Role::Operator).summary(summary).answers_of(StatusCode::OK, row())
+    };
+    vec![
+        Operation::get(below(""), show)
+            .role(Role::Viewer)
+            .summary("An execution, or a connection")
+            .answers_of(StatusCode::OK, row()),
+        Operation::get(below("/log"), log)
+            .role(Role::Viewer)
+            .summary("A page of the log, oldest line first")
+            .query::<LogQuery>()
+            .answers::<LogPage>(StatusCode::OK),
+        Operation::get(below("/journal"), journal)
+            .role(Role::Viewer)
+            .summary("The journal: every host call with its result, as the execution saw it")
+            .answers::<Journal>(StatusCode::OK),
+        Operation::get(below("/wait"), wait)
+            .role(Role::Viewer)
+            .summary("The row when the execution, or the one that took its place, has ended, or when the time is over")
+            .query::<WaitQuery>()
+            .answers_of(StatusCode::OK, row()),
+        steer(Operation::post(below("/cancel"), cancel), "End it at its next host call, and what it waits for"),
+        steer(Operation::post(below("/pause"), pause), "Let nothing reach it until it is resumed"),
+        steer(Operation::post(below("/resume"), resume), "Let it go on"),
+        Operation::post(below("/rerun"), rerun)
+            .role(Role::Operator)
+            .summary("Start its flow anew, in the flow's present version, with the same input or another one")
+            .optional_body::<RerunBody>()
+            .answers::<StartedExecution>(StatusCode::CREATED),
+        Operation::post(below("/signals/{name}"), signal)
+            .role(Role::Operator)
+            .summary("Send it a signal; durable when the answer comes")
+            .optional_body::<SignalBody>()
+            .answers::<SentSignal>(StatusCode::ACCEPTED),
+    ]
+}
 
 /// How long a wait lasts that does not say, and at most, milliseconds.
 const WAIT_MS: u64 = 30_000;
@@ -19,13 +69,12 @@ const WAIT_MS_MAX: u64 = 600_000;
 /// Log lines a page, when the request does not say.
 const LOG_LINES: u32 = 1000;
 
-/// `GET /api/v1/executions/ID`: an execution or a connection.
-pub(crate) async fn show(State(app): State<App>, InPath(id): InPath<String>) -> Answer<Json<Value>> {
+async fn show(State(app): State<App>, InPath(id): InPath<String>) -> Answer<Json<Value>> {
     Ok(Json(app.engine().execution(&id).await?))
 }
 
 /// The query of a log.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LogQuery {
     /// `call` of the last line that is known already; with `after_line`.
@@ -36,12 +85,18 @@ pub(crate) struct LogQuery {
     limit: Option<u32>,
 }
 
-/// `GET /api/v1/executions/ID/log`: `{lines}`, oldest first.
-pub(crate) async fn log(
+/// A page of a log.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct LogPage {
+    lines: Vec<LogLine>,
+}
+
+async fn log(
     State(app): State<App>,
     InPath(id): InPath<String>,
     InQuery(query): InQuery<LogQuery>,
-) -> Answer<Json<Value>> {
+) -> Answer<Json<LogPage>> {
     let after = match (query.after_call, query.after_line) {
         (Some(call), Some(line)) => Some((call, line)),
         (None, None) => None,
@@ -50,26 +105,30 @@ pub(crate) async fn log(
         }
     };
     let lines = app.engine().log(&id, after, query.limit.unwrap_or(LOG_LINES)).await?;
-    Ok(Json(json!({ "lines": lines })))
+    Ok(Json(LogPage { lines }))
 }
 
-/// `GET /api/v1/executions/ID/journal`: `{records}`.
-pub(crate) async fn journal(State(app): State<App>, InPath(id): InPath<String>) -> Answer<Json<Value>> {
-    let records = app.engine().journal(&id).await?;
-    Ok(Json(json!({ "records": records })))
+/// A journal.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Journal {
+    records: Vec<Value>,
+}
+
+async fn journal(State(app): State<App>, InPath(id): InPath<String>) -> Answer<Json<Journal>> {
+    Ok(Json(Journal { records: app.engine().journal(&id).await? }))
 }
 
 /// The query of a wait.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WaitQuery {
     /// How long, at most 10 minutes; longer counts as that.
     timeout_ms: Option<u64>,
 }
 
-/// `GET /api/v1/executions/ID/wait`: the row when the execution, or the one that took its place, has ended; or, with
-/// `ended_at` null, when the time is over.
-pub(crate) async fn wait(
+/// When the time is over `ended_at` is null.
+async fn wait(
     State(app): State<App>,
     stopping: Stopping,
     InPath(id): InPath<String>,
@@ -92,23 +151,44 @@ async fn last_of_chain(app: &App, id: String) -> Answer<Value> {
     Ok(row)
 }
 
-/// `POST /api/v1/executions/ID/cancel`.
-pub(crate) async fn cancel(State(app): State<App>, InPath(id): InPath<String>) -> Answer<Json<Value>> {
+async fn cancel(State(app): State<App>, InPath(id): InPath<String>) -> Answer<Json<Value>> {
     Ok(Json(app.complete(|engine| async move { engine.cancel(&id).await }).await?))
 }
 
-/// `POST /api/v1/executions/ID/pause`.
-pub(crate) async fn pause(State(app): State<App>, InPath(id): InPath<String>) -> Answer<Json<Value>> {
+async fn pause(State(app): State<App>, InPath(id): InPath<String>) -> Answer<Json<Value>> {
     Ok(Json(app.complete(|engine| async move { engine.pause(&id).await }).await?))
 }
 
-/// `POST /api/v1/executions/ID/resume`.
-pub(crate) async fn resume(State(app): State<App>, InPath(id): InPath<String>) -> Answer<Json<Value>> {
+async fn resume(State(app): State<App>, InPath(id): InPath<String>) -> Answer<Json<Value>> {
     Ok(Json(app.complete(|engine| async move { engine.resume(&id).await }).await?))
 }
 
+/// The body of a rerun.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RerunBody {
+    /// What the flow gets; what it got before when it is missing.
+    #[serde(default, deserialize_with = "given")]
+    input: Option<Value>,
+}
+
+/// Tells a null that was given from nothing.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+async fn rerun(
+    State(app): State<App>,
+    caller: Caller,
+    InPath(id): InPath<String>,
+    InOptionalJson(RerunBody { input }): InOptionalJson<RerunBody>,
+) -> Answer<Response> {
+    let started = app.complete(|engine| async move { engine.rerun(&id, input, &caller.who).await }).await?;
+    Ok(StartedExecution::answer(started))
+}
+
 /// The body of a signal.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SignalBody {
     /// What the waiting flow gets; null when it is missing.
@@ -118,14 +198,20 @@ pub(crate) struct SignalBody {
     id: Option<String>,
 }
 
-/// `POST /api/v1/executions/ID/signals/NAME`: 202 with the signal's id, once that is durable.
-pub(crate) async fn signal(
+/// A signal that was sent.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct SentSignal {
+    id: String,
+}
+
+async fn signal(
     State(app): State<App>,
+    caller: Caller,
     InPath((id, name)): InPath<(String, String)>,
     InOptionalJson(body): InOptionalJson<SignalBody>,
-) -> Answer<(StatusCode, Json<Value>)> {
-    let who = app.who();
-    let sent = app.complete(|engine| async move { engine.signal(&id, &name, body.payload, who, body.id).await });
-    let signal_id = sent.await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "id": signal_id }))))
+) -> Answer<(StatusCode, Json<SentSignal>)> {
+    let send = move |engine: Engine| async move { engine.signal(&id, &name, body.payload, &caller.who, body.id).await };
+    let id = app.complete(send).await?;
+    Ok((StatusCode::ACCEPTED, Json(SentSignal { id })))
 }

@@ -132,6 +132,17 @@ pub(crate) fn chunks(body: Body) -> impl futures::Stream<Item = Result<Bytes, Bo
     })
 }
 
+/// As it stands in an address, and as RFC 8187 wants it in a header: everything but letters, digits, `-`, `.` and `_`
+/// in percent form.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    let encode = |byte: u8| match byte {
+        b'-' | b'.' | b'_' => char::from(byte).to_string(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

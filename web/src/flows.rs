@@ -5,35 +5,79 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::{Value, json};
-use surefoot_engine::StartRequest;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use surefoot_engine::query::Kind;
+use surefoot_engine::{FlowVersion, Role, StartRequest};
 
 use crate::COMPONENT_BYTES_MAX;
+use crate::access::Caller;
 use crate::app::App;
 use crate::extract::{InOptionalJson, InPath, read_body};
+use crate::openapi;
+use crate::operation::Operation;
 use crate::problem::Answer;
 
-/// `POST /api/v1/flows/NAME/deploy`: the body, a component, becomes the flow's present version.
-pub(crate) async fn deploy(
+/// What there is about flows, besides their records.
+pub(crate) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::post("/api/v1/flows/{key}/deploy", deploy)
+            .role(Role::Author)
+            .summary("Make a component the present version of a flow, which is created where there is none")
+            .bytes_body("application/wasm")
+            .answers_of(StatusCode::OK, openapi::record_reference(Kind::Flow)),
+        Operation::post("/api/v1/flows/{key}/run", run)
+            .role(Role::Operator)
+            .summary("Start a flow; the answer comes once that is durable")
+            .optional_body::<RunBody>()
+            .answers::<StartedExecution>(StatusCode::CREATED),
+        Operation::get("/api/v1/flows/{key}/versions", versions)
+            .role(Role::Viewer)
+            .summary("The versions of a flow, newest first")
+            .answers::<Versions>(StatusCode::OK),
+    ]
+}
+
+/// An execution that was started.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct StartedExecution {
+    id: String,
+}
+
+impl StartedExecution {
+    /// The answer: 201, with the place of the execution.
+    pub(crate) fn answer(id: String) -> Response {
+        let location = [(LOCATION, format!("/api/v1/executions/{id}"))];
+        (StatusCode::CREATED, location, Json(Self { id })).into_response()
+    }
+}
+
+/// The versions of a flow.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Versions {
+    rows: Vec<FlowVersion>,
+}
+
+async fn deploy(
     State(app): State<App>,
+    caller: Caller,
     InPath(name): InPath<String>,
     request: Request,
 ) -> Answer<Json<Value>> {
     let component = read_body(request, COMPONENT_BYTES_MAX).await?;
-    let who = app.who();
-    let flow = app.complete(|engine| async move { engine.deploy(&name, component.into(), who).await }).await?;
+    let flow = app.complete(|engine| async move { engine.deploy(&name, component.into(), &caller.who).await }).await?;
     Ok(Json(flow))
 }
 
-/// `GET /api/v1/flows/KEY/versions`: `{rows}`, newest first.
-pub(crate) async fn versions(State(app): State<App>, InPath(key): InPath<String>) -> Answer<Json<Value>> {
-    let rows = app.engine().versions(&key).await?;
-    Ok(Json(json!({ "rows": rows })))
+async fn versions(State(app): State<App>, InPath(key): InPath<String>) -> Answer<Json<Versions>> {
+    Ok(Json(Versions { rows: app.engine().versions(&key).await? }))
 }
 
 /// The body of a run.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RunBody {
     /// What the flow gets; null when it is missing.
@@ -43,15 +87,14 @@ pub(crate) struct RunBody {
     name: Option<String>,
 }
 
-/// `POST /api/v1/flows/KEY/run`: 201 with the execution's id, once that is durable.
-pub(crate) async fn run(
+async fn run(
     State(app): State<App>,
+    caller: Caller,
     InPath(flow): InPath<String>,
     InOptionalJson(body): InOptionalJson<RunBody>,
 ) -> Answer<Response> {
-    let by = app.who().to_owned();
+    let by = caller.who;
     let request = StartRequest { flow, input: body.input, name: body.name, by, ..StartRequest::default() };
     let (id, _) = app.complete(|engine| async move { engine.start(request).await }).await?;
-    let location = [(LOCATION, format!("/api/v1/executions/{id}"))];
-    Ok((StatusCode::CREATED, location, Json(json!({ "id": id }))).into_response())
+    Ok(StartedExecution::answer(id))
 }

@@ -2,19 +2,37 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::app::App;
+use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
 
-/// `GET /healthz`: 200, or 503 while the engine recovers from a failed commit.
-pub(crate) async fn health(State(app): State<App>) -> Answer<Json<Value>> {
+/// Health.
+pub(crate) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/healthz", health)
+            .summary("Whether the server can do its work; 503 while it recovers from a failed commit")
+            .answers::<Health>(StatusCode::OK),
+    ]
+}
+
+/// A server that is well.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Health {
+    status: &'static str,
+    version: &'static str,
+}
+
+async fn health(State(app): State<App>) -> Answer<Json<Health>> {
     match app.engine().is_degraded() {
         true => Err(Problem::degraded(app.engine())),
-        false => Ok(Json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION")}))),
+        false => Ok(Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })),
     }
 }
 

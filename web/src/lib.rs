@@ -9,6 +9,7 @@
 
 mod access;
 mod app;
+mod bulk;
 mod connectors;
 mod executions;
 mod extract;
@@ -16,6 +17,8 @@ mod files;
 mod flows;
 mod health;
 mod observe;
+mod openapi;
+mod operation;
 mod problem;
 mod records;
 mod routes;
@@ -81,13 +84,18 @@ impl Options {
 /// Size of a component that is deployed, bytes.
 pub const COMPONENT_BYTES_MAX: usize = 256 << 20;
 
+/// The OpenAPI 3.1 document that describes what is served.
+pub fn openapi() -> serde_json::Value {
+    openapi::document(&routes::operations())
+}
+
 /// Everything that is served for an engine. Must be called within a tokio runtime.
 pub fn router(engine: Engine, options: Options) -> Router {
-    let table = routes::table();
-    let app = App::new(engine, options, table.iter().map(|route| route.path.clone()).collect());
+    let operations = routes::operations();
+    let app = App::new(engine, options, &operations);
     let mut router = Router::new();
-    for route in table {
-        router = router.route(&route.path, route.handlers);
+    for operation in operations {
+        router = router.route(&operation.path, operation.handlers);
     }
     // The last layer is the outermost: what access refuses is seen by `observe` and by nothing else.
     router

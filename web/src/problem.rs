@@ -64,6 +64,11 @@ impl Problem {
             .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
+    /// 401: nobody said who calls.
+    pub(crate) fn no_token() -> Self {
+        Self::unauthorized("the API needs a token").hint("send `Authorization: Bearer TOKEN`")
+    }
+
     /// 403.
     pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)

@@ -4,32 +4,69 @@ use std::path::PathBuf;
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
-use serde_json::{Value, json};
-use surefoot_engine::{Examination, Storage};
+use axum::http::StatusCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use surefoot_engine::{Examination, Manifest, Role, Storage};
 
 use crate::Access;
 use crate::app::App;
 use crate::extract::InOptionalJson;
+use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
 
+/// What concerns the workspace as a whole.
+pub(crate) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/v1/system", show)
+            .role(Role::Viewer)
+            .summary("What the workspace takes on the disk, what is in it, and for how long that is kept")
+            .answers::<Storage>(StatusCode::OK),
+        Operation::post("/api/v1/system/backup", backup)
+            .role(Role::Admin)
+            .summary("Make a backup; only for the workspace's owner, on the server's machine")
+            .optional_body::<BackupBody>()
+            .answers::<Backup>(StatusCode::OK),
+        Operation::get("/api/v1/system/doctor", doctor)
+            .role(Role::Admin)
+            .summary("Look for damage, and for what is stuck; repairs nothing")
+            .answers::<Examination>(StatusCode::OK),
+        Operation::post("/api/v1/system/resume-restored", resume_restored)
+            .role(Role::Admin)
+            .summary("Let the executions go on that a restore paused")
+            .answers::<Resumed>(StatusCode::OK),
+    ]
+}
+
+/// A backup that was made.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Backup {
+    /// The folder, on the server's machine.
+    path: PathBuf,
+    manifest: Manifest,
+}
+
+/// What goes on.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Resumed {
+    /// How many executions.
+    resumed: usize,
+}
+
 /// The body of a backup.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BackupBody {
     /// The folder to make, an absolute path on the server's machine; in the data folder when there is none.
     to: Option<PathBuf>,
 }
 
-/// `POST /api/v1/system/backup`: `{path, manifest}` once the backup is whole.
-///
 /// Only for the owner of the workspace, in the same process or on its socket: a backup holds the workspace's key and
 /// every secret, and `to` is a path on the server's machine. So it is neither streamed to who has a token, nor written
 /// where they say.
-pub(crate) async fn backup(
-    State(app): State<App>,
-    InOptionalJson(body): InOptionalJson<BackupBody>,
-) -> Answer<Json<Value>> {
+async fn backup(State(app): State<App>, InOptionalJson(body): InOptionalJson<BackupBody>) -> Answer<Json<Backup>> {
     if !matches!(app.options().access, Access::Local) {
         let hint = "run `surefoot backup` on the server's machine, with `--data` and without `--server`";
         return Err(
@@ -37,21 +74,18 @@ pub(crate) async fn backup(
         );
     }
     let (path, manifest) = app.complete(|engine| async move { engine.backup(body.to).await }).await?;
-    Ok(Json(json!({ "path": path, "manifest": manifest })))
+    Ok(Json(Backup { path, manifest }))
 }
 
-/// `POST /api/v1/system/resume-restored`: `{resumed}`, how many executions that a restore paused go on.
-pub(crate) async fn resume_restored(State(app): State<App>) -> Answer<Json<Value>> {
+async fn resume_restored(State(app): State<App>) -> Answer<Json<Resumed>> {
     let resumed = app.complete(|engine| async move { engine.resume_restored().await }).await?;
-    Ok(Json(json!({ "resumed": resumed })))
+    Ok(Json(Resumed { resumed }))
 }
 
-/// `GET /api/v1/system/doctor`: `{is_at_work, findings}`. Looks only; repairing is for a workspace that is not at work.
-pub(crate) async fn doctor(State(app): State<App>) -> Answer<Json<Examination>> {
+async fn doctor(State(app): State<App>) -> Answer<Json<Examination>> {
     Ok(Json(app.engine().examine().await?))
 }
 
-/// `GET /api/v1/system`: what the workspace takes on the disk, what is in it, and for how long that is kept.
-pub(crate) async fn show(State(app): State<App>) -> Answer<Json<Storage>> {
+async fn show(State(app): State<App>) -> Answer<Json<Storage>> {
     Ok(Json(app.engine().storage().await?))
 }

@@ -13,14 +13,19 @@ use std::collections::HashMap;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_SECURITY_POLICY;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
-use surefoot_engine::{EngineError, StartRequest};
+use surefoot_engine::query::Kind;
+use surefoot_engine::{Engine, EngineError, Role, StartRequest};
 
+use crate::access::Caller;
 use crate::app::{App, Stopping, Waited};
 use crate::extract::{InJson, InPath};
+use crate::openapi;
+use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
 use input::Call;
 use record::Webhook;
@@ -34,8 +39,22 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Length of an idempotency key, bytes.
 const IDEMPOTENCY_KEY_MAX: usize = 255;
 
-/// `/api/latest/webhook/NAME/call` and all below it, with any method.
-pub(crate) async fn call(
+/// Calls of webhooks, and their keys.
+pub(crate) fn operations() -> Vec<Operation> {
+    let methods = [Method::DELETE, Method::GET, Method::HEAD, Method::PATCH, Method::POST, Method::PUT];
+    let calls = ["", "/", "/{*path}"].into_iter().map(|below| {
+        let path = format!("/api/latest/webhook/{{name}}/call{below}");
+        Operation::any(methods.to_vec(), path, call).summary("Start the webhook's flow, and answer as the flow says")
+    });
+    let set_key = Operation::post("/api/v1/webhooks/{key}/key", set_key)
+        .role(Role::Author)
+        .summary("Set or remove the key that callers must show; no answer ever shows it")
+        .body::<KeyBody>()
+        .answers_of(StatusCode::OK, openapi::record_reference(Kind::Webhook));
+    calls.chain([set_key]).collect()
+}
+
+async fn call(
     State(app): State<App>,
     stopping: Stopping,
     InPath(mut parameters): InPath<HashMap<String, String>>,
@@ -136,7 +155,7 @@ fn idempotency_key(headers: &HeaderMap) -> Answer<Option<String>> {
 }
 
 /// The body of a change of the key.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeyBody {
     /// The new key; null removes the present one. It must be named, so that `{}` removes nothing.
@@ -148,16 +167,16 @@ fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>
     Option::deserialize(deserializer)
 }
 
-/// `POST /api/v1/webhooks/KEY/key`: sets or removes the key. No answer ever shows it.
-pub(crate) async fn set_key(
+async fn set_key(
     State(app): State<App>,
+    caller: Caller,
     InPath(webhook): InPath<String>,
     InJson(KeyBody { key }): InJson<KeyBody>,
 ) -> Answer<Json<Value>> {
     if key.as_deref() == Some("") {
         return Err(Problem::invalid("the key is empty; give another one, or null to remove it"));
     }
-    let who = app.who();
-    let saved = app.complete(|engine| async move { engine.set_webhook_key(&webhook, key.as_deref(), who).await });
+    let set = move |engine: Engine| async move { engine.set_webhook_key(&webhook, key.as_deref(), &caller.who).await };
+    let saved = app.complete(set);
     Ok(Json(saved.await?))
 }

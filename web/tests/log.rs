@@ -40,8 +40,8 @@ async fn no_line_has_the_key() {
     let data = tempfile::tempdir().unwrap();
     let engine = Engine::open(Config::new(data.path()), Vec::new()).unwrap();
     let router = router(engine, Options::new(Access::Local));
-    let webhook = json!({"flow_id": "native:connect", "is_enabled": true});
-    assert_eq!(send(&router, Request::put("/api/v1/webhooks/w"), webhook).await, 200);
+    let webhook = json!({"name": "w", "flow_id": "native:connect", "is_enabled": true});
+    assert_eq!(send(&router, Request::post("/api/v1/webhooks"), webhook).await, 201);
     assert_eq!(send(&router, Request::post("/api/v1/webhooks/w/key"), json!({ "key": "hunter2" })).await, 200);
 
     for (key, status) in [("hunter2", 500), ("hunter2-and-more", 401)] {

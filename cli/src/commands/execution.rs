@@ -71,6 +71,14 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "id")]
         restored: bool,
     },
+    /// Start the flow of one anew, in its present version
+    Rerun {
+        /// Id
+        id: String,
+        /// Another input: JSON, `@FILE`, or `-` for standard input; the same one when there is none
+        #[arg(long, value_name = "JSON")]
+        input: Option<String>,
+    },
     /// Send a signal that one waits for, or will
     Signal {
         /// Id
@@ -147,6 +155,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
             let failure = Failure::usage("it is not said which execution is to go on");
             Err(failure.hint("Name its id; or pass --restored for all that a restore paused.").into())
         }
+        Command::Rerun { id, input } => rerun(&id, input.as_deref(), context).await,
         Command::Signal { id, name, payload } => {
             let payload = inputs::optional_json(payload.as_deref())?;
             let path = Path::api(["executions", &id, "signals", &name]);
@@ -251,6 +260,20 @@ async fn resume_restored(context: &Context) -> Result<u8> {
         if client.is_local() {
             printer.say("no server runs: they go on when the workspace is opened next, such as by `surefoot serve`");
         }
+    }
+    Ok(exit_codes::SUCCESS)
+}
+
+async fn rerun(id: &str, input: Option<&str>, context: &Context) -> Result<u8> {
+    let body = match input {
+        Some(input) => json!({ "input": inputs::json(input)? }),
+        None => json!({}),
+    };
+    let started = context.existing().await?.post(Path::api(["executions", id, "rerun"]), body).await?;
+    if context.printer.is_json() {
+        context.printer.json(&started)?;
+    } else {
+        context.printer.line(started["id"].as_str().unwrap_or_default())?;
     }
     Ok(exit_codes::SUCCESS)
 }

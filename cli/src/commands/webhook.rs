@@ -162,19 +162,18 @@ impl Secret {
 /// Saves the fields and the key. A webhook is enabled last, so that it never answers without the key that was asked
 /// for.
 async fn save(client: &Client, webhook: &str, mut fields: Map<String, Value>, secret: &Secret) -> Result<Value> {
-    let path = Path::api([KIND.plural, webhook]);
     let key = match secret {
-        Secret::Unchanged => return client.put(path, Value::Object(fields)).await,
+        Secret::Unchanged => return client.save(KIND.plural, webhook, Value::Object(fields)).await,
         Secret::None => Value::Null,
         Secret::Given(key) | Secret::Generated(key) => key.as_str().into(),
     };
     let enable = fields.remove("is_enabled");
-    let record = client.put(path.clone(), Value::Object(fields)).await?;
+    let record = client.save(KIND.plural, webhook, Value::Object(fields)).await?;
     let id = record["id"].as_str().unwrap_or(webhook);
     let record = client.post(Path::api([KIND.plural, id, "key"]), json!({ "key": key })).await?;
     match enable {
         None => Ok(record),
-        Some(enable) => client.put(path, json!({ "is_enabled": enable })).await,
+        Some(enable) => client.save(KIND.plural, webhook, json!({ "is_enabled": enable })).await,
     }
 }
 

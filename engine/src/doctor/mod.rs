@@ -20,6 +20,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, OpenFlags};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::looking::Held;
@@ -29,7 +30,7 @@ use crate::store::{self, StoreError, StoreResult};
 use crate::upkeep::{DATABASE, lost};
 
 /// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Something is lost or cannot be read.
@@ -41,7 +42,8 @@ pub enum Severity {
 }
 
 /// Something that was found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Finding {
     /// Stable; listed in the reference.
     pub code: &'static str,
@@ -60,7 +62,8 @@ pub struct Finding {
 }
 
 /// What an examination found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Examination {
     /// Whether an engine was at work meanwhile.
     pub is_at_work: bool,

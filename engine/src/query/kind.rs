@@ -30,18 +30,25 @@ pub struct Field {
     pub writable: bool,
     /// Whether it stands in a column of its own and not in the record's document.
     pub column: bool,
+    /// Whether it is the engine's own business, and shown to nobody.
+    pub hidden: bool,
 }
 
 const fn column(name: &'static str, ty: FieldType, required: bool) -> Field {
-    Field { name, ty, required, writable: false, column: true }
+    Field { name, ty, required, writable: false, column: true, hidden: false }
 }
 
 const fn data(name: &'static str, ty: FieldType) -> Field {
-    Field { name, ty, required: false, writable: true, column: false }
+    Field { name, ty, required: false, writable: true, column: false, hidden: false }
 }
 
 const fn computed(name: &'static str, ty: FieldType) -> Field {
-    Field { name, ty, required: false, writable: false, column: false }
+    Field { name, ty, required: false, writable: false, column: false, hidden: false }
+}
+
+/// What the engine alone sees. A document to queries: nobody compares it or orders by it.
+const fn hidden(name: &'static str) -> Field {
+    Field { hidden: true, ..computed(name, Json) }
 }
 
 use FieldType::{Bool, Integer, Json, Text, Time};
@@ -79,8 +86,7 @@ const WEBHOOK: &[Field] = &[
     data("is_enabled", Bool),
     computed("disabled_reason", Text),
     data("is_key_required", Bool),
-    // A document to queries: nobody compares it or orders by it.
-    computed("key_sha256", Json),
+    hidden("key_sha256"),
     data("methods", Json),
     data("description", Text),
     data("project_id", Text),
@@ -112,6 +118,10 @@ const EXECUTION: &[Field] = &[
     column("continued_as", Text, false),
     column("deleted_at", Time, false),
 ];
+
+/// What the rows of executions of type CONNECTION have besides. They are shown, and not to be asked for in a query.
+pub const CONNECTION_FIELDS: &[Field] =
+    &[computed("connector_id", Text), computed("connector_type", Text), computed("effect", Text)];
 
 /// Longer names are compared with nothing, bytes.
 const NAME_BYTES_MAX: usize = 64;

@@ -13,7 +13,7 @@ mod kind;
 mod sql;
 
 pub use filter::{Filter, Op};
-pub use kind::{Field, FieldType, Kind};
+pub use kind::{CONNECTION_FIELDS, Field, FieldType, Kind};
 pub(crate) use sql::plan;
 
 use serde::{Deserialize, Serialize};

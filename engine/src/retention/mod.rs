@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -30,10 +31,12 @@ use pace::{Pace, Progress};
 ///
 /// What goes are whole trees: an execution without a parent, with all its descendants, when all of them have ended.
 /// They go to the trash first. What has not ended, and what belongs to it, is never touched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Retention {
     /// Trees that ended longer ago go to the trash.
     #[serde(rename = "age_seconds", serialize_with = "as_seconds")]
+    #[schemars(with = "Option<u64>")]
     pub age: Option<Duration>,
     /// When more executions have ended, the oldest trees go to the trash.
     pub executions_max: Option<u64>,
@@ -42,6 +45,7 @@ pub struct Retention {
     pub bytes_max: Option<u64>,
     /// What was put into the trash longer ago goes for good.
     #[serde(rename = "trash_age_seconds", serialize_with = "as_seconds")]
+    #[schemars(with = "Option<u64>")]
     pub trash_age: Option<Duration>,
     /// How often to look for trees that have to go.
     #[serde(skip)]

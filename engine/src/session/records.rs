@@ -7,7 +7,8 @@ use super::{CallResult, HostError, Session, Turn};
 use crate::core::{Event, lock};
 use crate::journal::{CallKind, Reply, canonical};
 use crate::query::{Kind, Page, Query};
-use crate::store::{StoreError, StoreResult, executions, records};
+use crate::store::records::{self, Saving};
+use crate::store::{StoreError, StoreResult, executions};
 
 /// What the engine does at an execution's end, whatever the end was.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,7 +90,7 @@ impl Session {
                 let (reply, _) = self
                     .store_call(n, call, move |connection| {
                         let kind = writable_kind(&kind)?;
-                        let record = core.save_record(connection, kind, &key, &fields, &stamp)?;
+                        let record = core.save_record(connection, kind, &Saving::Either(key), &fields, &stamp)?;
                         Ok((Reply::Json(Some(core.present(kind, record))), ()))
                     })
                     .await?;

@@ -24,8 +24,9 @@ use crate::journal::Record;
 use crate::key::check_value;
 use crate::query::Kind;
 use crate::store::executions::{self, Active, ActiveState, Key};
+use crate::store::records::{self, Saving};
 use crate::store::writer::Ending;
-use crate::store::{self, Concerns, StoreResult, Urgency, journal, records, schedules};
+use crate::store::{self, Concerns, StoreResult, Urgency, journal, schedules};
 
 /// Simulated start: 2026-01-01.
 const START: Timestamp = Timestamp(1_767_225_600_000_000);
@@ -206,7 +207,7 @@ impl Run<'_> {
         let ticket = engine.core.writer.submit(Urgency::Now, Concerns::None, move |connection| {
             let save = |kind, name: &str, fields: Value| {
                 let fields: Map<_, _> = fields.as_object().cloned().unwrap_or_default();
-                core.save_record(connection, kind, name, &fields, &core.stamp("simulation"))
+                core.save_record(connection, kind, &Saving::Either(name.to_owned()), &fields, &core.stamp("simulation"))
             };
             let flow = save(Kind::Flow, FLOW, json!({}))?;
             let id = flow["id"].as_str().unwrap_or_default();

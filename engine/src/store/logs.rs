@@ -1,6 +1,7 @@
 //! Log lines of executions.
 
 use rusqlite::{Connection, params};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -9,7 +10,8 @@ use super::executions::Key;
 use crate::clock::Timestamp;
 
 /// One line of an execution's log.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct LogLine {
     /// Number of the host call that came next.
     pub call: u32,
@@ -17,6 +19,7 @@ pub struct LogLine {
     pub line: u32,
     /// When, by journal time.
     #[serde(serialize_with = "as_text")]
+    #[schemars(with = "String")]
     pub at: Timestamp,
     /// `debug`, `info`, `warn` or `error`.
     pub level: String,

@@ -111,7 +111,26 @@ fn cut(query: &Query, rows: Vec<Value>) -> Page {
     Page { rows, next }
 }
 
-/// Creates the record or updates the fields given. A `revision` among them must be the present one.
+/// What is asked for when a record is saved.
+#[derive(Clone, Debug)]
+pub(crate) enum Saving {
+    /// The record with that name or id is updated; where there is none, one with that name is created.
+    Either(String),
+    /// One with that name is created. It is a conflict when there is one.
+    New(String),
+    /// The one with that name or id is updated. It must be there.
+    Present(String),
+}
+
+impl Saving {
+    pub(crate) fn key(&self) -> &str {
+        match self {
+            Self::Either(key) | Self::New(key) | Self::Present(key) => key,
+        }
+    }
+}
+
+/// Creates the record, or updates the fields given: see [`Saving::Either`].
 pub(crate) fn save(
     connection: &Connection,
     kind: Kind,
@@ -119,7 +138,26 @@ pub(crate) fn save(
     fields: &Map<String, Value>,
     stamp: &Stamp,
 ) -> StoreResult<Value> {
-    let present = get(connection, kind, key)?;
+    write(connection, kind, &Saving::Either(key.to_owned()), fields, stamp)
+}
+
+/// Creates a record or updates the fields given. A `revision` among them must be the present one.
+pub(crate) fn write(
+    connection: &Connection,
+    kind: Kind,
+    saving: &Saving,
+    fields: &Map<String, Value>,
+    stamp: &Stamp,
+) -> StoreResult<Value> {
+    let key = saving.key();
+    let present = match saving {
+        Saving::Either(key) => get(connection, kind, key)?,
+        Saving::Present(key) => Some(require(connection, kind, key)?),
+        Saving::New(name) => match get(connection, kind, name)? {
+            Some(_) => return Err(exists(kind, name)),
+            None => None,
+        },
+    };
     let mut document = match &present {
         Some(record) => own_fields(kind, record),
         None => Map::new(),
@@ -260,12 +298,14 @@ fn update(
 
 fn name_taken(error: rusqlite::Error, kind: Kind, name: &str) -> StoreError {
     match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::ConstraintViolation) => StoreError::Refused(Refusal::Conflict(format!(
-            "a {} named `{name}`, or with that id, exists already",
-            kind.as_str()
-        ))),
+        Some(rusqlite::ErrorCode::ConstraintViolation) => exists(kind, name),
         _ => error.into(),
     }
+}
+
+fn exists(kind: Kind, name: &str) -> StoreError {
+    let text = format!("a {} named `{name}`, or with that id, exists already", kind.as_str());
+    StoreError::Refused(Refusal::Conflict(text))
 }
 
 fn check_revision(kind: Kind, key: &str, present: Option<&Value>, wanted: &Value) -> StoreResult<()> {

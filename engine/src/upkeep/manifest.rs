@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::transfer;
@@ -19,7 +20,8 @@ pub(super) const FILE: &str = "backup.json";
 pub(super) const ANOTHER_BACKUP: &str = "bring the file from another copy of this backup, or restore another backup";
 
 /// What a backup says of itself: the file `backup.json`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Manifest {
     /// Format of the backup.
     pub format: u32,
@@ -38,7 +40,8 @@ pub struct Manifest {
 }
 
 /// A file of a backup.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct BackupFile {
     /// Relative to the backup, with `/`.
     pub path: String,
@@ -49,7 +52,8 @@ pub struct BackupFile {
 }
 
 /// A content that is named and not there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct MissingContent {
     /// Where it belongs, relative to the data folder, with `/`.
     pub path: String,

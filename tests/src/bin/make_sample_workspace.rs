@@ -202,7 +202,7 @@ impl Maker {
     }
 
     async fn put(&self, path: &str, fields: Value) -> Result<()> {
-        self.server.api(Method::PUT, path, Some(fields)).await.map(drop)
+        self.server.save(path, fields).await.map(drop)
     }
 
     async fn get(&self, path: &str) -> Result<Value> {

@@ -17,7 +17,7 @@ async fn types_tell_their_schemas() {
 async fn a_test_calls_the_connector_with_what_is_stored() {
     let server = Server::local();
     let fields = json!({"type": "probe", "config": {"text": "stored", "password": "hunter2"}});
-    server.put("/api/v1/connectors/c", fields).await.json(200);
+    server.create("connectors", "c", fields).await;
     let result = server.post("/api/v1/connectors/c/test", json!({})).await.json(200);
     assert_eq!((&result["ok"], &result["output"]), (&json!(true), &json!({"text": "stored", "has_password": true})));
     assert!(result["duration_ms"].is_u64() && result["error"].is_null(), "{result}");

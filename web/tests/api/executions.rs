@@ -6,7 +6,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::support::Server;
+use crate::support::{Reply, Server, encoded};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_followed_to_its_end() {
@@ -114,4 +114,33 @@ async fn what_has_ended_goes_to_the_trash_and_comes_back() {
     let bytes = |field: &str| system[field].as_u64().unwrap();
     assert!(0 < bytes("database_used_bytes") && bytes("database_used_bytes") <= bytes("database_bytes"), "{system}");
     assert_eq!(system["retention"]["executions_max"], 1_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_is_run_again_with_the_same_input_or_another() {
+    let server = Server::local();
+    let first = server.start_probe(json!({"text": "first"})).await;
+    let path = format!("/api/v1/executions/{first}/rerun");
+    let output = async |reply: Reply| {
+        let id = reply.json(201)["id"].as_str().unwrap().to_owned();
+        assert_eq!(reply.header("location"), format!("/api/v1/executions/{id}"));
+        assert_ne!(id, first);
+        server.get(&format!("/api/v1/executions/{id}/wait")).await.json(200)["output"]["text"].clone()
+    };
+    assert_eq!(output(server.send(Method::POST, &path, "").await).await, "first");
+    let edited = json!({"input": {"connector": "type:probe", "inputs": {"text": "second"}}});
+    assert_eq!(output(server.post(&path, edited).await).await, "second");
+    server.post("/api/v1/executions/nowhere/rerun", json!({})).await.problem(404, "not_found");
+    let of_first = json!({"and": [
+        {"field": "type", "op": "eq", "value": "CONNECTION"},
+        {"field": "parent_id", "op": "eq", "value": first},
+    ]});
+    let path_of_connections = format!("/api/v1/executions?filter={}", encoded(&of_first));
+    let connections = server.get(&path_of_connections).await.json(200);
+    let connection = connections["rows"][0]["id"].as_str().unwrap();
+    server.post(&format!("/api/v1/executions/{connection}/rerun"), json!({})).await.problem(422, "invalid");
+    // A null that is given is an input, which this flow cannot use.
+    let null = server.post(&path, json!({"input": null})).await.json(201)["id"].clone();
+    let row = server.get(&format!("/api/v1/executions/{}/wait", null.as_str().unwrap())).await.json(200);
+    assert_eq!((&row["input"], &row["status"]), (&Value::Null, &json!("ENDED_ERROR")));
 }

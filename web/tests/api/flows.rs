@@ -18,7 +18,7 @@ async fn what_is_no_component_is_refused() {
 async fn only_deployed_flows_run() {
     let server = Server::local();
     server.post("/api/v1/flows/my-flow/run", json!({})).await.problem(404, "not_found");
-    server.put("/api/v1/flows/my-flow", json!({})).await.json(200);
+    server.create("flows", "my-flow", json!({})).await;
     let text = server.post("/api/v1/flows/my-flow/run", json!({})).await.problem(422, "invalid");
     assert!(text.contains("deploy"), "{text}");
     let text = server.post("/api/v1/flows/my-flwo/run", json!({})).await.problem(404, "not_found");
@@ -46,6 +46,6 @@ async fn a_run_takes_input_and_name_and_nothing_else() {
 async fn versions_of_a_flow_without_one() {
     let server = Server::local();
     server.get("/api/v1/flows/f/versions").await.problem(404, "not_found");
-    server.put("/api/v1/flows/f", json!({})).await.json(200);
+    server.create("flows", "f", json!({})).await;
     assert_eq!(server.get("/api/v1/flows/f/versions").await.json(200), json!({ "rows": Value::Array(Vec::new()) }));
 }

@@ -1,6 +1,8 @@
 //! The REST API in process: each route when all is well, when nothing is there, and when it is asked wrongly.
 
 mod access;
+mod bulk;
+mod conformance;
 mod connectors;
 mod executions;
 mod files;

@@ -33,8 +33,8 @@ async fn wrong_methods_are_told_the_right_ones() {
     let server = Server::local();
     let cases = [
         (Method::POST, "/healthz", "GET,HEAD"),
-        (Method::POST, "/api/v1/flows", "GET,HEAD"),
-        (Method::PATCH, "/api/v1/flows/x", "GET,HEAD,DELETE,PUT"),
+        (Method::PUT, "/api/v1/flows", "GET,HEAD,POST"),
+        (Method::PUT, "/api/v1/flows/x", "GET,HEAD,DELETE,PATCH"),
         (Method::PUT, "/api/v1/executions/x", "GET,HEAD,DELETE"),
         (Method::PUT, "/api/v1/files/x", "GET,HEAD,DELETE"),
         (Method::GET, "/api/v1/flows/x/run", "POST"),
@@ -56,11 +56,12 @@ async fn wrong_methods_are_told_the_right_ones() {
 async fn bodies_have_a_limit() {
     let server = Server::local();
     let router = server.with(Options { body_bytes_max: 40, ..Options::new(Access::Local) });
-    let put = |value: &str| {
+    server.create("settings", "s", json!({})).await;
+    let patch = |value: &str| {
         let body = json!({ "value": value }).to_string();
-        Request::put("/api/v1/settings/s").body(Body::from(body)).unwrap()
+        Request::patch("/api/v1/settings/s").body(Body::from(body)).unwrap()
     };
-    send(&router, put("short")).await.json(200);
-    send(&router, put(&"x".repeat(40))).await.problem(413, "payload_too_large");
+    send(&router, patch("short")).await.json(200);
+    send(&router, patch(&"x".repeat(40))).await.problem(413, "payload_too_large");
     assert_eq!(server.get("/api/v1/settings/s").await.json(200)["value"], "short");
 }

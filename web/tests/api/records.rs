@@ -22,10 +22,16 @@ async fn records_of_every_kind_live_and_die() {
         let path = format!("/api/v1/{kinds}/my-record");
         server.get(&path).await.problem(404, "not_found");
 
-        let created = server.send(Method::PUT, &path, fields).await.json(200);
+        server.send(Method::PATCH, &path, fields).await.problem(404, "not_found");
+
+        let fields: Value = serde_json::from_str(fields).unwrap();
+        let created = server.create(kinds, "my-record", fields.clone()).await;
+        let mut again = fields;
+        again["name"] = "my-record".into();
+        server.post(&format!("/api/v1/{kinds}"), again).await.problem(409, "conflict");
         assert_eq!((&created["name"], &created["created_by"]), (&json!("my-record"), &json!("local")), "{kinds}");
         let described = if kinds == "schedules" { json!({"is_enabled": false}) } else { json!({"description": "new"}) };
-        let updated = server.put(&path, described).await.json(200);
+        let updated = server.patch(&path, described).await.json(200);
         assert!(updated["revision"].as_i64() > created["revision"].as_i64(), "{kinds}: {updated}");
         assert_eq!(server.get(&path).await.json(200), updated, "{kinds}");
         let id = created["id"].as_str().unwrap();
@@ -50,9 +56,9 @@ async fn records_of_every_kind_live_and_die() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_revision_is_a_conflict() {
     let server = Server::local();
-    let first = server.put("/api/v1/settings/s", json!({"value": 1})).await.json(200);
-    server.put("/api/v1/settings/s", json!({"value": 2, "revision": first["revision"]})).await.json(200);
-    let stale = server.put("/api/v1/settings/s", json!({"value": 3, "revision": first["revision"]})).await;
+    let first = server.create("settings", "s", json!({"value": 1})).await;
+    server.patch("/api/v1/settings/s", json!({"value": 2, "revision": first["revision"]})).await.json(200);
+    let stale = server.patch("/api/v1/settings/s", json!({"value": 3, "revision": first["revision"]})).await;
     assert!(stale.problem(409, "conflict").contains("revision"));
     assert_eq!(server.get("/api/v1/settings/s").await.json(200)["value"], 2);
 }
@@ -60,15 +66,22 @@ async fn a_stale_revision_is_a_conflict() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_fields_say_which_and_what_there_is() {
     let server = Server::local();
-    let wrong = |fields: Value| server.put("/api/v1/webhooks/w", fields);
+    let wrong = |mut fields: Value| {
+        if let Some(fields) = fields.as_object_mut() {
+            fields.insert("name".into(), "w".into());
+        }
+        server.post("/api/v1/webhooks", fields)
+    };
     let near = wrong(json!({"flow_id": "x", "is_enable": true})).await.problem(422, "invalid");
     assert!(near.contains("did you mean `is_enabled`"), "{near}");
     wrong(json!({"flow_id": "x", "is_enabled": "yes"})).await.problem(422, "invalid");
     wrong(json!({"flow_id": "x", "key_sha256": "ab"})).await.problem(422, "invalid");
     wrong(json!({})).await.problem(422, "invalid");
     wrong(json!(["not", "an", "object"])).await.problem(422, "invalid");
-    server.send(Method::PUT, "/api/v1/webhooks/w", "{\"flow_id\":").await.problem(400, "invalid");
-    server.send(Method::PUT, "/api/v1/webhooks/w", "").await.problem(400, "invalid");
+    wrong(json!({"flow_id": "x", "revision": 1})).await.problem(422, "invalid");
+    server.post("/api/v1/webhooks", json!({"flow_id": "x"})).await.problem(422, "invalid");
+    server.send(Method::POST, "/api/v1/webhooks", "{\"flow_id\":").await.problem(400, "invalid");
+    server.send(Method::POST, "/api/v1/webhooks", "").await.problem(400, "invalid");
     server.get("/api/v1/webhooks/w").await.problem(404, "not_found");
 }
 
@@ -76,7 +89,7 @@ async fn wrong_fields_say_which_and_what_there_is() {
 async fn lists_filter_order_and_page() {
     let server = Server::local();
     for name in ["c", "a", "b", "other"] {
-        server.put(&format!("/api/v1/settings/{name}"), json!({ "value": name })).await.json(200);
+        server.create("settings", name, json!({ "value": name })).await;
     }
     let filter =
         "%7B%22field%22%3A%22name%22%2C%22op%22%3A%22in%22%2C%22value%22%3A%5B%22a%22%2C%22b%22%2C%22c%22%5D%7D";
@@ -104,9 +117,40 @@ async fn a_wrong_list_is_an_error_and_never_empty() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_record_says_where_it_is_and_may_choose_its_id() {
+    let server = Server::local();
+    let reply = server.post("/api/v1/projects", json!({"name": "p", "id": "my/id"})).await;
+    assert_eq!((reply.json(201)["id"].clone(), reply.header("location")), (json!("my/id"), "/api/v1/projects/my%2Fid"));
+    assert_eq!(server.get(reply.header("location")).await.json(200), reply.json(201));
+    server.post("/api/v1/projects", json!({"name": "q", "id": "my/id"})).await.problem(409, "conflict");
+    server.patch("/api/v1/projects/p", json!({"id": "other"})).await.problem(422, "invalid");
+    let renamed = server.patch("/api/v1/projects/p", json!({"name": "r"})).await.json(200);
+    assert_eq!((&renamed["name"], &renamed["id"]), (&json!("r"), &json!("my/id")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schedules_and_webhooks_are_enabled_and_disabled() {
+    let server = Server::local();
+    server.create("settings", "often", json!({"value": {"cron": "0 3 * * *"}})).await;
+    server.create("flows", "f", json!({})).await;
+    let schedule = json!({"scheduler_id": "cron", "flow_id": "f", "setting_id": "often"});
+    server.create("webhooks", "record", json!({"flow_id": "x"})).await;
+    server.create("schedules", "record", schedule).await;
+    for kinds in ["schedules", "webhooks"] {
+        for (action, is_enabled) in [("enable", true), ("disable", false), ("disable", false)] {
+            let path = format!("/api/v1/{kinds}/record/{action}");
+            let reply = server.post(&path, Value::Null).await;
+            assert_eq!(reply.json(200)["is_enabled"], is_enabled, "{path}");
+        }
+        server.post(&format!("/api/v1/{kinds}/nowhere/enable"), Value::Null).await.problem(404, "not_found");
+    }
+    server.post("/api/v1/settings/often/enable", Value::Null).await.problem(404, "not_found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_with_slashes_spaces_and_umlauts() {
     let server = Server::local();
-    let saved = server.put("/api/v1/settings/a%2Fb%20%C3%BC", json!({"value": 1})).await.json(200);
+    let saved = server.create("settings", "a/b ü", json!({"value": 1})).await;
     assert_eq!(saved["name"], "a/b ü");
     assert_eq!(server.get("/api/v1/settings/a%2Fb%20%C3%BC").await.json(200), saved);
     server.get("/api/v1/settings/%FF").await.problem(400, "invalid");
@@ -116,8 +160,8 @@ async fn names_with_slashes_spaces_and_umlauts() {
 async fn secrets_are_not_shown() {
     let server = Server::local();
     let fields = json!({"type": "probe", "config": {"text": "shown", "password": "hunter2"}});
-    server.put("/api/v1/connectors/c", fields).await.json(200);
-    let webhook = server.put("/api/v1/webhooks/w", json!({"flow_id": "x"})).await.json(200);
+    server.create("connectors", "c", fields).await;
+    let webhook = server.create("webhooks", "w", json!({"flow_id": "x"})).await;
     let keyed = server.post("/api/v1/webhooks/w/key", json!({"key": "hunter2"})).await.json(200);
     assert!(keyed["revision"].as_i64() > webhook["revision"].as_i64(), "{keyed}");
     for path in ["/api/v1/connectors/c", "/api/v1/connectors", "/api/v1/webhooks/w", "/api/v1/webhooks"] {
@@ -131,7 +175,7 @@ async fn secrets_are_not_shown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_of_a_webhook_must_be_named() {
     let server = Server::local();
-    server.put("/api/v1/webhooks/w", json!({"flow_id": "x"})).await.json(200);
+    server.create("webhooks", "w", json!({"flow_id": "x"})).await;
     server.post("/api/v1/webhooks/w/key", json!({})).await.problem(422, "invalid");
     server.post("/api/v1/webhooks/w/key", json!({"key": ""})).await.problem(422, "invalid");
     server.post("/api/v1/webhooks/w/key", json!({"key": 7})).await.problem(422, "invalid");

@@ -14,6 +14,8 @@ use surefoot_web::{Access, Options, router};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
+use crate::conformance;
+
 /// The router under test, and its workspace.
 pub(crate) struct Server {
     pub(crate) router: Router,
@@ -52,8 +54,14 @@ impl Server {
         self.request(Request::builder().method(method).uri(path).body(body.into()).unwrap()).await
     }
 
-    pub(crate) async fn put(&self, path: &str, body: Value) -> Reply {
-        self.send(Method::PUT, path, body.to_string()).await
+    /// Creates a record, and gives it back.
+    pub(crate) async fn create(&self, kinds: &str, name: &str, mut fields: Value) -> Value {
+        fields["name"] = name.into();
+        self.post(&format!("/api/v1/{kinds}"), fields).await.json(201)
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Reply {
+        self.send(Method::PATCH, path, body.to_string()).await
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Reply {
@@ -73,9 +81,11 @@ impl Server {
 }
 
 pub(crate) async fn send(router: &Router, request: Request<Body>) -> Reply {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = router.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+    conformance::check(&method, &path, parts.status, &parts.headers, &body);
     Reply { status: parts.status, headers: parts.headers, body }
 }
 
@@ -102,6 +112,11 @@ impl Reply {
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).unwrap_or_else(|| panic!("no header {name} in {:?}", self.headers)).to_str().unwrap()
     }
+}
+
+/// A document as a value in a query.
+pub(crate) fn encoded(document: &Value) -> String {
+    document.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 /// Gives back its inputs; fails with `fail`; never ends with `hang`.

@@ -13,7 +13,7 @@ async fn server(fields: Value) -> Server {
     let server = Server::local();
     let mut all = json!({"flow_id": "native:connect"});
     all.as_object_mut().unwrap().extend(fields.as_object().cloned().unwrap());
-    server.put("/api/v1/webhooks/w", all).await.json(200);
+    server.create("webhooks", "w", all).await;
     server
 }
 
@@ -67,9 +67,9 @@ async fn methods_are_those_of_the_record() {
     let reply = server.get(CALL).await;
     reply.problem(405, "method_not_allowed");
     assert_eq!(reply.header("allow"), "POST");
-    server.put("/api/v1/webhooks/w", json!({"methods": ["GET", "put"]})).await.json(200);
+    server.patch("/api/v1/webhooks/w", json!({"methods": ["GET", "put"]})).await.json(200);
     for methods in [json!(["GTE"]), json!([]), json!("GET"), json!([""])] {
-        server.put("/api/v1/webhooks/w", json!({ "methods": methods })).await.problem(422, "invalid");
+        server.patch("/api/v1/webhooks/w", json!({ "methods": methods })).await.problem(422, "invalid");
     }
     let reply = server.post(CALL, json!({})).await;
     reply.problem(405, "method_not_allowed");

@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use serde_json::json;
 use surefoot_fixtures::Targets;
 
-use crate::client::{Client, Path};
+use crate::client::Client;
 
 /// One of them, in the order in which the flow tests them, or all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -66,7 +66,7 @@ pub(super) async fn apply(wanted: &[Breakable], targets: &Targets, client: &Clie
 }
 
 async fn set_broken(client: &Client, setting: &str) -> Result<()> {
-    client.put(Path::api(["settings", setting]), json!({ "value": { "broken": true } })).await.map(drop)
+    client.save("settings", setting, json!({ "value": { "broken": true } })).await.map(drop)
 }
 
 #[cfg(test)]

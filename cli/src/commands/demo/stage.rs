@@ -39,6 +39,6 @@ pub(super) async fn set(client: &Client, targets: &Targets, flows: &[Component])
 }
 
 async fn save(client: &Client, plural: &str, name: &str, fields: Value) -> Result<()> {
-    let saved = client.put(Path::api([plural, name]), fields).await;
+    let saved = client.save(plural, name, fields).await;
     saved.map(drop).with_context(|| format!("cannot save `{name}` among the {plural}"))
 }

@@ -1,0 +1,262 @@
+//! Flows and their executions: deploy, start, look, follow, steer.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tokio::sync::broadcast;
+
+use super::{Engine, EngineError, EngineResult, FlowVersion, StartRequest};
+use crate::clock::Timestamp;
+use crate::core::{Change, Event};
+use crate::journal::shown;
+use crate::planted::{Bug, is_planted};
+use crate::query::Kind;
+use crate::store::executions::Key;
+use crate::store::logs::LogLine;
+use crate::store::signals::Signal;
+use crate::store::{Refusal, StoreError, StoreResult, executions, journal, logs, records, schedules, signals};
+
+impl Engine {
+    /// Makes a component the present version of a flow, which is created where there is none. What runs goes on with
+    /// its own version.
+    pub async fn deploy(&self, name: &str, component: Vec<u8>, by: &str) -> EngineResult<Value> {
+        let (core, size) = (self.core.clone(), component.len() as u64);
+        let installed = tokio::task::spawn_blocking(move || core.host.install(&component)).await;
+        let (digest, _held) = installed.map_err(|error| EngineError::Failed(error.to_string()))??;
+        let (name, stamp) = (name.to_owned(), self.core.stamp(by));
+        self.write(move |connection| {
+            let record = match records::get(connection, Kind::Flow, &name)? {
+                Some(record) => record,
+                None => records::save(connection, Kind::Flow, &name, &Map::new(), &stamp)?,
+            };
+            let id = record["id"].as_str().unwrap_or_default();
+            schedules::add_version(connection, id, &digest, size, stamp.now, &stamp.who)?;
+            if record["version"] != digest.as_str() {
+                records::set_computed(
+                    connection,
+                    Kind::Flow,
+                    id,
+                    &json!({"version": digest, "size_bytes": size}),
+                    &stamp,
+                )?;
+            }
+            records::require(connection, Kind::Flow, id)
+        })
+        .await
+    }
+
+    /// Versions of a flow, newest first.
+    pub async fn versions(&self, flow: &str) -> EngineResult<Vec<FlowVersion>> {
+        let flow = flow.to_owned();
+        self.read(move |_, connection| {
+            let record = records::require(connection, Kind::Flow, &flow)?;
+            let versions = schedules::versions(connection, record["id"].as_str().unwrap_or_default())?;
+            let to_version = |(digest, size, at, deployed_by): (String, i64, Timestamp, String)| FlowVersion {
+                is_present: record["version"] == digest,
+                deployed_at: at.to_string(),
+                digest,
+                size_bytes: u64::try_from(size).unwrap_or_default(),
+                deployed_by,
+            };
+            Ok(versions.into_iter().map(to_version).collect())
+        })
+        .await
+    }
+
+    /// Starts a flow. Returns the execution's id once that is durable, and whether it was started now (true) or
+    /// joined (false).
+    pub async fn start(&self, request: StartRequest) -> EngineResult<(String, bool)> {
+        if crate::journal::is_too_deep(&request.input) {
+            return Err(StoreError::invalid("the input is nested too deep").into());
+        }
+        if let Some(name) = &request.name {
+            records::check_name(Kind::Execution, name)?;
+        }
+        let (core, id, now) = (self.core.clone(), self.core.new_id(), self.core.now());
+        let (id, key) = self
+            .write_and_wake(
+                move |connection| {
+                    if let (Some(webhook), Some(idempotency)) = (&request.webhook_id, &request.idempotency_key)
+                        && let Some(present) = executions::by_idempotency_key(connection, webhook, idempotency)?
+                    {
+                        return Ok((present, None));
+                    }
+                    let mut new =
+                        core.new_flow_execution(connection, id.clone(), &request.flow, request.input, &request.by)?;
+                    new.name = request.name.unwrap_or(new.name);
+                    new.webhook_id = request.webhook_id;
+                    new.idempotency_key = request.idempotency_key.filter(|_| !is_planted(Bug::IdempotencyIgnored));
+                    Ok((id, Some(executions::insert(connection, &new, now)?)))
+                },
+                |(_, key)| key.map(Event::Wake),
+            )
+            .await?;
+        Ok((id, key.is_some()))
+    }
+
+    /// Starts the flow of an execution anew, in the flow's present version, with the same input or another one. Returns
+    /// the new execution's id once that is durable.
+    pub async fn rerun(&self, id: &str, input: Option<Value>, by: &str) -> EngineResult<String> {
+        let owned = id.to_owned();
+        let row = self.read(move |_, connection| executions::get(connection, &owned)).await?;
+        let Some((_, row)) = row else {
+            let error = match crate::id::parse_connection_id(id) {
+                Some(_) => {
+                    StoreError::invalid("a connection is not run again by itself; rerun the flow that called it")
+                }
+                None => StoreError::not_found("execution", id),
+            };
+            return Err(error.into());
+        };
+        if row["type"] != "FLOW" {
+            let text = "only an execution of type FLOW can be rerun; a schedule starts its flows by itself";
+            return Err(StoreError::invalid(text).into());
+        }
+        let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
+        let request = StartRequest {
+            flow: text("flow_id"),
+            input: input.unwrap_or_else(|| row["input"].clone()),
+            name: Some(text("name")),
+            by: by.to_owned(),
+            ..StartRequest::default()
+        };
+        Ok(self.start(request).await?.0)
+    }
+
+    /// Waits until an execution, or the one that takes its place, has ended. None when `timeout` comes first.
+    pub async fn wait_ended(&self, id: &str, timeout: Option<Duration>) -> EngineResult<Option<Value>> {
+        let ended = async {
+            let mut place = id.to_owned();
+            loop {
+                let mut bell = self.core.ended.listen(&place);
+                let found = self.core.readers.read(|connection| self.core.last_of_chain(connection, id))?;
+                let row = found.ok_or_else(|| EngineError::from(StoreError::not_found("execution", id)))?;
+                if row["ended_at"].is_string() {
+                    return Ok(row);
+                }
+                // By continuing as new another one takes its place, whose end is waited for then.
+                match row["id"].as_str() {
+                    Some(present) if present != place => place = present.to_owned(),
+                    _ => bell.rung().await,
+                }
+            }
+        };
+        match timeout {
+            None => ended.await.map(Some),
+            Some(timeout) => tokio::time::timeout(timeout, ended).await.ok().transpose(),
+        }
+    }
+
+    /// What happens to executions, from now on, once it is durable.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.core.changes.subscribe()
+    }
+
+    /// An execution or connection by id.
+    pub async fn execution(&self, id: &str) -> EngineResult<Value> {
+        let id = id.to_owned();
+        self.read(move |core, connection| {
+            core.execution_json(connection, &id)?.ok_or_else(|| StoreError::not_found("execution", &id))
+        })
+        .await
+    }
+
+    /// Log lines of an execution after the key (call, line), at most `limit`.
+    pub async fn log(&self, id: &str, after: Option<(u32, u32)>, limit: u32) -> EngineResult<Vec<LogLine>> {
+        let id = id.to_owned();
+        self.read(move |_, connection| logs::list(connection, require_key(connection, &id)?, after, limit.min(10_000)))
+            .await
+    }
+
+    /// The journal of an execution for people: without the seed of its randomness, with the names of the calls.
+    pub async fn journal(&self, id: &str) -> EngineResult<Vec<Value>> {
+        let id = id.to_owned();
+        self.read(move |_, connection| {
+            let records = journal::read(connection, require_key(connection, &id)?)?;
+            Ok(records.iter().enumerate().map(|(seq, record)| shown(seq, record)).collect())
+        })
+        .await
+    }
+
+    /// Asks an execution to end. It does at its next host call, or at once when it computes or waits.
+    pub async fn cancel(&self, id: &str) -> EngineResult<Value> {
+        self.steer(id, executions::request_cancel).await
+    }
+
+    /// Stops the delivery of results to an execution until [`resume`](Self::resume). Due times do not move.
+    pub async fn pause(&self, id: &str) -> EngineResult<Value> {
+        self.steer(id, |connection, key| executions::set_paused(connection, key, true, "paused")).await
+    }
+
+    /// Lets a paused execution go on.
+    pub async fn resume(&self, id: &str) -> EngineResult<Value> {
+        self.steer(id, |connection, key| executions::set_paused(connection, key, false, "")).await
+    }
+
+    async fn steer(
+        &self,
+        id: &str,
+        change: impl FnOnce(&rusqlite::Connection, Key) -> StoreResult<bool> + Send + 'static,
+    ) -> EngineResult<Value> {
+        let owned = id.to_owned();
+        self.write_and_wake(
+            move |connection| {
+                let owned = executions::last_of_chain(connection, &owned)?;
+                let key = require_key(connection, &owned)?;
+                if !change(connection, key)? {
+                    let status =
+                        executions::get(connection, &owned)?.map(|(_, row)| row["status"].clone()).unwrap_or_default();
+                    let status = status.as_str().unwrap_or_default().to_owned();
+                    return Err(StoreError::Refused(Refusal::Conflict(format!(
+                        "execution {owned} has status {status}: nothing to do"
+                    ))));
+                }
+                Ok(key)
+            },
+            |key| Some(Event::Wake(*key)),
+        )
+        .await?;
+        self.core.changed(id);
+        self.execution(id).await
+    }
+
+    /// Sends a signal to an execution. Durable when this returns; the same `signal_id` again changes nothing.
+    pub async fn signal(
+        &self,
+        id: &str,
+        name: &str,
+        payload: Value,
+        sender: &str,
+        signal_id: Option<String>,
+    ) -> EngineResult<String> {
+        if crate::journal::is_too_deep(&payload) {
+            return Err(StoreError::invalid("the payload is nested too deep").into());
+        }
+        let signal = Signal { id: signal_id.unwrap_or_else(|| self.core.new_id()), payload, sender: sender.to_owned() };
+        let (owned, name, now, signal_id) = (id.to_owned(), name.to_owned(), self.core.now(), signal.id.clone());
+        self.write_and_wake(
+            move |connection| {
+                let last = executions::last_of_chain(connection, &owned)?;
+                let key = require_key(connection, &last)?;
+                if executions::active_one(connection, key)?.is_none() {
+                    let why = match executions::load_remains(connection, key)? {
+                        Some(execution) if !execution.status.has_ended() => {
+                            "has not ended, and nothing looks at it: run surefoot doctor"
+                        }
+                        _ => "has ended and takes no signals",
+                    };
+                    return Err(StoreError::Refused(Refusal::Conflict(format!("execution {owned} {why}"))));
+                }
+                signals::insert(connection, key, &name, &signal, now)?;
+                Ok(key)
+            },
+            |key| Some(Event::Wake(*key)),
+        )
+        .await?;
+        Ok(signal_id)
+    }
+}
+
+fn require_key(connection: &rusqlite::Connection, id: &str) -> StoreResult<Key> {
+    executions::key_of(connection, id)?.ok_or_else(|| StoreError::not_found("execution", id))
+}

@@ -1,0 +1,175 @@
+//! Records of every kind, the contents of files, the keys of webhooks.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use serde_json::{Map, Value, json};
+
+use super::{Engine, EngineError, EngineResult};
+use crate::core::Event;
+use crate::query::{Kind, Page};
+use crate::session::QueryCall;
+use crate::store::records::{self, Saving};
+
+impl Engine {
+    /// One page of records or executions.
+    pub async fn query(&self, query: QueryCall) -> EngineResult<Page> {
+        self.read(move |core, connection| core.query(connection, &query.parse()?)).await
+    }
+
+    /// A record by name or id.
+    pub async fn record(&self, kind: Kind, key: &str) -> EngineResult<Value> {
+        let key = key.to_owned();
+        self.read(move |core, connection| {
+            records::require(connection, kind, &key).map(|record| core.present(kind, record))
+        })
+        .await
+    }
+
+    /// Creates the record, or updates the fields given of the one with that name or id.
+    pub async fn save(&self, kind: Kind, key: &str, fields: Map<String, Value>, by: &str) -> EngineResult<Value> {
+        self.save_record(kind, Saving::Either(key.to_owned()), fields, by).await
+    }
+
+    /// Creates a record. One of that name is a conflict.
+    pub async fn create(&self, kind: Kind, name: &str, fields: Map<String, Value>, by: &str) -> EngineResult<Value> {
+        self.save_record(kind, Saving::New(name.to_owned()), fields, by).await
+    }
+
+    /// Updates the fields given of a record, by name or id. A `revision` among them must be the present one.
+    pub async fn update(&self, kind: Kind, key: &str, fields: Map<String, Value>, by: &str) -> EngineResult<Value> {
+        self.save_record(kind, Saving::Present(key.to_owned()), fields, by).await
+    }
+
+    async fn save_record(
+        &self,
+        kind: Kind,
+        saving: Saving,
+        fields: Map<String, Value>,
+        by: &str,
+    ) -> EngineResult<Value> {
+        let (core, stamp) = (self.core.clone(), self.core.stamp(by));
+        let save = move |connection: &rusqlite::Connection| {
+            let kind = crate::session::writable_kind(kind.as_str())?;
+            let record = core.save_record(connection, kind, &saving, &fields, &stamp)?;
+            Ok(core.present(kind, record))
+        };
+        self.write_and_wake(save, move |record| schedule_changed(kind, record)).await
+    }
+
+    /// Deletes a record, to the trash or for good, or the tree of an execution that has ended. False when there was
+    /// none. A big tree goes by and by.
+    pub async fn delete(&self, kind: Kind, key: &str, permanently: bool, by: &str) -> EngineResult<bool> {
+        if kind == Kind::Execution {
+            return self.delete_execution(key, permanently).await;
+        }
+        let (core, key, stamp) = (self.core.clone(), key.to_owned(), self.core.stamp(by));
+        let delete = move |connection: &rusqlite::Connection| {
+            let record = records::get(connection, kind, &key)?;
+            let deleted = core.delete_record(connection, kind, &key, permanently, &stamp)?;
+            Ok((deleted, record))
+        };
+        let follows = move |(_, record): &(bool, Option<Value>)| schedule_changed(kind, record.as_ref()?);
+        Ok(self.write_and_wake(delete, follows).await?.0)
+    }
+
+    /// Takes a record, or the tree of an execution, out of the trash, by id.
+    pub async fn restore(&self, kind: Kind, id: &str) -> EngineResult<Value> {
+        if kind == Kind::Execution {
+            return self.restore_execution(id).await;
+        }
+        let (core, id) = (self.core.clone(), id.to_owned());
+        let restore = move |connection: &rusqlite::Connection| {
+            let record = records::restore(connection, kind, &id)?;
+            if kind == Kind::Schedule {
+                crate::schedules::reconcile(&core, connection, &record)?;
+            }
+            Ok(core.present(kind, record))
+        };
+        self.write_and_wake(restore, move |record| schedule_changed(kind, record)).await
+    }
+
+    /// Stores a file from a stream of chunks.
+    pub async fn put_file<E: std::fmt::Display>(
+        &self,
+        name: &str,
+        content: impl futures::Stream<Item = Result<bytes::Bytes, E>> + Send,
+        by: &str,
+    ) -> EngineResult<Value> {
+        let failed = |error| self.not_stored(&error);
+        let mut writer = self.core.blobs.begin(&self.core.new_id()).await.map_err(failed)?;
+        let mut content = std::pin::pin!(content);
+        while let Some(chunk) = futures::StreamExt::next(&mut content).await {
+            let chunk = chunk.map_err(|error| EngineError::Failed(format!("the file could not be stored: {error}")))?;
+            writer.write(chunk).await.map_err(failed)?;
+        }
+        let (size, sha256, _held) = writer.finish().await.map_err(failed)?;
+        let (name, stamp) = (name.to_owned(), self.core.stamp(by));
+        self.write(move |connection| crate::files::save_name(connection, &name, size, &sha256, &stamp)).await
+    }
+
+    /// A full disk stays one, however deep the file store says it.
+    fn not_stored(&self, error: &(dyn std::error::Error + 'static)) -> EngineError {
+        let mut causes = std::iter::successors(Some(error), |error| error.source());
+        let kind = causes.find_map(|error| error.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+        match kind {
+            Some(kind @ ErrorKind::StorageFull) => EngineError::Io {
+                doing: "storing a file in",
+                path: self.core.config.data.join("blobs"),
+                source: kind.into(),
+            },
+            _ => EngineError::Failed(format!("the file could not be stored: {error}")),
+        }
+    }
+
+    /// The record of a file and its content as a stream of chunks.
+    pub async fn get_file(
+        &self,
+        name: &str,
+    ) -> EngineResult<(Value, futures::stream::BoxStream<'static, Result<bytes::Bytes, std::io::Error>>)> {
+        let record = self.record(Kind::File, name).await?;
+        let (_, sha256) = crate::files::stat_of(&record);
+        let unreadable = |error: &object_store::Error| {
+            let name = record["name"].as_str().unwrap_or_default();
+            EngineError::Damaged(format!("the content of file `{name}` cannot be read: {}", innermost(error)))
+        };
+        let stream = self.core.blobs.read(&sha256).await.map_err(|error| unreadable(&error))?;
+        let mut stream = Box::pin(stream.peekable());
+        // What is not much is compared as a whole before any of it is given out.
+        if let Some(Err(error)) = stream.as_mut().peek().await {
+            return Err(unreadable(error));
+        }
+        Ok((record, stream.map_err(std::io::Error::other).boxed()))
+    }
+
+    /// Sets, or with none removes, the key that a webhook's callers must show. Only its digest is stored.
+    pub async fn set_webhook_key(&self, webhook: &str, key: Option<&str>, by: &str) -> EngineResult<Value> {
+        let (core, webhook, stamp) = (self.core.clone(), webhook.to_owned(), self.core.stamp(by));
+        let digest = key.map(|key| crate::files::sha256_hex(key.as_bytes()));
+        self.write(move |connection| {
+            let record = records::require(connection, Kind::Webhook, &webhook)?;
+            let id = record["id"].as_str().unwrap_or_default();
+            records::set_computed(connection, Kind::Webhook, id, &json!({ "key_sha256": digest }), &stamp)?;
+            records::require(connection, Kind::Webhook, id).map(|record| core.present(Kind::Webhook, record))
+        })
+        .await
+    }
+
+    /// A webhook with the digest of its key, for the one who answers calls.
+    pub fn webhook_for_call(&self, name: &str) -> EngineResult<Arc<Value>> {
+        Ok(self.core.webhook_records.require(&self.core.readers, &self.core.writer, name)?)
+    }
+}
+
+/// The cause that says most, without the layers of a library.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.last().map(ToString::to_string).unwrap_or_default()
+}
+
+/// A schedule whose record changed has to be looked at.
+fn schedule_changed(kind: Kind, record: &Value) -> Option<Event> {
+    let id = record["id"].as_str()?.to_owned();
+    (kind == Kind::Schedule).then_some(Event::ScheduleChanged(id))
+}

@@ -1,0 +1,167 @@
+//! Actions on all records that match a filter.
+//!
+//! First the ones that match are found, then each is acted on for itself, as one request for it would: what one of them
+//! refuses keeps nobody from the others, and is told.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use surefoot_engine::query::{Kind, LIMIT_MAX};
+use surefoot_engine::session::QueryCall;
+use surefoot_engine::{Engine, EngineResult, Role};
+
+use crate::access::Caller;
+use crate::app::App;
+use crate::extract::InJson;
+use crate::operation::Operation;
+use crate::problem::{Answer, Problem};
+
+/// How many one request may act on.
+const MATCHES_MAX: usize = 100_000;
+
+/// How many refusals are told one by one.
+const REFUSALS_MAX: usize = 100;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Cancel,
+    Pause,
+    Resume,
+    Enable,
+    Disable,
+    Delete,
+}
+
+/// What there is: with the role that one such request needs too.
+const ACTIONS: [(Kind, &str, Action, Role); 9] = [
+    (Kind::Execution, "cancel", Action::Cancel, Role::Operator),
+    (Kind::Execution, "pause", Action::Pause, Role::Operator),
+    (Kind::Execution, "resume", Action::Resume, Role::Operator),
+    (Kind::Execution, "delete", Action::Delete, Role::Author),
+    (Kind::Schedule, "enable", Action::Enable, Role::Operator),
+    (Kind::Schedule, "disable", Action::Disable, Role::Operator),
+    (Kind::Webhook, "enable", Action::Enable, Role::Operator),
+    (Kind::Webhook, "disable", Action::Disable, Role::Operator),
+    (Kind::File, "delete", Action::Delete, Role::Author),
+];
+
+pub(crate) fn operations() -> Vec<Operation> {
+    let operation = |(kind, name, action, role): (Kind, &str, Action, Role)| {
+        let kinds = format!("{}s", kind.as_str());
+        Operation::post(format!("/api/v1/bulk/{kinds}/{name}"), move |app, caller, body| {
+            act(kind, action, app, caller, body)
+        })
+        .role(role)
+        .summary(format!("{name} all {kinds} that match a filter"))
+        .body::<BulkBody>()
+        .answers::<Done>(StatusCode::OK)
+    };
+    ACTIONS.into_iter().map(operation).collect()
+}
+
+/// What to act on.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BulkBody {
+    /// In the query language; it must be named. `{"and": []}` matches everything.
+    filter: Value,
+    /// Do nothing, and tell how many match.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// What was done.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Done {
+    /// How many matched.
+    matched: usize,
+    /// On how many it was done; none in a dry run.
+    done: usize,
+    /// How many refused it, or ended or went meanwhile.
+    refused: usize,
+    /// The first of those, with the reason.
+    refusals: Vec<Refused>,
+}
+
+/// One that refused.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Refused {
+    id: String,
+    reason: String,
+}
+
+async fn act(
+    kind: Kind,
+    action: Action,
+    State(app): State<App>,
+    caller: Caller,
+    InJson(BulkBody { filter, dry_run }): InJson<BulkBody>,
+) -> Answer<Json<Done>> {
+    let ids = matching(&app, kind, filter).await?;
+    let mut done = Done { matched: ids.len(), done: 0, refused: 0, refusals: Vec::new() };
+    if dry_run {
+        return Ok(Json(done));
+    }
+    for id in ids {
+        let (key, who) = (id.clone(), caller.who.clone());
+        let acted = app.complete(|engine| async move { Ok(act_on(&engine, kind, action, &key, &who).await) });
+        match acted.await? {
+            Ok(true) => done.done += 1,
+            Ok(false) => done.refuse(id, "it was deleted meanwhile".to_owned()),
+            Err(surefoot_engine::EngineError::Refused(refusal)) => done.refuse(id, refusal.to_string()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Json(done))
+}
+
+impl Done {
+    fn refuse(&mut self, id: String, reason: String) {
+        self.refused += 1;
+        if self.refusals.len() < REFUSALS_MAX {
+            self.refusals.push(Refused { id, reason });
+        }
+    }
+}
+
+async fn matching(app: &App, kind: Kind, filter: Value) -> Answer<Vec<String>> {
+    let (mut ids, mut cursor) = (Vec::new(), None);
+    loop {
+        let call = QueryCall {
+            kind: kind.as_str().to_owned(),
+            filter: Some(filter.clone()),
+            limit: Some(LIMIT_MAX),
+            cursor,
+            ..QueryCall::default()
+        };
+        let page = app.engine().query(call).await?;
+        ids.extend(page.rows.iter().filter_map(|row| row["id"].as_str().map(str::to_owned)));
+        if ids.len() > MATCHES_MAX {
+            let detail = format!("more than {MATCHES_MAX} {}s match; nothing was done", kind.as_str());
+            return Err(Problem::invalid(detail).hint("narrow the filter, and repeat"));
+        }
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(ids),
+        }
+    }
+}
+
+/// False when there was nothing to act on.
+async fn act_on(engine: &Engine, kind: Kind, action: Action, id: &str, who: &str) -> EngineResult<bool> {
+    let enabled = |is_enabled: bool| Map::from_iter([("is_enabled".to_owned(), Value::from(is_enabled))]);
+    match action {
+        Action::Cancel => engine.cancel(id).await.map(drop),
+        Action::Pause => engine.pause(id).await.map(drop),
+        Action::Resume => engine.resume(id).await.map(drop),
+        Action::Enable => engine.update(kind, id, enabled(true), who).await.map(drop),
+        Action::Disable => engine.update(kind, id, enabled(false), who).await.map(drop),
+        Action::Delete => return engine.delete(kind, id, false, who).await,
+    }?;
+    Ok(true)
+}

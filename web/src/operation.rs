@@ -1,0 +1,190 @@
+//! One operation of the API: method, path, who may ask for it, what goes in and what comes out, and its handler. The
+//! router, the check of roles and the OpenAPI document are made from the same value, so none can tell another story.
+
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::http::{Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{self, MethodFilter, MethodRouter};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+use serde_json::Value;
+use surefoot_engine::Role;
+
+use crate::access::Caller;
+use crate::app::App;
+use crate::problem::Problem;
+
+/// See the module.
+pub(crate) struct Operation {
+    /// Those that it answers; more than one where the handler tells them apart.
+    pub(crate) methods: Vec<Method>,
+    /// A template, with `{parameters}`.
+    pub(crate) path: String,
+    /// What a caller must be at least. None: everybody may ask.
+    pub(crate) role: Option<Role>,
+    /// One sentence for people.
+    pub(crate) summary: String,
+    /// The parameters of the query, as the properties of an object.
+    pub(crate) query: Option<Value>,
+    pub(crate) body: Option<Body>,
+    /// What comes back when all is well. Nothing is promised where there is none: a flow decides.
+    pub(crate) answers: Vec<(StatusCode, Content)>,
+    pub(crate) handlers: MethodRouter<App>,
+}
+
+/// What a request carries.
+pub(crate) struct Body {
+    pub(crate) content: Content,
+    pub(crate) is_required: bool,
+}
+
+/// The media type of bytes that may be anything.
+pub(crate) const ANY_BYTES: &str = "application/octet-stream";
+
+/// A body, of a request or of an answer.
+pub(crate) enum Content {
+    /// A JSON document with that schema.
+    Json(Value),
+    /// Bytes of that media type.
+    Bytes(&'static str),
+}
+
+impl Operation {
+    fn new<H, T>(methods: Vec<Method>, filter: MethodFilter, path: impl Into<String>, handler: H) -> Self
+    where
+        H: Handler<T, App>,
+        T: 'static,
+    {
+        Self {
+            methods,
+            path: path.into(),
+            role: None,
+            summary: String::new(),
+            query: None,
+            body: None,
+            answers: Vec::new(),
+            handlers: routing::on(filter, handler),
+        }
+    }
+
+    pub(crate) fn get<H: Handler<T, App>, T: 'static>(path: impl Into<String>, handler: H) -> Self {
+        Self::new(vec![Method::GET], MethodFilter::GET, path, handler)
+    }
+
+    pub(crate) fn post<H: Handler<T, App>, T: 'static>(path: impl Into<String>, handler: H) -> Self {
+        Self::new(vec![Method::POST], MethodFilter::POST, path, handler)
+    }
+
+    pub(crate) fn put<H: Handler<T, App>, T: 'static>(path: impl Into<String>, handler: H) -> Self {
+        Self::new(vec![Method::PUT], MethodFilter::PUT, path, handler)
+    }
+
+    pub(crate) fn patch<H: Handler<T, App>, T: 'static>(path: impl Into<String>, handler: H) -> Self {
+        Self::new(vec![Method::PATCH], MethodFilter::PATCH, path, handler)
+    }
+
+    pub(crate) fn delete<H: Handler<T, App>, T: 'static>(path: impl Into<String>, handler: H) -> Self {
+        Self::new(vec![Method::DELETE], MethodFilter::DELETE, path, handler)
+    }
+
+    /// Every method comes to the handler; it has `methods`, and refuses the others by itself.
+    pub(crate) fn any<H: Handler<T, App>, T: 'static>(
+        methods: Vec<Method>,
+        path: impl Into<String>,
+        handler: H,
+    ) -> Self {
+        let operation = Self::new(methods, MethodFilter::GET, path, handler.clone());
+        Self { handlers: routing::any(handler), ..operation }
+    }
+
+    /// Only for callers with that role, or a higher one.
+    #[must_use]
+    pub(crate) fn role(mut self, role: Role) -> Self {
+        self.role = Some(role);
+        self.handlers =
+            self.handlers.route_layer(middleware::from_fn(move |request, next| require(role, request, next)));
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn summary(mut self, summary: impl Into<String>) -> Self {
+        self.summary = summary.into();
+        self
+    }
+
+    /// It takes the fields of `T` as parameters of the query.
+    #[must_use]
+    pub(crate) fn query<T: JsonSchema>(mut self) -> Self {
+        self.query = Some(schema::<T>());
+        self
+    }
+
+    /// It needs a JSON body.
+    #[must_use]
+    pub(crate) fn body<T: JsonSchema>(self) -> Self {
+        self.body_of(schema::<T>())
+    }
+
+    #[must_use]
+    pub(crate) fn body_of(mut self, schema: Value) -> Self {
+        self.body = Some(Body { content: Content::Json(schema), is_required: true });
+        self
+    }
+
+    /// It takes a JSON body; none counts as `{}`.
+    #[must_use]
+    pub(crate) fn optional_body<T: JsonSchema>(mut self) -> Self {
+        self.body = Some(Body { content: Content::Json(schema::<T>()), is_required: false });
+        self
+    }
+
+    /// It needs a body that is no document.
+    #[must_use]
+    pub(crate) fn bytes_body(mut self, media_type: &'static str) -> Self {
+        self.body = Some(Body { content: Content::Bytes(media_type), is_required: true });
+        self
+    }
+
+    /// It answers with a `T` as JSON.
+    #[must_use]
+    pub(crate) fn answers<T: JsonSchema>(self, status: StatusCode) -> Self {
+        self.answers_of(status, schema::<T>())
+    }
+
+    #[must_use]
+    pub(crate) fn answers_of(mut self, status: StatusCode, schema: Value) -> Self {
+        self.answers.push((status, Content::Json(schema)));
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn answers_bytes(mut self, status: StatusCode, media_type: &'static str) -> Self {
+        self.answers.push((status, Content::Bytes(media_type)));
+        self
+    }
+}
+
+/// The schema of a type, in the dialect that OpenAPI 3.1 has, whole in one piece.
+fn schema<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut schema: Schema = settings.into_generator().into_root_schema_for::<T>();
+    schema.remove("title");
+    schema.to_value()
+}
+
+/// Refuses callers whose role is too low. Who calls was found out by `access::check`; without that nobody is let in.
+async fn require(role: Role, request: Request, next: Next) -> Response {
+    match request.extensions().get::<Caller>() {
+        Some(caller) if caller.role >= role => next.run(request).await,
+        Some(caller) => {
+            let detail = format!("this needs the role {role}, and {} has the role {}", caller.who, caller.role);
+            Problem::forbidden(detail).hint("ask an admin of this workspace for the role").into_response()
+        }
+        None => Problem::no_token().into_response(),
+    }
+}
