@@ -1,5 +1,6 @@
 //! The commands: one file and one line in each table here.
 
+mod audit;
 mod backup;
 mod build;
 mod connector;
@@ -20,6 +21,7 @@ mod scheduler;
 mod serve;
 mod setting;
 mod system;
+mod token;
 mod webhook;
 
 use anyhow::Result;
@@ -70,6 +72,12 @@ pub(crate) enum Command {
     /// Groups of records
     #[command(subcommand, visible_alias = "projects")]
     Project(project::Command),
+    /// What programs and people show to the API
+    #[command(subcommand, visible_alias = "tokens")]
+    Token(token::Command),
+    /// Who changed what, and when
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Copy the workspace into a folder, while it is at work
     Backup(backup::Arguments),
     /// Make a new workspace from a backup; nothing in it goes on until you say so
@@ -115,6 +123,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
         Command::Setting(command) => setting::run(command, context).await,
         Command::Webhook(command) => webhook::run(command, context).await,
         Command::Project(command) => project::run(command, context).await,
+        Command::Token(command) => token::run(command, context).await,
+        Command::Audit(command) => audit::run(command, context).await,
         Command::Backup(arguments) => backup::run(arguments, context).await,
         Command::Doctor(arguments) => doctor::run(&arguments, context).await,
         Command::Restore(arguments) => restore::run(&arguments, context).await,

@@ -151,6 +151,7 @@ pub(crate) struct Core {
     pub(crate) connectors: BTreeMap<&'static str, ConnectorType>,
     pub(crate) connector_records: RecordCache,
     pub(crate) webhook_records: RecordCache,
+    pub(crate) token_records: RecordCache,
     pub(crate) natives: HashMap<String, Arc<dyn NativeFlow>>,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) changes: broadcast::Sender<Change>,

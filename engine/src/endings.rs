@@ -240,7 +240,7 @@ fn perform(
             touched_schedules(connection, kind, &record)
         }
         EndAction::DeleteRecord { kind, key } => {
-            let kind = Kind::parse(kind).map_err(|error| StoreError::invalid(error.to_string()))?;
+            let kind = Kind::parse_for_flow(kind).map_err(|error| StoreError::invalid(error.to_string()))?;
             let record = crate::store::records::get(connection, kind, key)?;
             core.delete_record(connection, kind, key, true, &stamp)?;
             record.map_or(Ok(Vec::new()), |record| touched_schedules(connection, kind, &record))

@@ -5,6 +5,7 @@
 mod executions;
 mod opening;
 mod records;
+mod tokens;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bells::Bells;
+use crate::clock::Timestamp;
 use crate::core::{Config, ConnectorType, Core, Event, lock};
 use crate::executor::Executor;
 use crate::files::Blobs;
@@ -203,6 +205,7 @@ impl Engine {
                 .collect(),
             connector_records: RecordCache::new(Kind::Connector),
             webhook_records: RecordCache::new(Kind::Webhook),
+            token_records: RecordCache::new(Kind::Token),
             natives: flows,
             events,
             changes: broadcast::Sender::new(1024),
@@ -283,6 +286,11 @@ impl Engine {
     /// Whether there is no room on the disk of the data folder, as far as the file system says.
     pub fn is_disk_full(&self) -> bool {
         self.core.reserve.is_disk_full()
+    }
+
+    /// The present time, by the engine's clock.
+    pub fn now(&self) -> Timestamp {
+        self.core.now()
     }
 
     /// The data folder.

@@ -4,6 +4,7 @@
 //! Reading order: [`engine`]
 //! (the public face), [`executor`] (the loop), [`session`] (one run against its journal), [`store`].
 
+mod audit;
 mod bells;
 mod calls;
 mod catalog;

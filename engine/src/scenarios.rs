@@ -138,14 +138,17 @@ async fn a_pause_holds_results_back_and_a_resume_delivers_them() {
     let engine = open(folder.path(), vec![("sleeper", sleeper("name"))]);
     let id = start(&engine, "sleeper", Value::Null).await;
     until(&engine, &id, "WAITING").await;
-    assert_eq!(engine.pause(&id).await.unwrap()["status"], "PAUSED");
-    assert!(matches!(engine.pause(&id).await, Err(EngineError::Refused(_))), "a second pause has nothing to do");
+    assert_eq!(engine.pause(&id, "test").await.unwrap()["status"], "PAUSED");
+    assert!(
+        matches!(engine.pause(&id, "test").await, Err(EngineError::Refused(_))),
+        "a second pause has nothing to do"
+    );
     let engine = reopen(engine, folder.path(), vec![("sleeper", sleeper("name"))]).await;
     assert!(
         engine.wait_ended(&id, Some(Duration::from_secs(2))).await.unwrap().is_none(),
         "it went on although it is paused"
     );
-    engine.resume(&id).await.unwrap();
+    engine.resume(&id, "test").await.unwrap();
     assert_eq!(ended(&engine, &id).await["status"], "ENDED_SUCCESS");
 }
 
@@ -170,7 +173,7 @@ async fn a_cancel_ends_a_sleeper_its_children_and_runs_its_end_actions() {
     engine.save(Kind::Setting, "mark", mark.as_object().unwrap().clone(), "test").await.unwrap();
     let id = start(&engine, "parent", Value::Null).await;
     until(&engine, &id, "WAITING").await;
-    engine.cancel(&id).await.unwrap();
+    engine.cancel(&id, "test").await.unwrap();
     assert_eq!(ended(&engine, &id).await["status"], "ENDED_CANCELLED");
     assert_eq!(engine.record(Kind::Setting, "mark").await.unwrap()["value"], "cleaned");
     let filter = json!({"field": "parent_id", "op": "eq", "value": id});
@@ -182,7 +185,10 @@ async fn a_cancel_ends_a_sleeper_its_children_and_runs_its_end_actions() {
     }
     ends.sort();
     assert_eq!(ends, [(false, "ENDED_CANCELLED".to_owned()), (true, "ENDED_SUCCESS".to_owned())]);
-    assert!(matches!(engine.cancel(&id).await, Err(EngineError::Refused(_))), "what has ended cannot be cancelled");
+    assert!(
+        matches!(engine.cancel(&id, "test").await, Err(EngineError::Refused(_))),
+        "what has ended cannot be cancelled"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -402,6 +408,36 @@ async fn a_signal_id_belongs_to_one_execution() {
     assert!(matches!(refused, Err(EngineError::Refused(_))), "{refused:?}");
 }
 
+/// What is about people is nothing that a flow sees or changes, whoever started it.
+#[tokio::test(flavor = "multi_thread")]
+async fn flows_have_no_access_to_tokens_and_the_audit_log() {
+    let burglar = flow(|session, _| async move {
+        let mut refusals = Vec::new();
+        for kind in ["token", "audit"] {
+            let query = crate::session::QueryCall { kind: kind.into(), ..Default::default() };
+            refusals.push(session.record_query(&query).await?.err());
+            refusals.push(session.record_get(kind, "mine").await?.err());
+            refusals.push(session.record_delete(kind, "mine", true).await?.err());
+            let fields = serde_json::Map::from_iter([("role".to_owned(), json!("admin"))]);
+            refusals.push(session.record_save(kind, "mine", fields.clone()).await?.err());
+            let save = EndAction::SaveRecord { kind: kind.into(), key: "mine".into(), fields: Value::Object(fields) };
+            refusals.push(session.on_end(save).await?.err());
+            let delete = EndAction::DeleteRecord { kind: kind.into(), key: "mine".into() };
+            refusals.push(session.on_end(delete).await?.err());
+        }
+        let invalid = |refusal: &Option<HostError>| matches!(refusal, Some(HostError::InvalidInput(_)));
+        Ok(json!({ "tried": refusals.len(), "refused": refusals.iter().filter(|one| invalid(one)).count() }))
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(folder.path(), vec![("burglar", burglar)]);
+    let role = serde_json::Map::from_iter([("role".to_owned(), json!("viewer"))]);
+    let (record, token) = engine.create_token("mine", role, "test").await.unwrap();
+    let id = start(&engine, "burglar", Value::Null).await;
+    assert_eq!(ended(&engine, &id).await["output"], json!({ "tried": 12, "refused": 12 }));
+    assert_eq!(engine.record(Kind::Token, "mine").await.unwrap(), record);
+    assert!(engine.token_for_call(&token).unwrap().is_some());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn input_that_no_reader_could_read_again_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -538,14 +574,14 @@ async fn what_is_resumed_and_waits_on_is_shown_as_waiting() {
     let id = start(&engine, "waiter", Value::Null).await;
     until(&engine, &id, "WAITING").await;
     for _ in 0..2 {
-        engine.pause(&id).await.unwrap();
-        engine.resume(&id).await.unwrap();
+        engine.pause(&id, "test").await.unwrap();
+        engine.resume(&id, "test").await.unwrap();
         until(&engine, &id, "WAITING").await;
     }
-    engine.pause(&id).await.unwrap();
+    engine.pause(&id, "test").await.unwrap();
     engine.shutdown(Duration::from_secs(5)).await.unwrap();
     let engine = open();
-    engine.resume(&id).await.unwrap();
+    engine.resume(&id, "test").await.unwrap();
     until(&engine, &id, "WAITING").await;
     engine.signal(&id, "go", Value::Null, "test", None).await.unwrap();
     assert_eq!(ended(&engine, &id).await["status"], "ENDED_SUCCESS");
@@ -559,7 +595,7 @@ async fn a_signal_for_what_nothing_looks_at_says_so() {
     let engine = open(folder.path(), vec![("sleeper", sleeper("name"))]);
     let id = start(&engine, "sleeper", Value::Null).await;
     until(&engine, &id, "WAITING").await;
-    engine.pause(&id).await.unwrap();
+    engine.pause(&id, "test").await.unwrap();
     engine.write(|connection| Ok(connection.execute("DELETE FROM active", [])?)).await.unwrap();
     let said = engine.signal(&id, "go", Value::Null, "test", None).await.unwrap_err().to_string();
     assert!(said.contains("has not ended") && said.contains("surefoot doctor"), "{said}");

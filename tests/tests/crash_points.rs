@@ -193,7 +193,7 @@ async fn run(engine: &Engine, flow: &str, trouble: &Trouble, commits: &AtomicU32
         loop {
             if trouble.cancel_at.is_some_and(|at| commits.load(Ordering::SeqCst) > at) {
                 // It may have ended meanwhile.
-                let _ = engine.cancel(&id).await;
+                let _ = engine.cancel(&id, "test").await;
                 break;
             }
             if engine.execution(&id).await?["ended_at"].is_string() {

@@ -35,7 +35,7 @@ async fn executions_of_every_released_version_finish() -> Result<()> {
         for (name, execution) in &story.under_way {
             match execution.needs.as_deref() {
                 None => {}
-                Some("resume") => workspace.engine.resume(&execution.id).await.map(drop)?,
+                Some("resume") => workspace.engine.resume(&execution.id, "test").await.map(drop)?,
                 Some(signal) => {
                     let payload = json!({"by": "hand"});
                     workspace.engine.signal(&execution.id, signal, payload, "test", None).await.map(drop)?;

@@ -72,7 +72,7 @@ async fn versions_go_when_no_execution_names_them() -> Result<()> {
     };
     days_until(&workspace, async || Ok(trash().await?.any(|id| id == sleeper.as_str()))).await?;
     assert!(has_component(&workspace, &old), "it can be restored");
-    let restored = workspace.engine.restore(Kind::Execution, &sleeper).await?;
+    let restored = workspace.engine.restore(Kind::Execution, &sleeper, "test").await?;
     assert_eq!(restored["version"], old);
     days_until(&workspace, async || Ok(!has_component(&workspace, &old))).await?;
     assert_eq!(digests(&workspace, "flow").await?, std::slice::from_ref(&present));

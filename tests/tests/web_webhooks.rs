@@ -145,7 +145,7 @@ async fn callers_that_joined_get_one_answer_and_a_cancelled_run_is_no_success() 
     let call = || server.webhook(Method::POST, "hook", "").header("Idempotency-Key", "release-7").send();
     let cancelled = async {
         let id = waiting_execution(&workspace).await?;
-        workspace.engine.cancel(&id).await?;
+        workspace.engine.cancel(&id, "test").await?;
         anyhow::Ok(id)
     };
     let (first, second, id) = tokio::join!(call(), call(), cancelled);

@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use surefoot_engine::Role;
+use surefoot_engine::{Role, Timestamp};
 
 use crate::Access;
 use crate::app::App;
@@ -43,7 +43,7 @@ pub(crate) async fn check(State(app): State<App>, mut request: Request, next: Ne
     let found = match &app.options().access {
         Access::Local => Ok(Some(Caller { who: "local".to_owned(), role: Role::Admin })),
         Access::Remote { hosts, token_sha256 } => {
-            check_host(&request, hosts).and_then(|()| check_token(&request, token_sha256))
+            check_host(&request, hosts).and_then(|()| check_token(&app, &request, token_sha256))
         }
     };
     match found {
@@ -105,16 +105,34 @@ fn is_allowed(named: &str, hosts: &[String]) -> bool {
 }
 
 /// Under the API's prefix a caller must be known, also where nothing is; elsewhere nobody is asked.
-fn check_token(request: &Request, token_sha256: &str) -> Result<Option<Caller>, Problem> {
+fn check_token(app: &App, request: &Request, token_sha256: &str) -> Result<Option<Caller>, Problem> {
     let below = request.uri().path().strip_prefix(API);
     if !below.is_some_and(|below| below.is_empty() || below.starts_with('/')) {
         return Ok(None);
     }
-    match bearer_token(request.headers()) {
-        Some(token) if has_digest(token, token_sha256) => Ok(Some(Caller { who: "api".to_owned(), role: Role::Admin })),
-        Some(_) => Err(Problem::unauthorized("the token is not this server's")),
-        None => Err(Problem::no_token()),
+    let token = bearer_token(request.headers()).ok_or_else(Problem::no_token)?;
+    if has_digest(token, token_sha256) {
+        return Ok(Some(Caller { who: "api".to_owned(), role: Role::Admin }));
     }
+    of_record(app, token).map(Some)
+}
+
+/// Who has been given that token.
+fn of_record(app: &App, token: &str) -> Result<Caller, Problem> {
+    let unknown = || Problem::unauthorized("the token is not this server's");
+    let record = app.engine().token_for_call(token)?.ok_or_else(unknown)?;
+    let text = |field: &str| record[field].as_str().unwrap_or_default();
+    if !has_digest(token, text("secret_sha256")) {
+        return Err(unknown());
+    }
+    // What cannot be read as a time is over.
+    let is_good_until = |at: &str| at.parse::<Timestamp>().is_ok_and(|at| at > app.engine().now());
+    if record["expires_at"].as_str().is_some_and(|at| !is_good_until(at)) {
+        let detail = format!("the token `{}` expired at {}", text("name"), text("expires_at"));
+        return Err(Problem::unauthorized(detail).hint("ask an admin of this workspace for a new one"));
+    }
+    let role = text("role").parse().map_err(|_| unknown())?;
+    Ok(Caller { who: format!("token {}", text("name")), role })
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ const ACTIONS: [(Kind, &str, Action, Role); 9] = [
 
 pub(crate) fn operations() -> Vec<Operation> {
     let operation = |(kind, name, action, role): (Kind, &str, Action, Role)| {
-        let kinds = format!("{}s", kind.as_str());
+        let kinds = kind.plural();
         Operation::post(format!("/api/v1/bulk/{kinds}/{name}"), move |app, caller, body| {
             act(kind, action, app, caller, body)
         })
@@ -156,9 +156,9 @@ async fn matching(app: &App, kind: Kind, filter: Value) -> Answer<Vec<String>> {
 async fn act_on(engine: &Engine, kind: Kind, action: Action, id: &str, who: &str) -> EngineResult<bool> {
     let enabled = |is_enabled: bool| Map::from_iter([("is_enabled".to_owned(), Value::from(is_enabled))]);
     match action {
-        Action::Cancel => engine.cancel(id).await.map(drop),
-        Action::Pause => engine.pause(id).await.map(drop),
-        Action::Resume => engine.resume(id).await.map(drop),
+        Action::Cancel => engine.cancel(id, who).await.map(drop),
+        Action::Pause => engine.pause(id, who).await.map(drop),
+        Action::Resume => engine.resume(id, who).await.map(drop),
         Action::Enable => engine.update(kind, id, enabled(true), who).await.map(drop),
         Action::Disable => engine.update(kind, id, enabled(false), who).await.map(drop),
         Action::Delete => return engine.delete(kind, id, false, who).await,

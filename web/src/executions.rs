@@ -151,16 +151,16 @@ async fn last_of_chain(app: &App, id: String) -> Answer<Value> {
     Ok(row)
 }
 
-async fn cancel(State(app): State<App>, InPath(id): InPath<String>) -> Answer<Json<Value>> {
-    Ok(Json(app.complete(|engine| async move { engine.cancel(&id).await }).await?))
+async fn cancel(State(app): State<App>, caller: Caller, InPath(id): InPath<String>) -> Answer<Json<Value>> {
+    Ok(Json(app.complete(|engine| async move { engine.cancel(&id, &caller.who).await }).await?))
 }
 
-async fn pause(State(app): State<App>, InPath(id): InPath<String>) -> Answer<Json<Value>> {
-    Ok(Json(app.complete(|engine| async move { engine.pause(&id).await }).await?))
+async fn pause(State(app): State<App>, caller: Caller, InPath(id): InPath<String>) -> Answer<Json<Value>> {
+    Ok(Json(app.complete(|engine| async move { engine.pause(&id, &caller.who).await }).await?))
 }
 
-async fn resume(State(app): State<App>, InPath(id): InPath<String>) -> Answer<Json<Value>> {
-    Ok(Json(app.complete(|engine| async move { engine.resume(&id).await }).await?))
+async fn resume(State(app): State<App>, caller: Caller, InPath(id): InPath<String>) -> Answer<Json<Value>> {
+    Ok(Json(app.complete(|engine| async move { engine.resume(&id, &caller.who).await }).await?))
 }
 
 /// The body of a rerun.

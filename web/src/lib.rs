@@ -24,6 +24,7 @@ mod records;
 mod routes;
 mod serve;
 mod system;
+mod tokens;
 mod webhooks;
 
 use std::fmt;

@@ -24,78 +24,102 @@ pub(crate) fn operations() -> Vec<Operation> {
     Kind::ALL.iter().flat_map(|(kind, ..)| operations_of(*kind)).collect()
 }
 
-/// Executions are started, not created; files are written through their content.
+/// Executions are started, not created; files are written through their content; tokens are made by `tokens`; the audit
+/// log is only read.
 fn operations_of(kind: Kind) -> Vec<Operation> {
-    let name = kind.as_str();
-    let all = format!("/api/v1/{name}s");
+    let mut operations = reading(kind);
+    if kind != Kind::Audit {
+        operations.extend(deleting(kind));
+    }
+    if !matches!(kind, Kind::Execution | Kind::File | Kind::Token | Kind::Audit) {
+        operations.extend(saving(kind));
+    }
+    if kind.field("is_enabled").is_ok() {
+        operations.extend(enabling(kind));
+    }
+    operations
+}
+
+/// The paths of all and of one.
+fn paths(kind: Kind) -> (String, String) {
+    let all = format!("/api/v1/{}", kind.plural());
     let one = format!("{all}/{{{}}}", if kind == Kind::Execution { "id" } else { "key" });
-    let row = || openapi::record_reference(kind);
-    let rows = json!({"type": "array", "items": row()});
+    (all, one)
+}
+
+/// What is about people is for admins alone.
+fn role(kind: Kind, otherwise: Role) -> Role {
+    if matches!(kind, Kind::Token | Kind::Audit) { Role::Admin } else { otherwise }
+}
+
+fn reading(kind: Kind) -> Vec<Operation> {
+    let ((all, one), names) = (paths(kind), kind.plural());
     let page = json!({
         "type": "object",
         "properties": {
-            "rows": rows,
+            "rows": {"type": "array", "items": openapi::record_reference(kind)},
             "next": { "type": ["string", "null"], "description": "the `cursor` of the next page; null after the last" },
         },
         "required": ["rows", "next"],
         "additionalProperties": false,
     });
-    let mut operations = vec![
-        Operation::get(all.clone(), move |app, query| list(kind, app, query))
-            .role(Role::Viewer)
-            .summary(format!("A page of {name}s, the newest first"))
-            .query::<ListQuery>()
-            .answers_of(StatusCode::OK, page),
-        Operation::post(format!("{one}/restore"), move |app, id| restore(kind, app, id))
-            .role(Role::Author)
-            .summary(format!("Take one of the {name}s out of the trash, by its id"))
-            .answers_of(StatusCode::OK, row()),
-    ];
-    operations.push(
-        Operation::delete(one.clone(), move |app, caller, key, query| delete(kind, app, caller, key, query))
-            .role(Role::Author)
-            .summary(format!("Move one of the {name}s to the trash, or delete it for good; none is no error"))
-            .query::<DeleteQuery>()
-            .answers::<Deleted>(StatusCode::OK),
-    );
+    let listed = Operation::get(all, move |app, query| list(kind, app, query))
+        .role(role(kind, Role::Viewer))
+        .summary(format!("A page of {names}, the newest first"))
+        .query::<ListQuery>()
+        .answers_of(StatusCode::OK, page);
     if kind == Kind::Execution {
-        return operations;
+        return vec![listed];
     }
-    operations.push(
-        Operation::get(one.clone(), move |app, key| show(kind, app, key))
-            .role(Role::Viewer)
-            .summary(format!("One of the {name}s, by name or id"))
-            .answers_of(StatusCode::OK, row()),
-    );
-    if kind != Kind::File {
-        operations.push(
-            Operation::post(all, move |app, caller, fields| create(kind, app, caller, fields))
-                .role(Role::Author)
-                .summary(format!("Create a {name}; one of that name is a conflict"))
-                .body_of(openapi::writable(kind, true))
-                .answers_of(StatusCode::CREATED, row()),
-        );
-        operations.push(
-            Operation::patch(one.clone(), move |app, caller, key, fields| update(kind, app, caller, key, fields))
-                .role(Role::Author)
-                .summary(format!("Change the fields given of one of the {name}s; null removes one"))
-                .body_of(openapi::writable(kind, false))
-                .answers_of(StatusCode::OK, row()),
-        );
+    let shown = Operation::get(one, move |app, key| show(kind, app, key))
+        .role(role(kind, Role::Viewer))
+        .summary(format!("One of the {names}, by name or id"))
+        .answers_of(StatusCode::OK, openapi::record_reference(kind));
+    vec![listed, shown]
+}
+
+/// A token that was taken back is gone: nobody can bring it back.
+fn deleting(kind: Kind) -> Vec<Operation> {
+    let ((_, one), names) = (paths(kind), kind.plural());
+    let deleted = Operation::delete(one.clone(), move |app, caller, key, query| delete(kind, app, caller, key, query))
+        .role(role(kind, Role::Author))
+        .summary(format!("Move one of the {names} to the trash, or delete it for good; none is no error"))
+        .query::<DeleteQuery>()
+        .answers::<Deleted>(StatusCode::OK);
+    if kind == Kind::Token {
+        return vec![deleted];
     }
-    if kind.field("is_enabled").is_ok() {
-        for (action, is_enabled) in [("enable", true), ("disable", false)] {
-            operations.push(
-                Operation::post(format!("{one}/{action}"), move |app, caller, key| {
-                    enable(kind, is_enabled, app, caller, key)
-                })
-                .role(Role::Operator)
-                .summary(format!("{} one of the {name}s", if is_enabled { "Enable" } else { "Disable" }))
-                .answers_of(StatusCode::OK, row()),
-            );
-        }
-    }
-    operations
+    let restored = Operation::post(format!("{one}/restore"), move |app, caller, id| restore(kind, app, caller, id))
+        .role(role(kind, Role::Author))
+        .summary(format!("Take one of the {names} out of the trash, by its id"))
+        .answers_of(StatusCode::OK, openapi::record_reference(kind));
+    vec![deleted, restored]
+}
+
+fn saving(kind: Kind) -> [Operation; 2] {
+    let (all, one) = paths(kind);
+    let created = Operation::post(all, move |app, caller, fields| create(kind, app, caller, fields))
+        .role(Role::Author)
+        .summary(format!("Create a {}; one of that name is a conflict", kind.as_str()))
+        .body_of(openapi::writable(kind, true))
+        .answers_of(StatusCode::CREATED, openapi::record_reference(kind));
+    let updated = Operation::patch(one, move |app, caller, key, fields| update(kind, app, caller, key, fields))
+        .role(Role::Author)
+        .summary(format!("Change the fields given of one of the {}; null removes one", kind.plural()))
+        .body_of(openapi::writable(kind, false))
+        .answers_of(StatusCode::OK, openapi::record_reference(kind));
+    [created, updated]
+}
+
+fn enabling(kind: Kind) -> [Operation; 2] {
+    let (_, one) = paths(kind);
+    [("enable", "Enable", true), ("disable", "Disable", false)].map(|(action, word, is_enabled)| {
+        let handler = move |app, caller, key| enable(kind, is_enabled, app, caller, key);
+        Operation::post(format!("{one}/{action}"), handler)
+            .role(Role::Operator)
+            .summary(format!("{word} one of the {}", kind.plural()))
+            .answers_of(StatusCode::OK, openapi::record_reference(kind))
+    })
 }
 
 /// The query of a list.
@@ -142,7 +166,7 @@ async fn create(
     let create = |engine: Engine| async move { engine.create(kind, &name, fields, &caller.who).await };
     let record = app.complete(create).await?;
     let id = record["id"].as_str().unwrap_or_default();
-    let location = [(LOCATION, format!("/api/v1/{}s/{}", kind.as_str(), percent_encoded(id)))];
+    let location = [(LOCATION, format!("/api/v1/{}/{}", kind.plural(), percent_encoded(id)))];
     Ok((StatusCode::CREATED, location, Json(record)).into_response())
 }
 
@@ -199,7 +223,12 @@ async fn delete(
 }
 
 /// Of an execution the whole tree comes back.
-async fn restore(kind: Kind, State(app): State<App>, InPath(id): InPath<String>) -> Answer<Json<Value>> {
-    let restored = app.complete(|engine| async move { engine.restore(kind, &id).await }).await?;
-    Ok(Json(restored))
+async fn restore(
+    kind: Kind,
+    State(app): State<App>,
+    caller: Caller,
+    InPath(id): InPath<String>,
+) -> Answer<Json<Value>> {
+    let restore = |engine: Engine| async move { engine.restore(kind, &id, &caller.who).await };
+    Ok(Json(app.complete(restore).await?))
 }

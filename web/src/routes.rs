@@ -5,7 +5,7 @@ use axum::extract::{Request, State};
 use crate::app::App;
 use crate::operation::Operation;
 use crate::problem::Problem;
-use crate::{bulk, connectors, executions, files, flows, health, openapi, records, system, webhooks};
+use crate::{bulk, connectors, executions, files, flows, health, openapi, records, system, tokens, webhooks};
 
 /// Everything that can be asked for.
 pub(crate) fn operations() -> Vec<Operation> {
@@ -19,6 +19,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         openapi::operations(),
         records::operations(),
         system::operations(),
+        tokens::operations(),
         webhooks::operations(),
     ]
     .into_iter()

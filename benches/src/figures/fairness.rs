@@ -29,7 +29,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         async || {
             let burden = lab.start(json!({ "mode": "compute" })).await?;
             let latency = p99(&lab, count).await?;
-            lab.engine.cancel(&burden).await?;
+            lab.engine.cancel(&burden, "test").await?;
             lab.engine.wait_ended(&burden, None).await?;
             Ok(latency)
         },
@@ -60,7 +60,7 @@ async fn beside_many_steps(scale: Scale, lab: &Lab, count: u64) -> Result<Figure
     for _ in 0..scale.pairs() {
         beside.push(p99(lab, count).await?);
     }
-    lab.engine.cancel(&burden).await?;
+    lab.engine.cancel(&burden, "test").await?;
     lab.engine.wait_ended(&burden, None).await?;
     for _ in 0..scale.pairs() {
         alone.push(p99(lab, count).await?);

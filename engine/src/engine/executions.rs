@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::broadcast;
 
 use super::{Engine, EngineError, EngineResult, FlowVersion, StartRequest};
+use crate::audit::{self, Deed};
 use crate::clock::Timestamp;
 use crate::core::{Change, Event};
 use crate::journal::shown;
@@ -23,8 +24,9 @@ impl Engine {
         let (core, size) = (self.core.clone(), component.len() as u64);
         let installed = tokio::task::spawn_blocking(move || core.host.install(&component)).await;
         let (digest, _held) = installed.map_err(|error| EngineError::Failed(error.to_string()))??;
-        let (name, stamp) = (name.to_owned(), self.core.stamp(by));
+        let (core, name, stamp) = (self.core.clone(), name.to_owned(), self.core.stamp(by));
         self.write(move |connection| {
+            let before = records::get(connection, Kind::Flow, &name)?.unwrap_or_default();
             let record = match records::get(connection, Kind::Flow, &name)? {
                 Some(record) => record,
                 None => records::save(connection, Kind::Flow, &name, &Map::new(), &stamp)?,
@@ -40,7 +42,10 @@ impl Engine {
                     &stamp,
                 )?;
             }
-            records::require(connection, Kind::Flow, id)
+            let after = records::require(connection, Kind::Flow, id)?;
+            let deed = Deed { action: "deploy", kind: Kind::Flow, before, after: after.clone() };
+            audit::note(&core, connection, &stamp.who, deed)?;
+            Ok(after)
         })
         .await
     }
@@ -179,26 +184,28 @@ impl Engine {
     }
 
     /// Asks an execution to end. It does at its next host call, or at once when it computes or waits.
-    pub async fn cancel(&self, id: &str) -> EngineResult<Value> {
-        self.steer(id, executions::request_cancel).await
+    pub async fn cancel(&self, id: &str, by: &str) -> EngineResult<Value> {
+        self.steer(id, "cancel", by, executions::request_cancel).await
     }
 
     /// Stops the delivery of results to an execution until [`resume`](Self::resume). Due times do not move.
-    pub async fn pause(&self, id: &str) -> EngineResult<Value> {
-        self.steer(id, |connection, key| executions::set_paused(connection, key, true, "paused")).await
+    pub async fn pause(&self, id: &str, by: &str) -> EngineResult<Value> {
+        self.steer(id, "pause", by, |connection, key| executions::set_paused(connection, key, true, "paused")).await
     }
 
     /// Lets a paused execution go on.
-    pub async fn resume(&self, id: &str) -> EngineResult<Value> {
-        self.steer(id, |connection, key| executions::set_paused(connection, key, false, "")).await
+    pub async fn resume(&self, id: &str, by: &str) -> EngineResult<Value> {
+        self.steer(id, "resume", by, |connection, key| executions::set_paused(connection, key, false, "")).await
     }
 
     async fn steer(
         &self,
         id: &str,
+        action: &'static str,
+        by: &str,
         change: impl FnOnce(&rusqlite::Connection, Key) -> StoreResult<bool> + Send + 'static,
     ) -> EngineResult<Value> {
-        let owned = id.to_owned();
+        let (core, owned, by) = (self.core.clone(), id.to_owned(), by.to_owned());
         self.write_and_wake(
             move |connection| {
                 let owned = executions::last_of_chain(connection, &owned)?;
@@ -211,6 +218,7 @@ impl Engine {
                         "execution {owned} has status {status}: nothing to do"
                     ))));
                 }
+                audit::note_of_execution(&core, connection, &by, action, &owned)?;
                 Ok(key)
             },
             |key| Some(Event::Wake(*key)),
@@ -233,7 +241,8 @@ impl Engine {
             return Err(StoreError::invalid("the payload is nested too deep").into());
         }
         let signal = Signal { id: signal_id.unwrap_or_else(|| self.core.new_id()), payload, sender: sender.to_owned() };
-        let (owned, name, now, signal_id) = (id.to_owned(), name.to_owned(), self.core.now(), signal.id.clone());
+        let (core, now) = (self.core.clone(), self.core.now());
+        let (owned, name, signal_id) = (id.to_owned(), name.to_owned(), signal.id.clone());
         self.write_and_wake(
             move |connection| {
                 let last = executions::last_of_chain(connection, &owned)?;
@@ -248,6 +257,7 @@ impl Engine {
                     return Err(StoreError::Refused(Refusal::Conflict(format!("execution {owned} {why}"))));
                 }
                 signals::insert(connection, key, &name, &signal, now)?;
+                audit::note_of_execution(&core, connection, &signal.sender, "signal", &last)?;
                 Ok(key)
             },
             |key| Some(Event::Wake(*key)),

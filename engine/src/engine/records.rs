@@ -7,9 +7,11 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Map, Value, json};
 
 use super::{Engine, EngineError, EngineResult};
+use crate::audit::{self, Deed};
 use crate::core::Event;
 use crate::query::{Kind, Page};
 use crate::session::QueryCall;
+use crate::store::StoreError;
 use crate::store::records::{self, Saving};
 
 impl Engine {
@@ -52,8 +54,11 @@ impl Engine {
         let (core, stamp) = (self.core.clone(), self.core.stamp(by));
         let save = move |connection: &rusqlite::Connection| {
             let kind = crate::session::writable_kind(kind.as_str())?;
-            let record = core.save_record(connection, kind, &saving, &fields, &stamp)?;
-            Ok(core.present(kind, record))
+            let before = records::get(connection, kind, saving.key())?.unwrap_or_default();
+            let after = core.save_record(connection, kind, &saving, &fields, &stamp)?;
+            let action = if before.is_null() { "create" } else { "update" };
+            audit::note(&core, connection, &stamp.who, Deed { action, kind, before, after: after.clone() })?;
+            Ok(core.present(kind, after))
         };
         self.write_and_wake(save, move |record| schedule_changed(kind, record)).await
     }
@@ -62,12 +67,21 @@ impl Engine {
     /// none. A big tree goes by and by.
     pub async fn delete(&self, kind: Kind, key: &str, permanently: bool, by: &str) -> EngineResult<bool> {
         if kind == Kind::Execution {
-            return self.delete_execution(key, permanently).await;
+            return self.delete_execution(key, permanently, by).await;
         }
+        if kind == Kind::Audit {
+            return Err(StoreError::invalid("entries of the audit log are not deleted").into());
+        }
+        // Who takes a token back wants it gone.
+        let permanently = permanently || kind == Kind::Token;
         let (core, key, stamp) = (self.core.clone(), key.to_owned(), self.core.stamp(by));
         let delete = move |connection: &rusqlite::Connection| {
             let record = records::get(connection, kind, &key)?;
             let deleted = core.delete_record(connection, kind, &key, permanently, &stamp)?;
+            if let Some(before) = record.clone() {
+                let action = if permanently { "delete_permanently" } else { "delete" };
+                audit::note(&core, connection, &stamp.who, Deed { action, kind, before, after: Value::Null })?;
+            }
             Ok((deleted, record))
         };
         let follows = move |(_, record): &(bool, Option<Value>)| schedule_changed(kind, record.as_ref()?);
@@ -75,16 +89,18 @@ impl Engine {
     }
 
     /// Takes a record, or the tree of an execution, out of the trash, by id.
-    pub async fn restore(&self, kind: Kind, id: &str) -> EngineResult<Value> {
+    pub async fn restore(&self, kind: Kind, id: &str, by: &str) -> EngineResult<Value> {
         if kind == Kind::Execution {
-            return self.restore_execution(id).await;
+            return self.restore_execution(id, by).await;
         }
-        let (core, id) = (self.core.clone(), id.to_owned());
+        let (core, id, by) = (self.core.clone(), id.to_owned(), by.to_owned());
         let restore = move |connection: &rusqlite::Connection| {
             let record = records::restore(connection, kind, &id)?;
             if kind == Kind::Schedule {
                 crate::schedules::reconcile(&core, connection, &record)?;
             }
+            let deed = Deed { action: "restore", kind, before: Value::Null, after: record.clone() };
+            audit::note(&core, connection, &by, deed)?;
             Ok(core.present(kind, record))
         };
         self.write_and_wake(restore, move |record| schedule_changed(kind, record)).await
@@ -105,8 +121,15 @@ impl Engine {
             writer.write(chunk).await.map_err(failed)?;
         }
         let (size, sha256, _held) = writer.finish().await.map_err(failed)?;
-        let (name, stamp) = (name.to_owned(), self.core.stamp(by));
-        self.write(move |connection| crate::files::save_name(connection, &name, size, &sha256, &stamp)).await
+        let (core, name, stamp) = (self.core.clone(), name.to_owned(), self.core.stamp(by));
+        self.write(move |connection| {
+            let before = records::get(connection, Kind::File, &name)?.unwrap_or_default();
+            let after = crate::files::save_name(connection, &name, size, &sha256, &stamp)?;
+            let deed = Deed { action: "write", kind: Kind::File, before, after: after.clone() };
+            audit::note(&core, connection, &stamp.who, deed)?;
+            Ok(after)
+        })
+        .await
     }
 
     /// A full disk stays one, however deep the file store says it.
@@ -148,10 +171,14 @@ impl Engine {
         let (core, webhook, stamp) = (self.core.clone(), webhook.to_owned(), self.core.stamp(by));
         let digest = key.map(|key| crate::files::sha256_hex(key.as_bytes()));
         self.write(move |connection| {
-            let record = records::require(connection, Kind::Webhook, &webhook)?;
-            let id = record["id"].as_str().unwrap_or_default();
-            records::set_computed(connection, Kind::Webhook, id, &json!({ "key_sha256": digest }), &stamp)?;
-            records::require(connection, Kind::Webhook, id).map(|record| core.present(Kind::Webhook, record))
+            let before = records::require(connection, Kind::Webhook, &webhook)?;
+            let id = before["id"].as_str().unwrap_or_default().to_owned();
+            records::set_computed(connection, Kind::Webhook, &id, &json!({ "key_sha256": digest }), &stamp)?;
+            let after = records::require(connection, Kind::Webhook, &id)?;
+            let action = if digest.is_some() { "set_key" } else { "remove_key" };
+            let deed = Deed { action, kind: Kind::Webhook, before, after: after.clone() };
+            audit::note(&core, connection, &stamp.who, deed)?;
+            Ok(core.present(Kind::Webhook, after))
         })
         .await
     }

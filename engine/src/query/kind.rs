@@ -92,6 +92,16 @@ const WEBHOOK: &[Field] = &[
     data("project_id", Text),
 ];
 const PROJECT: &[Field] = &[data("description", Text)];
+const TOKEN: &[Field] =
+    &[data("role", Text), data("expires_at", Time), data("description", Text), hidden("secret_sha256")];
+const AUDIT: &[Field] = &[
+    computed("action", Text),
+    computed("record_kind", Text),
+    computed("record_id", Text),
+    computed("record_name", Text),
+    computed("before", Json),
+    computed("after", Json),
+];
 
 const EXECUTION: &[Field] = &[
     column("id", Text, true),
@@ -138,12 +148,14 @@ pub enum Kind {
     Setting,
     Webhook,
     Project,
+    Token,
+    Audit,
     Execution,
 }
 
 impl Kind {
     /// All, with their names and own fields.
-    pub const ALL: [(Self, &'static str, &'static [Field]); 9] = [
+    pub const ALL: [(Self, &'static str, &'static [Field]); 11] = [
         (Self::Flow, "flow", FLOW),
         (Self::Connector, "connector", CONNECTOR),
         (Self::File, "file", FILE),
@@ -152,12 +164,35 @@ impl Kind {
         (Self::Setting, "setting", SETTING),
         (Self::Webhook, "webhook", WEBHOOK),
         (Self::Project, "project", PROJECT),
+        (Self::Token, "token", TOKEN),
+        (Self::Audit, "audit", AUDIT),
         (Self::Execution, "execution", EXECUTION),
     ];
 
     /// The name in the contract, the API and the CLI.
     pub fn as_str(self) -> &'static str {
         Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
+    }
+
+    /// What the API calls many of them.
+    pub fn plural(self) -> String {
+        match self {
+            Self::Audit => self.as_str().to_owned(),
+            _ => format!("{}s", self.as_str()),
+        }
+    }
+
+    /// Whether it is about who may do what, and who did: flows neither see nor change it.
+    pub(crate) fn is_about_people(self) -> bool {
+        matches!(self, Self::Token | Self::Audit)
+    }
+
+    /// The kind with that name, for a flow.
+    pub(crate) fn parse_for_flow(name: &str) -> Result<Self, QueryError> {
+        match Self::parse(name)? {
+            kind if kind.is_about_people() => Err(QueryError(format!("flows have no access to the kind `{name}`"))),
+            kind => Ok(kind),
+        }
     }
 
     /// The kind with that name.

@@ -16,6 +16,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::audit;
 use crate::clock::Timestamp;
 use crate::collection;
 use crate::core::{Core, lock};
@@ -263,13 +264,15 @@ impl Engine {
     ///
     /// # Errors
     /// When something of the tree has not ended, or the execution is not the root of its tree.
-    pub(crate) async fn delete_execution(&self, id: &str, permanently: bool) -> EngineResult<bool> {
+    pub(crate) async fn delete_execution(&self, id: &str, permanently: bool, by: &str) -> EngineResult<bool> {
         let owned = id.to_owned();
         self.read(move |_, connection| trash::require_ended(connection, &owned)).await?;
-        let (core, id, now) = (self.core.clone(), id.to_owned(), self.core.now());
+        let (core, id, now, by) = (self.core.clone(), id.to_owned(), self.core.now(), by.to_owned());
         let deleted = self
             .write(move |connection| {
                 core.attention.trash_changes();
+                let action = if permanently { "delete_permanently" } else { "delete" };
+                audit::note_of_execution(&core, connection, &by, action, &id)?;
                 trash::delete(connection, &id, permanently, now, STEP_UNITS)
             })
             .await?;
@@ -278,11 +281,12 @@ impl Engine {
     }
 
     /// Takes the tree of an execution out of the trash. It counts as if it had ended now.
-    pub(crate) async fn restore_execution(&self, id: &str) -> EngineResult<serde_json::Value> {
-        let (core, owned, now) = (self.core.clone(), id.to_owned(), self.core.now());
+    pub(crate) async fn restore_execution(&self, id: &str, by: &str) -> EngineResult<serde_json::Value> {
+        let (core, owned, now, by) = (self.core.clone(), id.to_owned(), self.core.now(), by.to_owned());
         self.write(move |connection| {
             core.attention.trash_changes();
-            trash::restore(connection, &owned, now, STEP_UNITS)
+            trash::restore(connection, &owned, now, STEP_UNITS)?;
+            audit::note_of_execution(&core, connection, &by, "restore", &owned)
         })
         .await?;
         self.core.attention.trash_changed();

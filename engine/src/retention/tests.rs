@@ -197,7 +197,7 @@ async fn when_there_are_too_many_the_oldest_go() {
     }
     workspace.until("five are in the trash", async || workspace.ids(true).await.len() == 5).await;
     assert_eq!(workspace.ids(true).await, all[..5]);
-    workspace.engine.restore(Kind::Execution, &all[0]).await.unwrap();
+    workspace.engine.restore(Kind::Execution, &all[0], "test").await.unwrap();
     workspace.until("another went instead", async || workspace.ids(true).await == all[1..6]).await;
     let workspace = workspace.reopen_after(|_| ()).await;
     all.push(workspace.run("quick", json!(8)).await);
@@ -236,7 +236,7 @@ async fn users_delete_and_restore_whole_trees() {
     assert!(refused(delete(&child, false).await).contains(&format!("belongs to the tree of {parent}")));
     assert!(delete(&parent, false).await.unwrap());
     assert_eq!(workspace.ids(true).await, [parent.clone(), child.clone()]);
-    let restored = workspace.engine.restore(Kind::Execution, &parent).await.unwrap();
+    let restored = workspace.engine.restore(Kind::Execution, &parent, "test").await.unwrap();
     assert!(restored.get("deleted_at").is_none(), "{restored}");
     assert_eq!(workspace.ids(false).await, [parent.clone(), child.clone()]);
 

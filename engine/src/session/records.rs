@@ -43,6 +43,7 @@ pub enum EndAction {
 pub(crate) fn writable_kind(name: &str) -> StoreResult<Kind> {
     let kind = Kind::parse(name).map_err(|error| StoreError::invalid(error.to_string()))?;
     match kind {
+        kind if kind.is_about_people() => Err(StoreError::invalid(format!("a record of kind `{name}` is not saved"))),
         Kind::Execution => Err(StoreError::invalid("executions are not saved or deleted; start, cancel or pause them")),
         Kind::File => Err(StoreError::invalid("files are written and deleted through the file store")),
         kind => Ok(kind),
@@ -59,7 +60,7 @@ impl Session {
             Turn::Live(n, call) => {
                 let (kind, key, core) = (kind.to_owned(), key.to_owned(), self.core.clone());
                 self.store_call(n, call, move |connection| {
-                    let kind = Kind::parse(&kind).map_err(|error| StoreError::invalid(error.to_string()))?;
+                    let kind = Kind::parse_for_flow(&kind).map_err(|error| StoreError::invalid(error.to_string()))?;
                     let record = match kind {
                         Kind::Execution => core.execution_json(connection, &key)?,
                         kind => records::get(connection, kind, &key)?.map(|record| core.present(kind, record)),
@@ -148,6 +149,7 @@ impl Session {
             Turn::Live(n, call) => {
                 let (query, core) = (query.clone(), self.core.clone());
                 self.store_call(n, call, move |connection| {
+                    Kind::parse_for_flow(&query.kind).map_err(|error| StoreError::invalid(error.to_string()))?;
                     let page = core.query(connection, &query.parse()?)?;
                     Ok((Reply::Page(page.rows, page.next), ()))
                 })
@@ -166,7 +168,7 @@ impl Session {
         let args = serde_json::to_value(&action).expect("an action is plain JSON");
         let text = canonical(&args);
         if let EndAction::SaveRecord { kind, .. } | EndAction::DeleteRecord { kind, .. } = &action
-            && let Err(error) = Kind::parse(kind)
+            && let Err(error) = Kind::parse_for_flow(kind)
         {
             return Ok(Err(HostError::InvalidInput(error.to_string())));
         }

@@ -10,6 +10,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("0001_initial.sql"),
     include_str!("0002_append_only_journal.sql"),
     include_str!("0003_retention.sql"),
+    include_str!("0004_audit.sql"),
 ];
 
 /// Brings a database to the newest format, in one transaction: a failure leaves it as it was. A newer one is refused.
@@ -47,6 +48,7 @@ mod tests {
                 "996417ab40aeee1107539df62639058bf98ced19b7935aec03f4b649b6cfad00",
                 "320f0406eaec844cf4ddc31e25329adbfec3a2d9df66d62be5440ab66a21e8cd",
                 "ed546b0502edf5b3aebbaf0c5a8e7b9a300cf2383e36b66952fc1ca0ba12f84e",
+                "97bb9e00659bf42f944c4156133d5562b13d2ca2263d64745baa53dd75dfb4a9",
             ]
         );
     }

@@ -6,12 +6,21 @@ use serde_json::{Map, Value, json};
 
 use super::{Refusal, StoreError, StoreResult};
 use crate::clock::Timestamp;
+use crate::people::Role;
 use crate::query::{Cursor, FieldType, Kind, Page, Query, plan};
 
 /// Names and ids, characters.
 const NAME_MAX: usize = 256;
 
 const COLUMNS: &str = "id, name, revision, created_at, created_by, modified_at, modified_by, deleted_at, data";
+
+/// The table that a kind is in.
+fn table(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Audit => "audit",
+        _ => "records",
+    }
+}
 
 /// Who changes something, and when.
 #[derive(Clone, Debug)]
@@ -25,8 +34,9 @@ pub(crate) struct Stamp {
 /// The record with that name, or else with that id, that is not in the trash.
 pub(crate) fn get(connection: &Connection, kind: Kind, key: &str) -> StoreResult<Option<Value>> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM records WHERE kind = ?1 AND (name = ?2 OR id = ?2) AND deleted_at IS NULL ORDER \
-             BY name = ?2 DESC LIMIT 1"
+        "SELECT {COLUMNS} FROM {} WHERE kind = ?1 AND (name = ?2 OR id = ?2) AND deleted_at IS NULL ORDER \
+             BY name = ?2 DESC LIMIT 1",
+        table(kind)
     );
     let mut statement = connection.prepare_cached(&sql)?;
     statement.query_row(params![kind.as_str(), key], |row| Ok(to_json(row))).optional()?.transpose()
@@ -59,7 +69,8 @@ fn nearest(connection: &Connection, kind: Kind, key: &str) -> StoreResult<Option
 /// One page of records.
 pub(crate) fn list(connection: &Connection, query: &Query) -> StoreResult<Page> {
     let plan = plan(query);
-    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM records {}", plan.sql))?;
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM {} {}", table(query.kind), plan.sql))?;
     read_page(query, statement.query(params_from_iter(plan.parameters))?, to_json)
 }
 
@@ -260,7 +271,8 @@ pub(crate) fn restore(connection: &Connection, kind: Kind, id: &str) -> StoreRes
     }
 }
 
-fn insert(
+/// Inserts a record as it is.
+pub(crate) fn insert(
     connection: &Connection,
     kind: Kind,
     id: &str,
@@ -269,10 +281,11 @@ fn insert(
     stamp: &Stamp,
 ) -> StoreResult<()> {
     connection
-        .prepare_cached(
-            "INSERT INTO records (kind, id, name, revision, created_at, created_by, modified_at, modified_by, data)
+        .prepare_cached(&format!(
+            "INSERT INTO {} (kind, id, name, revision, created_at, created_by, modified_at, modified_by, data)
              VALUES (?1, ?2, ?3, 1, ?4, ?5, ?4, ?5, ?6)",
-        )?
+            table(kind)
+        ))?
         .execute(params![kind.as_str(), id, name, stamp.now.0, stamp.who, Value::Object(document.clone()).to_string()])
         .map_err(|error| name_taken(error, kind, name))?;
     Ok(())
@@ -370,6 +383,11 @@ fn validate(kind: Kind, document: &Map<String, Value>) -> StoreResult<()> {
         }
         Kind::Webhook if !document.get("methods").is_none_or(are_methods) => {
             Err(StoreError::invalid(format!("`methods` of a webhook is a list of {}", METHODS.join(", "))))
+        }
+        Kind::Token => {
+            let role = document.get("role").and_then(Value::as_str).unwrap_or_default();
+            let parsed: Result<Role, _> = role.parse();
+            parsed.map(drop).map_err(|error| StoreError::invalid(error.to_string()))
         }
         Kind::Scheduler | Kind::Webhook if missing("flow_id") => {
             Err(StoreError::invalid(format!("a {} needs a `flow_id`", kind.as_str())))

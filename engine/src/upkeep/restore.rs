@@ -204,7 +204,7 @@ mod tests {
         let flows = vec![("waiting".to_owned(), waiting)];
         let engine = Engine::open_with(config, Vec::new(), flows, WriterMode::Thread).unwrap();
         let id = start(&engine, "waiting", Value::Null).await;
-        engine.pause(&id).await.unwrap();
+        engine.pause(&id, "test").await.unwrap();
         let as_restored = "UPDATE executions SET message = 'restored'";
         engine.write(|connection| Ok(connection.execute(as_restored, [])?)).await.unwrap();
         engine.signal(&id, "go", Value::Null, "test", None).await.unwrap();

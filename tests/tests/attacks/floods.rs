@@ -122,7 +122,7 @@ async fn soak_children_are_limited_at_one_time() -> Result<()> {
     assert_eq!(starts.len(), most as usize + 1);
     let refused = starts.last().unwrap()["reply"].to_string();
     assert!(refused.contains("children_max"), "{refused}");
-    workspace.engine.cancel(&parent).await?;
+    workspace.engine.cancel(&parent, "test").await?;
     assert_eq!(workspace.ended(&parent).await?["status"], "ENDED_CANCELLED");
     patiently(most, async || workspace.until_rows("execution", of_parent.clone(), <[Value]>::is_empty).await).await?;
     Ok(())

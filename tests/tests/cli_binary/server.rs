@@ -61,6 +61,26 @@ fn over_tcp_the_api_wants_the_token() {
 
 /// Enabled and keyed in one command, called with the key and without; the key is shown once and stored nowhere.
 #[test]
+fn a_token_of_ones_own_has_a_role_and_can_be_taken_back() {
+    let cli = Cli::new();
+    let server = cli.serve(&[]);
+    let token = cli.ok(&["token", "create", "ci", "--role", "viewer", "--days", "30"]);
+    let with = |arguments: &[&str]| cli.run(&[&["--server", &server.url, "--token", token.trim()], arguments].concat());
+    assert_eq!(with(&["flow", "list"]).code, 0);
+    with(&["setting", "set", "s", "1"]).refused(64, &["role author", "token ci", "viewer"]);
+    with(&["token", "list"]).refused(64, &["role admin"]);
+    cli.run(&["token", "create", "ci", "--role", "viewer"]).refused(64, &["exists already"]);
+    cli.run(&["token", "create", "x", "--role", "owner"]).refused(64, &["viewer"]);
+    let listed = cli.ok(&["token", "list"]);
+    assert!(listed.contains("ci") && listed.contains("viewer") && !listed.contains(token.trim()), "{listed}");
+    cli.ok(&["token", "remove", "ci"]);
+    with(&["flow", "list"]).refused(64, &["token"]);
+    let audit = cli.ok(&["audit", "list"]);
+    assert!(audit.contains("delete_permanently") && audit.contains("create"), "{audit}");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
 fn c_27_webhooks_are_disabled_until_enabled_and_want_their_key() {
     let cli = Cli::new();
     let _server = cli.serve(&[]);

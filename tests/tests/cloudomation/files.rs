@@ -44,7 +44,7 @@ async fn c_08_delete_goes_to_the_trash_unless_permanent() -> Result<()> {
     let names: Vec<&Value> = trash.iter().map(|row| &row["name"]).collect();
     assert_eq!(names, ["file-false"]);
 
-    engine.restore(Kind::File, trash[0]["id"].as_str().unwrap()).await?;
+    engine.restore(Kind::File, trash[0]["id"].as_str().unwrap(), "test").await?;
     let restored = workspace.record(Kind::File, "file-false").await?;
     assert_eq!(restored["sha256"], hex::encode(Sha256::digest("content")));
     Ok(())

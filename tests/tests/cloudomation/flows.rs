@@ -65,7 +65,7 @@ async fn c_22_a_cancel_reaches_the_child() -> Result<()> {
     let of_parent = json!({"field": "parent_id", "op": "eq", "value": parent});
     let waits = |rows: &[Value]| rows.first().is_some_and(|row| row["status"] == "WAITING");
     let children = workspace.until_rows("execution", of_parent, waits).await?;
-    workspace.engine.cancel(&parent).await?;
+    workspace.engine.cancel(&parent, "test").await?;
     assert_eq!(workspace.ended(&parent).await?["status"], "ENDED_CANCELLED");
     assert_eq!(workspace.ended(id(&children[0])).await?["status"], "ENDED_CANCELLED");
     Ok(())

@@ -75,7 +75,7 @@ async fn c_29_others_run_while_flows_compute_for_ever() -> Result<()> {
     }
     for id in &endless {
         assert_eq!(workspace.engine.execution(id).await?["status"], "RUNNING");
-        workspace.engine.cancel(id).await?;
+        workspace.engine.cancel(id, "test").await?;
         assert_eq!(workspace.ended(id).await?["status"], "ENDED_CANCELLED");
     }
     Ok(())

@@ -124,7 +124,7 @@ async fn c_20_a_scheduler_that_is_killed_is_reported() -> Result<()> {
     let is_scheduled = |rows: &[Value]| rows.first().is_some_and(|row| row["status"] == "SCHEDULED");
     let iterations = workspace.until_rows("execution", is_schedule, is_scheduled).await?;
 
-    workspace.engine.cancel(id(&iterations[0])).await?;
+    workspace.engine.cancel(id(&iterations[0]), "test").await?;
     workspace.ended(id(&iterations[0])).await?;
     workspace.advance(Duration::from_secs(5))?;
     let row = workspace.ended(&check).await?;
@@ -211,7 +211,7 @@ async fn c_28_after_errors_the_next_iteration_waits_longer_each_time() -> Result
 async fn c_28_after_a_cancel_the_next_iteration_waits_for_a_minute() -> Result<()> {
     let scheduled = Scheduled::with(json!({"interval_seconds": 3600})).await?;
     let iterations = scheduled.until_newest(1, "SCHEDULED").await?;
-    scheduled.workspace.engine.cancel(id(&iterations[0])).await?;
+    scheduled.workspace.engine.cancel(id(&iterations[0]), "test").await?;
     let iterations = scheduled.until_newest(2, "QUEUED").await?;
     assert_eq!(iterations[0]["status"], "ENDED_CANCELLED");
     let due = time(&iterations[0], "ended_at")?.after(MINUTE);

@@ -144,7 +144,7 @@ async fn c_30_a_run_after_an_aborted_one_passes() -> Result<()> {
     let reached = async || Ok((targets.scp.connections() > 0).then_some(()));
     workspace.eventually(reached).await?;
     assert!(workspace.record(Kind::File, "my-test-file.txt").await.is_ok(), "step 1.1 is done");
-    workspace.engine.cancel(&aborted).await?;
+    workspace.engine.cancel(&aborted, "test").await?;
     assert_eq!(workspace.ended(&aborted).await?["status"], "ENDED_CANCELLED");
     targets.mend_system("scp").await?;
 
@@ -170,7 +170,7 @@ async fn a_cancelled_run_leaves_neither_schedule_nor_file() -> Result<()> {
     assert_eq!(workspace.record(Kind::Schedule, "my-test-schedule").await?["is_enabled"], true);
     workspace.put_file("my-test-file.txt", "as if the cancel had come before the delete").await?;
 
-    workspace.engine.cancel(&check).await?;
+    workspace.engine.cancel(&check, "test").await?;
     let row = workspace.ended(&check).await?;
     assert_eq!((&row["status"], &row["response"]), (&json!("ENDED_CANCELLED"), &Value::Null));
     assert_eq!(workspace.record(Kind::Schedule, "my-test-schedule").await?["is_enabled"], false);

@@ -9,6 +9,7 @@ mod files;
 mod flows;
 mod problems;
 mod records;
+mod roles;
 mod serve;
 mod support;
 mod webhooks;

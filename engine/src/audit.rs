@@ -1,0 +1,68 @@
+//! The audit log: what somebody changed, when, and what stood there before and after, without secrets.
+//!
+//! An entry is a record of kind `audit`, written in the transaction of the change that it tells of, and never changed.
+//! What flows change is in their journals, and not here.
+
+use rusqlite::Connection;
+use serde_json::{Map, Value, json};
+
+use crate::core::Core;
+use crate::query::Kind;
+use crate::store::records::{self, Stamp};
+use crate::store::{StoreResult, executions};
+
+/// A longer document stands in an entry as its size alone, bytes.
+const DOCUMENT_BYTES_MAX: usize = 64 << 10;
+
+/// What was done, and to what.
+pub(crate) struct Deed<'a> {
+    /// One word, such as `create`.
+    pub(crate) action: &'a str,
+    pub(crate) kind: Kind,
+    /// As stored; null where there was nothing.
+    pub(crate) before: Value,
+    /// As stored; null where there is nothing now.
+    pub(crate) after: Value,
+}
+
+/// Writes an entry.
+pub(crate) fn note(core: &Core, connection: &Connection, by: &str, deed: Deed<'_>) -> StoreResult<()> {
+    let Deed { action, kind, before, after } = deed;
+    let known = |field: &str| match &after[field] {
+        Value::Null => before[field].clone(),
+        value => value.clone(),
+    };
+    let mut entry = json!({
+        "action": action, "record_kind": kind.as_str(), "record_id": known("id"), "record_name": known("name"),
+    });
+    for (field, document) in [("before", before), ("after", after)] {
+        if !document.is_null() {
+            entry[field] = short(core.present(kind, document));
+        }
+    }
+    let stamp = core.stamp(by);
+    let Stamp { new_id: id, .. } = &stamp;
+    records::insert(connection, Kind::Audit, id, id, entry.as_object().unwrap_or(&Map::new()), &stamp)
+}
+
+/// Writes an entry of something that was done to an execution, which is named and not copied. None where there is none.
+pub(crate) fn note_of_execution(
+    core: &Core,
+    connection: &Connection,
+    by: &str,
+    action: &str,
+    id: &str,
+) -> StoreResult<()> {
+    let Some((_, row)) = executions::get(connection, id)? else {
+        return Ok(());
+    };
+    let named = json!({ "id": row["id"], "name": row["name"], "status": row["status"] });
+    note(core, connection, by, Deed { action, kind: Kind::Execution, before: named, after: Value::Null })
+}
+
+fn short(document: Value) -> Value {
+    match document.to_string().len() {
+        bytes if bytes > DOCUMENT_BYTES_MAX => json!({ "omitted_bytes": bytes }),
+        _ => document,
+    }
+}

@@ -1,0 +1,215 @@
+//! Tokens, and what each role may do: every operation of the API is tried with every role.
+
+use axum::body::Body;
+use axum::http::{Method, Request};
+use serde_json::{Value, json};
+use surefoot_web::{Access, Options};
+
+use crate::support::{Reply, Server, send};
+
+const ROLES: [&str; 4] = ["viewer", "operator", "author", "admin"];
+
+/// SHA-256 of `right`.
+const TOKEN_SHA256: &str = "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9";
+
+struct Remote {
+    server: Server,
+    router: axum::Router,
+}
+
+impl Remote {
+    fn new() -> Self {
+        let server = Server::local();
+        let access = Access::Remote { hosts: Vec::new(), token_sha256: TOKEN_SHA256.to_owned() };
+        Self { router: server.with(Options::new(access)), server }
+    }
+
+    async fn token(&self, name: &str, role: &str) -> String {
+        let made = self.server.post("/api/v1/tokens", json!({"name": name, "role": role})).await.json(201);
+        made["token"].as_str().unwrap().to_owned()
+    }
+
+    async fn send(&self, method: Method, path: &str, token: &str, body: &str) -> Reply {
+        let request = Request::builder().method(method).uri(path).header("host", "localhost");
+        let request = request.header("authorization", format!("Bearer {token}"));
+        send(&self.router, request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+}
+
+/// Parameters of paths become names that nothing has, so that an operation that is allowed does no harm.
+fn path_of(template: &str) -> String {
+    let part = |part: &str| if part.starts_with('{') { "nothing-has-this-name".to_owned() } else { part.to_owned() };
+    template.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_asks_for_its_role_and_no_other() {
+    let remote = Remote::new();
+    let mut tokens = Vec::new();
+    for role in ROLES {
+        tokens.push(remote.token(role, role).await);
+    }
+    let document = surefoot_web::openapi();
+    let mut tried = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let Some(needed) = operation["x-surefoot-role"].as_str() else {
+                assert!(!path.starts_with("/api/v1/"), "{method} {path} needs no role");
+                continue;
+            };
+            let needed = ROLES.iter().position(|role| *role == needed).unwrap();
+            let method: Method = method.to_ascii_uppercase().parse().unwrap();
+            for (place, token) in tokens.iter().enumerate() {
+                let reply = remote.send(method.clone(), &path_of(path), token, "").await;
+                // What only the owner may do is refused for another reason, which says so.
+                let is_refused = reply.status == 403 && !String::from_utf8_lossy(&reply.body).contains("owner");
+                assert_eq!(is_refused, place < needed, "{method} {path} as {}: {}", ROLES[place], reply.status);
+                tried += 1;
+            }
+            let reply = remote.send(method.clone(), &path_of(path), "wrong", "").await;
+            reply.problem(401, "unauthorized");
+        }
+    }
+    assert!(tried > 200, "{tried}");
+}
+
+/// Written down by hand, so that an operation that asks for too little is seen.
+#[test]
+fn what_the_roles_may_do() {
+    let document = surefoot_web::openapi();
+    let role = |method: &str, path: &str| document["paths"][path][method]["x-surefoot-role"].clone();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys().filter(|_| path.starts_with("/api/v1/")) {
+            let role = role(method, path);
+            let is_about_people = ["/api/v1/tokens", "/api/v1/audit"].iter().any(|about| path.starts_with(about));
+            let is_about_all = path.starts_with("/api/v1/system/");
+            match method.as_str() {
+                _ if is_about_people || is_about_all => assert_eq!(role, "admin", "{method} {path}"),
+                "get" => assert_eq!(role, "viewer", "{method} {path}"),
+                _ => assert_ne!(role, "viewer", "{method} {path}"),
+            }
+        }
+    }
+    for path in ["/api/v1/flows", "/api/v1/connectors", "/api/v1/webhooks", "/api/v1/settings"] {
+        assert_eq!(role("post", path), "author");
+    }
+    for path in ["/api/v1/flows/{key}/deploy", "/api/v1/webhooks/{key}/key", "/api/v1/connectors/{key}/test"] {
+        assert_eq!(role("post", path), "author");
+    }
+    for path in ["/api/v1/flows/{key}/run", "/api/v1/executions/{id}/cancel", "/api/v1/schedules/{key}/enable"] {
+        assert_eq!(role("post", path), "operator");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_shown_once_and_good_until_it_ends_or_goes() {
+    let remote = Remote::new();
+    let token = remote.token("ci", "viewer").await;
+    let list = async |token: &str| remote.send(Method::GET, "/api/v1/flows", token, "").await;
+    list(&token).await.json(200);
+    let (first, rest) = token.split_at(token.len() - 1);
+    list(&format!("{first}{}", if rest == "0" { "1" } else { "0" })).await.problem(401, "unauthorized");
+    list(&format!("{token}0")).await.problem(401, "unauthorized");
+    for wrong in ["sft_", "sft_x", "sft_ci_", "ci", "sft_nothing_0"] {
+        list(wrong).await.problem(401, "unauthorized");
+    }
+    for path in ["/api/v1/tokens", "/api/v1/tokens/ci", "/api/v1/audit"] {
+        let text = String::from_utf8(remote.server.get(path).await.body.to_vec()).unwrap();
+        assert!(!text.contains("sha256") && !text.contains(&token[45..]), "{path}: {text}");
+    }
+
+    remote.server.send(Method::DELETE, "/api/v1/tokens/ci", "").await.json(200);
+    list(&token).await.problem(401, "unauthorized");
+    let trash = remote.server.get("/api/v1/tokens?deleted=true").await.json(200);
+    assert_eq!(trash["rows"], json!([]), "a token that was taken back cannot come back");
+    let soon = remote.server.post(
+        "/api/v1/tokens",
+        json!({
+            "name": "soon", "role": "viewer", "expires_at": in_a_moment(),
+        }),
+    );
+    let soon = soon.await.json(201)["token"].as_str().unwrap().to_owned();
+    let expired = loop {
+        let reply = list(&soon).await;
+        if reply.status != 200 {
+            break reply;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(expired.problem(401, "unauthorized").contains("expired at"));
+}
+
+fn in_a_moment() -> String {
+    let now = surefoot_engine::Clock::System.now();
+    now.after(std::time::Duration::from_millis(300)).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_would_be_none_is_refused() {
+    let server = Server::local();
+    for wrong in [
+        json!({"name": "t"}),
+        json!({"name": "t", "role": "owner"}),
+        json!({"name": "", "role": "viewer"}),
+        json!({"name": "t", "role": "viewer", "expires_at": "tomorrow"}),
+        json!({"name": "t", "role": "viewer", "expires_at": "2020-01-01T00:00:00Z"}),
+        json!({"name": "t", "role": "viewer", "secret_sha256": "00"}),
+    ] {
+        server.post("/api/v1/tokens", wrong).await.problem(422, "invalid");
+    }
+    server.post("/api/v1/tokens", json!({"name": "t", "role": "viewer"})).await.json(201);
+    server.post("/api/v1/tokens", json!({"name": "t", "role": "admin"})).await.problem(409, "conflict");
+    server.patch("/api/v1/tokens/t", json!({"role": "admin"})).await.problem(405, "method_not_allowed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_changed_what_is_in_the_audit_log() {
+    let remote = Remote::new();
+    let token = remote.token("robot", "author").await;
+    let as_robot =
+        async |method: Method, path: &str, body: Value| remote.send(method, path, &token, &body.to_string()).await;
+    let config = json!({"type": "probe", "config": {"text": "a", "password": "hunter2"}, "name": "c"});
+    as_robot(Method::POST, "/api/v1/connectors", config).await.json(201);
+    as_robot(Method::PATCH, "/api/v1/connectors/c", json!({"description": "new"})).await.json(200);
+    as_robot(Method::PATCH, "/api/v1/connectors/c", json!({"type": "no such"})).await.problem(422, "invalid");
+    as_robot(Method::DELETE, "/api/v1/connectors/c", Value::Null).await.json(200);
+    as_robot(Method::PUT, "/api/v1/files/f/content", json!("content")).await.json(200);
+    let run = json!({"input": {"connector": "type:probe", "inputs": {"hang": true}}});
+    let id = as_robot(Method::POST, "/api/v1/flows/native:connect/run", run).await.json(201)["id"].clone();
+    let cancel = format!("/api/v1/executions/{}/cancel", id.as_str().unwrap());
+    as_robot(Method::POST, &cancel, Value::Null).await.json(200);
+
+    let audit = remote.server.get("/api/v1/audit?order=created_at").await.json(200);
+    let entries: Vec<&Value> = audit["rows"].as_array().unwrap().iter().collect();
+    let told: Vec<String> = entries
+        .iter()
+        .map(|entry| format!("{} {} {}", entry["created_by"], entry["action"], entry["record_kind"]).replace('"', ""))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "local create token",
+            "token robot create connector",
+            "token robot update connector",
+            "token robot delete connector",
+            "token robot write file",
+            "token robot cancel execution",
+        ]
+    );
+    let update = entries[2];
+    assert_eq!((&update["record_name"], &update["before"]["description"]), (&json!("c"), &Value::Null));
+    assert_eq!(update["after"]["description"], "new");
+    assert_eq!(update["after"]["config"], json!({"text": "a", "password": "***"}));
+    assert_eq!((&entries[5]["record_id"], &entries[3]["after"]), (&id, &Value::Null));
+    assert!(!audit.to_string().contains("hunter2"));
+
+    let of_robot = crate::support::encoded(&json!({"field": "created_by", "op": "eq", "value": "token robot"}));
+    let page = remote.server.get(&format!("/api/v1/audit?filter={of_robot}&limit=2")).await.json(200);
+    assert_eq!(page["rows"][0], *entries[5]);
+    let next = page["next"].as_str().unwrap();
+    let page = remote.server.get(&format!("/api/v1/audit?filter={of_robot}&limit=2&cursor={next}")).await.json(200);
+    assert_eq!(page["rows"][0], *entries[3]);
+    let one = format!("/api/v1/audit/{}", entries[0]["id"].as_str().unwrap());
+    assert_eq!(remote.server.get(&one).await.json(200), *entries[0]);
+    remote.server.send(Method::DELETE, &one, "").await.problem(405, "method_not_allowed");
+}
