@@ -156,6 +156,8 @@ pub(crate) struct Core {
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) changes: broadcast::Sender<Change>,
     pub(crate) ended: Bells,
+    /// Those who follow one execution.
+    pub(crate) watched: Bells,
     pub(crate) residents: Mutex<HashMap<Key, Arc<Resident>>>,
     pub(crate) places: Arc<Semaphore>,
     pub(crate) tasks: TaskTracker,
@@ -190,6 +192,7 @@ impl Core {
 
     /// Tells who follows this execution.
     pub(crate) fn changed(&self, execution_id: &str) {
+        self.watched.ring(execution_id);
         if self.changes.receiver_count() > 0 {
             let _ = self.changes.send(Change { execution_id: execution_id.to_owned() });
         }

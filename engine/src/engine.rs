@@ -6,6 +6,7 @@ mod executions;
 mod opening;
 mod records;
 mod tokens;
+mod watching;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,8 @@ use crate::reserve::Reserve;
 use crate::store::records::Saving;
 use crate::store::{self, Concerns, Readers, RecordCache, Refusal, StoreError, StoreResult, Urgency, Writer};
 use crate::upkeep;
+
+pub use watching::{JournalPlace, JournalReader, Watch};
 
 pub(crate) use opening::{create_folder, held_by, hold, io};
 use opening::{ensure_writable, open_database, remove_unended_uploads, workspace_key};
@@ -210,6 +213,7 @@ impl Engine {
             events,
             changes: broadcast::Sender::new(1024),
             ended: Bells::default(),
+            watched: Bells::default(),
             residents: Mutex::default(),
             places: Arc::new(Semaphore::new(config.residents_max)),
             tasks: TaskTracker::new(),

@@ -39,7 +39,7 @@ mod upkeep;
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use core::{Change, CommitMoment, Config, DiesAt};
 pub use doctor::{Examination, Finding, Severity, examine};
-pub use engine::{Engine, EngineError, EngineResult, FlowVersion, StartRequest};
+pub use engine::{Engine, EngineError, EngineResult, FlowVersion, JournalPlace, JournalReader, StartRequest, Watch};
 pub use host::ComponentError;
 pub use id::Entropy;
 pub use journal::Status;

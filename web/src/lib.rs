@@ -11,6 +11,7 @@ mod access;
 mod app;
 mod bulk;
 mod connectors;
+mod events;
 mod executions;
 mod extract;
 mod files;

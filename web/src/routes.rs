@@ -5,13 +5,14 @@ use axum::extract::{Request, State};
 use crate::app::App;
 use crate::operation::Operation;
 use crate::problem::Problem;
-use crate::{bulk, connectors, executions, files, flows, health, openapi, records, system, tokens, webhooks};
+use crate::{bulk, connectors, events, executions, files, flows, health, openapi, records, system, tokens, webhooks};
 
 /// Everything that can be asked for.
 pub(crate) fn operations() -> Vec<Operation> {
     [
         bulk::operations(),
         connectors::operations(),
+        events::operations(),
         executions::operations(),
         files::operations(),
         flows::operations(),

@@ -267,6 +267,6 @@ impl Engine {
     }
 }
 
-fn require_key(connection: &rusqlite::Connection, id: &str) -> StoreResult<Key> {
+pub(super) fn require_key(connection: &rusqlite::Connection, id: &str) -> StoreResult<Key> {
     executions::key_of(connection, id)?.ok_or_else(|| StoreError::not_found("execution", id))
 }

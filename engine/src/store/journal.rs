@@ -56,6 +56,11 @@ const STEPS_MAX: u32 = 4;
 
 /// The numbers of the rows of a journal, in order.
 pub(crate) fn row_ids(connection: &Connection, key: Key) -> StoreResult<Vec<i64>> {
+    row_ids_since(connection, key, i64::MIN)
+}
+
+/// The numbers of the rows of a journal that are not below `since`, in order. Reads no others.
+pub(crate) fn row_ids_since(connection: &Connection, key: Key, since: i64) -> StoreResult<Vec<i64>> {
     let mut tail = connection.prepare_cached(
         "SELECT coalesce((SELECT journal_tail FROM active WHERE execution = ?1),
              (SELECT journal_tail FROM executions WHERE rowid = ?1))",
@@ -65,10 +70,10 @@ pub(crate) fn row_ids(connection: &Connection, key: Key) -> StoreResult<Vec<i64>
         connection.prepare_cached("SELECT id, execution, previous FROM journal WHERE id <= ?1 ORDER BY id DESC")?;
     let mut next: Option<i64> = tail.query_row([key.0], |row| row.get(0))?;
     let mut ids = Vec::new();
-    while let Some(searched) = next {
+    while let Some(searched) = next.filter(|id| *id >= since) {
         let mut rows = downwards.query([searched])?;
         let mut steps = 0;
-        while let Some(wanted) = next
+        while let Some(wanted) = next.filter(|id| *id >= since)
             && steps <= STEPS_MAX
         {
             let Some(row) = rows.next()? else { return Err(missing(wanted)) };

@@ -4,6 +4,7 @@ mod access;
 mod bulk;
 mod conformance;
 mod connectors;
+mod events;
 mod executions;
 mod files;
 mod flows;
