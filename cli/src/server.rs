@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use axum::Router;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sha2::{Digest as _, Sha256};
 use surefoot_engine::Engine;
 use surefoot_web::{Access, Options};
@@ -20,6 +21,15 @@ use crate::workspace;
 
 /// How often to look whether the socket is there.
 const SOCKET_POLL: Duration = Duration::from_millis(5);
+
+/// Connections over TCP at one time, where the system allows so many open files.
+const CONNECTIONS_MAX: u64 = 16_384;
+
+/// Connections over the socket at one time.
+const LOCAL_CONNECTIONS_MAX: usize = 256;
+
+/// Open files that are left to the store, to connectors and to the socket.
+const FILES_KEPT: u64 = 1024;
 
 /// See the module. Stop it with [`Server::stop`]: dropped, it leaves running connector calls to the next start.
 pub(crate) struct Server {
@@ -75,10 +85,12 @@ impl Server {
         let stop = CancellationToken::new();
         let mut listeners = JoinSet::new();
         let stopped = stop.clone();
-        listeners.spawn(async move { Ok(surefoot_web::serve_tcp(listener, remote, stopped).await?) });
+        let connections_max = connections_max();
+        listeners.spawn(async move { Ok(surefoot_web::serve_tcp(listener, remote, connections_max, stopped).await?) });
         let (local, path, stopped) = (local_router(&engine), socket.clone(), stop.clone());
         listeners.spawn(async move {
-            surefoot_web::serve_unix(&path, local, stopped).await.map_err(|error| no_socket(&path, &error))
+            let served = surefoot_web::serve_unix(&path, local, LOCAL_CONNECTIONS_MAX, stopped).await;
+            served.map_err(|error| no_socket(&path, &error))
         });
         let mut server = Self { engine, address, socket, stop, listeners };
         server.until_reachable().await?;
@@ -137,6 +149,24 @@ impl Server {
         }
         Ok(self.engine.shutdown(grace).await.map_err(Failure::from)?)
     }
+}
+
+/// As many as this process may have open files for, after it has asked for as many as it may have.
+fn connections_max() -> usize {
+    let allowed = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        let wanted = hard.min(CONNECTIONS_MAX + FILES_KEPT);
+        if soft < wanted {
+            setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
+        }
+        Ok(soft.max(wanted))
+    });
+    let allowed = allowed.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files cannot be asked for or raised");
+        FILES_KEPT
+    });
+    // A small limit is shared; connections then cannot take all of it.
+    let for_connections = allowed.saturating_sub(FILES_KEPT).max(allowed / 2).min(CONNECTIONS_MAX);
+    usize::try_from(for_connections).unwrap_or(usize::MAX)
 }
 
 /// Everything that is served, for the owner of the workspace.

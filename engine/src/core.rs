@@ -160,6 +160,8 @@ pub(crate) struct Core {
     pub(crate) watched: Bells,
     pub(crate) residents: Mutex<HashMap<Key, Arc<Resident>>>,
     pub(crate) places: Arc<Semaphore>,
+    /// Who asks for something is read for in turns: each read takes a thread and a connection of its own.
+    pub(crate) reading: Semaphore,
     pub(crate) tasks: TaskTracker,
     /// Where tasks run that are begun outside of any.
     pub(crate) runtime: tokio::runtime::Handle,

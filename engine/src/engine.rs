@@ -142,6 +142,9 @@ struct Shared {
     writer_thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
+/// Reads for those who ask, at one time.
+const READS_MAX: usize = 8;
+
 /// A simulation drives the writer itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WriterMode {
@@ -202,10 +205,7 @@ impl Engine {
             blobs: Blobs::local(&data.join("blobs")).map_err(|error| failed(&error))?,
             host: WasmHost::new(&data.join("components"), &key).map_err(|error| failed(&error))?,
             dialer: Dialer::new(config.egress.clone()),
-            connectors: connectors
-                .into_iter()
-                .map(|connector| (connector.type_name(), ConnectorType::new(connector)))
-                .collect(),
+            connectors: connectors.into_iter().map(|one| (one.type_name(), ConnectorType::new(one))).collect(),
             connector_records: RecordCache::new(Kind::Connector),
             webhook_records: RecordCache::new(Kind::Webhook),
             token_records: RecordCache::new(Kind::Token),
@@ -216,6 +216,7 @@ impl Engine {
             watched: Bells::default(),
             residents: Mutex::default(),
             places: Arc::new(Semaphore::new(config.residents_max)),
+            reading: Semaphore::new(READS_MAX),
             tasks: TaskTracker::new(),
             runtime: tokio::runtime::Handle::current(),
             stopping,
@@ -338,6 +339,7 @@ impl Engine {
         &self,
         read: impl FnOnce(&Core, &rusqlite::Connection) -> StoreResult<T> + Send + 'static,
     ) -> EngineResult<T> {
+        let _turn = self.core.reading.acquire().await.map_err(|error| EngineError::Failed(error.to_string()))?;
         let core = self.core.clone();
         let joined = tokio::task::spawn_blocking(move || core.readers.read(|connection| read(&core, connection))).await;
         Ok(joined.map_err(|error| EngineError::Failed(error.to_string()))??)

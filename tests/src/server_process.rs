@@ -134,6 +134,15 @@ impl SurefootProcess {
         self.client.request(method, format!("{}/api/v1/{path}", self.url)).bearer_auth(&self.token)
     }
 
+    /// What of the process is in memory, bytes.
+    pub fn resident_bytes(&self) -> Result<usize> {
+        let pid = self.child.id().context("the server has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kib: usize = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kib << 10)
+    }
+
     /// Calls the API. The answer must be a success.
     pub async fn api(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value> {
         let mut request = self.request(method, path);

@@ -115,7 +115,7 @@ impl Workspace {
         let stopping = CancellationToken::new();
         let mut serving = JoinSet::new();
         let router = surefoot_web::router(self.engine.clone(), options);
-        serving.spawn(surefoot_web::serve_tcp(listener, router, stopping.clone()));
+        serving.spawn(surefoot_web::serve_tcp(listener, router, 1024, stopping.clone()));
         let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
         Ok(Server { url, token, client, stopping, serving })
     }

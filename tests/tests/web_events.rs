@@ -1,11 +1,20 @@
-//! Streams of events from the real server, through a `kill -9`.
+//! Streams of events from the real server: through a `kill -9`, and many at one time.
+
+#![expect(clippy::print_stderr, reason = "a soak tells its figures")]
 
 use anyhow::{Context, Result, ensure};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use surefoot_tests::server_process::SurefootProcess;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 const LINES: usize = 6;
+
+/// Streams at one time, where `SUREFOOT_STREAMS` says nothing.
+const STREAMS: usize = 300;
+
+/// What a stream may take of the server's memory.
+const STREAM_BYTES_MAX: usize = 64 << 10;
 
 /// Reads a stream event by event.
 struct Stream {
@@ -78,5 +87,36 @@ async fn a_stream_goes_on_after_a_kill_and_loses_and_doubles_no_line() -> Result
     ensure!(last["status"] == "ENDED_SUCCESS", "{last:#}");
     let expected: Vec<Value> = (0..LINES).map(|n| json!(format!("line {n}"))).collect();
     ensure!(seen == expected, "{seen:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn soak_many_streams_are_each_told_of_the_end() -> Result<()> {
+    let streams = match std::env::var("SUREFOOT_STREAMS") {
+        Ok(streams) => streams.parse()?,
+        Err(_) => STREAMS,
+    };
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let server = SurefootProcess::start(&data).await?;
+    server.deploy("test-guest").await?;
+    let steps = json!([{"do": "signal", "name": "go"}]);
+    let id = server.run("test-guest", json!({"mode": "script", "steps": steps})).await?;
+    let before = server.resident_bytes()?;
+    let mut client = tokio::process::Command::new(env!("CARGO_BIN_EXE_event_streams"))
+        .args([server.url().trim_start_matches("http://"), &id, &streams.to_string()])
+        .env("SUREFOOT_TOKEN", std::fs::read_to_string(data.join("token"))?.trim())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut said = BufReader::new(client.stdout.take().context("it is a pipe")?).lines();
+    ensure!(said.next_line().await?.as_deref() == Some("open"), "not all streams could be opened");
+    let each = server.resident_bytes()?.saturating_sub(before) / streams;
+    eprintln!("{streams} streams, {each} bytes of the server's memory each");
+    ensure!(each < STREAM_BYTES_MAX, "a stream takes {each} bytes");
+    // Others are served meanwhile, and the streams learn of what they did.
+    server.api(Method::POST, &format!("executions/{id}/signals/go"), Some(json!({}))).await?;
+    ensure!(said.next_line().await?.as_deref() == Some("ended"), "not all streams were told of the end");
+    ensure!(client.wait().await?.success(), "the client of the streams failed");
     Ok(())
 }

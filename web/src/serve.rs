@@ -23,24 +23,34 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 /// How long a caller may take to send the head of a request, and how long a connection may be idle.
 const HEADER_READ_MAX: Duration = Duration::from_secs(60);
 
-/// Connections at one time; more have to wait until they are accepted.
-const CONNECTIONS_MAX: usize = 1024;
-
 /// Serves connections of a TCP port until `shutdown` is cancelled. Who waits for an execution then is told at once that
 /// the server stops; other requests get ten seconds to be answered.
-pub async fn serve_tcp(listener: TcpListener, router: Router, shutdown: CancellationToken) -> io::Result<()> {
+///
+/// More than `connections_max` connections have to wait until they are accepted: each takes a file descriptor, and the
+/// store needs some too.
+pub async fn serve_tcp(
+    listener: TcpListener,
+    router: Router,
+    connections_max: usize,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps its delay");
         }
     });
-    serve(listener, router, shutdown).await;
+    serve(listener, router, connections_max, shutdown).await;
     Ok(())
 }
 
 /// Like [`serve_tcp`], on a socket file that only the owner can open (mode 0600). A file that a dead server left behind
 /// is replaced; that of a living one, or anything else at that path, is an error. The file is removed at the end.
-pub async fn serve_unix(path: &Path, router: Router, shutdown: CancellationToken) -> io::Result<()> {
+pub async fn serve_unix(
+    path: &Path,
+    router: Router,
+    connections_max: usize,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
     refuse_unless_stale(path).await?;
     // Nobody can connect before the mode is set: under its name the socket appears with it.
     let hidden = path.with_extension("new");
@@ -49,7 +59,7 @@ pub async fn serve_unix(path: &Path, router: Router, shutdown: CancellationToken
     let listener = UnixListener::bind(&hidden)?;
     std::fs::set_permissions(&hidden, std::fs::Permissions::from_mode(0o600))?;
     std::fs::rename(&hidden, path)?;
-    serve(listener, router, shutdown).await;
+    serve(listener, router, connections_max, shutdown).await;
     remove_if_there(path)
 }
 
@@ -80,7 +90,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-async fn serve<L: Listener>(mut listener: L, router: Router, shutdown: CancellationToken) {
+async fn serve<L: Listener>(mut listener: L, router: Router, connections_max: usize, shutdown: CancellationToken) {
     let router = router.layer(Extension(Stopping(shutdown.clone())));
     let open = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -88,7 +98,7 @@ async fn serve<L: Listener>(mut listener: L, router: Router, shutdown: Cancellat
         tokio::select! {
             () = shutdown.cancelled() => break,
             Some(ended) = connections.join_next() => log_panic(ended),
-            (stream, _) = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
+            (stream, _) = listener.accept(), if connections.len() < connections_max => {
                 let service = TowerToHyperService::new(router.clone());
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())

@@ -21,6 +21,7 @@ const SOAK: &[(&str, &str)] = &[
     ("SUREFOOT_RETENTION_SEEDS", "200"),
     ("SUREFOOT_SIM_SEEDS", "20000"),
     ("SUREFOOT_STORM_ROUNDS", "100"),
+    ("SUREFOOT_STREAMS", "10000"),
 ];
 
 /// Everything, or with a filter only the tests whose name contains it.
