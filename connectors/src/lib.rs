@@ -7,11 +7,13 @@
 pub mod echo;
 pub mod ftp;
 pub mod mssql;
+pub mod postgres;
 pub mod scp;
 pub mod smtp;
 
 pub(crate) mod inputs;
 pub(crate) mod schema;
+pub(crate) mod sql;
 pub(crate) mod tally;
 pub(crate) mod tls;
 
@@ -21,5 +23,12 @@ use surefoot_connector_api::Connector;
 
 /// All connector types, by name.
 pub fn all() -> Vec<Arc<dyn Connector>> {
-    vec![Arc::new(echo::Echo), Arc::new(ftp::Ftp), Arc::new(mssql::Mssql), Arc::new(scp::Scp), Arc::new(smtp::Smtp)]
+    vec![
+        Arc::new(echo::Echo),
+        Arc::new(ftp::Ftp),
+        Arc::new(mssql::Mssql),
+        Arc::new(postgres::Postgres),
+        Arc::new(scp::Scp),
+        Arc::new(smtp::Smtp),
+    ]
 }

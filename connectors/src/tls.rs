@@ -1,12 +1,16 @@
 //! The TLS settings that all connectors share: which roots are trusted, and the one provider.
 //!
-//! No connector builds a `ClientConfig` of its own, so none can switch the check of certificates off.
+//! No connector builds a `ClientConfig` of its own, so none can switch the check of certificates off by itself: it can
+//! only hand on that its caller did.
 
+use std::io;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier};
 use surefoot_connector_api::{CallError, ErrorClass};
 
 /// TLS 1.2 and 1.3 with the roots of this machine, or, where `server_ca` gives certificates as PEM text, with those
@@ -19,12 +23,74 @@ pub(crate) fn client_config(server_ca: Option<&str>) -> Result<ClientConfig, Cal
         Some(pem) => roots_from_pem(pem)?,
         None => roots_of_machine()?,
     };
-    // The provider is named here, so that nothing depends on a default of the process.
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    Ok(builder(provider())?.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// TLS 1.2 and 1.3 with a server that may be anybody. Only for callers who wrote `trust_server_certificate`.
+pub(crate) fn unchecked_client_config() -> Result<ClientConfig, CallError> {
+    let anybody = Arc::new(Anybody(provider()));
+    Ok(builder(provider())?.dangerous().with_custom_certificate_verifier(anybody).with_no_client_auth())
+}
+
+/// What is wrong with the other side's TLS, if it was that and not the connection that made a handshake fail.
+pub(crate) fn failure(error: &io::Error) -> Option<CallError> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(reason) => Some(CallError::not_sent(
+            ErrorClass::Untrusted,
+            format!("the server's certificate is not trusted: {reason}; give its CA in `server_ca`"),
+        )),
+        other => Some(CallError::not_sent(ErrorClass::Protocol, format!("TLS failed: {other}"))),
+    }
+}
+
+/// Named here, so that nothing depends on a default of the process.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn builder(provider: Arc<CryptoProvider>) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, CallError> {
+    ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| CallError::not_sent(ErrorClass::Protocol, format!("cannot set up TLS: {error}")))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+        .map_err(|error| CallError::not_sent(ErrorClass::Protocol, format!("cannot set up TLS: {error}")))
+}
+
+/// Takes any certificate, and still has the server prove that it has the key for it.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 fn roots_from_pem(pem: &str) -> Result<RootCertStore, CallError> {

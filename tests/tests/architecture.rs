@@ -48,7 +48,7 @@ const MUST_NOT_USE: &[(&str, &[&str], &str)] = &[
         &["axum", "hyper", "clap", "comfy-table", "reqwest"],
         "the engine knows neither HTTP nor terminals",
     ),
-    ("surefoot-engine", &["lettre", "russh", "suppaftp", "tiberius"], "the engine knows no protocol"),
+    ("surefoot-engine", &["lettre", "russh", "suppaftp", "tiberius", "tokio-postgres"], "the engine knows no protocol"),
     ("surefoot-connectors", &["object_store", "rusqlite", "wasmtime"], "connectors never see the store or a guest"),
     ("surefoot-connectors", &["axum", "clap"], "connectors know neither our HTTP side nor terminals"),
     ("surefoot-connector-api", &["axum", "clap", "rusqlite", "wasmtime"], "the contract knows neither side of it"),

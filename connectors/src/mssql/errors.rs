@@ -5,6 +5,8 @@ use std::io;
 use surefoot_connector_api::{CallError, ErrorClass};
 use tiberius::error::{Error, TokenError};
 
+use crate::sql::stream;
+
 /// Up to this severity an error ends a statement; above, it ends the connection, and what had happened is not certain.
 const STATEMENT_SEVERITY_MAX: u8 = 19;
 /// From this number on, errors are raised by users' own code, which may carry on or commit as it likes.
@@ -88,16 +90,10 @@ fn tls_text(text: &str) -> String {
 
 fn describe_io(kind: io::ErrorKind, message: &str) -> (ErrorClass, String) {
     match kind {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
-            (ErrorClass::Network, "the server closed the connection before its answer was complete".to_owned())
-        }
-        io::ErrorKind::InvalidData => {
-            (ErrorClass::Protocol, format!("the server's answer cannot be understood: {message}"))
-        }
         // The driver hides the cause of a failed read in this kind, and tells it in the text only.
         io::ErrorKind::BrokenPipe if message.starts_with("Protocol error") => {
-            (ErrorClass::Protocol, format!("the server's answer cannot be understood: {message}"))
+            stream::describe_io(io::ErrorKind::InvalidData, &message)
         }
-        _ => (ErrorClass::Network, format!("the connection to the server broke: {message}")),
+        _ => stream::describe_io(kind, &message),
     }
 }

@@ -1,17 +1,19 @@
 //! Performing a plan on a session: statements, their rows, transactions.
 
 use futures::TryStreamExt;
-use serde_json::{Value, json};
-use surefoot_connector_api::{CallError, ErrorClass};
+use serde_json::Value;
+use surefoot_connector_api::CallError;
 use tiberius::error::Error;
-use tiberius::{IsolationLevel, Query, QueryItem, Row};
+use tiberius::{IsolationLevel, Query, QueryItem};
 
-use super::StatementSent;
 use super::errors;
-use super::inputs::{Isolation, Job, Plan, Statement};
+use super::inputs::{Isolation, Plan};
 use super::session::Session;
 use super::statement::{is_atomic, is_plain_select, stays_in_transaction};
-use super::values::{self, Unshowable};
+use super::values;
+use crate::sql::inputs::{Job, Statement};
+use crate::sql::rows::{self, Rows, Want};
+use crate::sql::{self, StatementSent};
 
 /// "The ROLLBACK TRANSACTION request has no corresponding BEGIN TRANSACTION": the server has rolled back by itself.
 const ALREADY_ROLLED_BACK: u32 = 3903;
@@ -20,28 +22,16 @@ const ALREADY_ROLLED_BACK: u32 = 3903;
 pub(super) async fn run(mut session: Session, plan: &Plan, sent: &StatementSent) -> Result<Value, CallError> {
     let result = match &plan.job {
         Job::Transaction(statements) => transaction(&mut session, statements, plan.isolation, sent).await,
-        Job::FetchValue(statement) => single(&mut session, plan, statement, Want::Value, sent).await,
-        Job::FetchRow(statement) => single(&mut session, plan, statement, Want::Row, sent).await,
-        Job::Fetch(statement) => single(&mut session, plan, statement, Want::Rows, sent).await,
-        Job::Execute(statement) => single(&mut session, plan, statement, Want::Counts, sent).await,
+        Job::Single(want, statement) => single(&mut session, plan, statement, *want, sent).await,
     };
     match result {
         Ok(result) => {
             // The answer is complete; that the server hears our good-bye changes nothing.
             let _ = session.client.close().await;
-            Ok(json!({ "result": result }))
+            Ok(rows::output(&result))
         }
-        Err(error) => Err(session.explain(error)),
+        Err(error) => Err(session.limit.explain(error)),
     }
-}
-
-/// What of a statement's answer is given back.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Want {
-    Value,
-    Row,
-    Rows,
-    Counts,
 }
 
 async fn single(
@@ -60,16 +50,12 @@ async fn single(
     if want == Want::Counts {
         let counts = query.execute(&mut session.client).await;
         let counts = counts.map_err(|error| failed(error, atomic))?;
-        return Ok(json!({ "rows_affected": counts.rows_affected() }));
+        return Ok(rows::rows_affected(counts.rows_affected()));
     }
     // Of a statement that only reads, the rows after the first change nothing, so they need not come. Of any other the
     // answer is read to its end, where an error may wait.
     let first_row_ends_it = want != Want::Rows && is_plain_select(&statement.sql);
-    let fetched = fetch(session, query, want, plan.rows_max, first_row_ends_it, atomic).await?;
-    Ok(match want {
-        Want::Rows => Value::Array(fetched),
-        _ => fetched.into_iter().next().unwrap_or_default(),
-    })
+    fetch(session, query, want, plan.rows_max, first_row_ends_it, atomic).await
 }
 
 /// The rows of the first result set; the later ones are read past.
@@ -80,23 +66,19 @@ async fn fetch(
     rows_max: usize,
     first_row_ends_it: bool,
     atomic: bool,
-) -> Result<Vec<Value>, CallError> {
+) -> Result<Value, CallError> {
     let failed = |error| failed(error, atomic);
     let mut items = query.query(&mut session.client).await.map_err(failed)?;
-    let mut names: Option<Vec<String>> = None;
-    let mut found = Vec::new();
+    let mut found: Option<Rows> = None;
     while let Some(item) = items.try_next().await.map_err(failed)? {
         match item {
-            QueryItem::Metadata(metadata) if names.is_none() => names = Some(values::column_names(metadata.columns())),
+            QueryItem::Metadata(metadata) if found.is_none() => {
+                let columns = metadata.columns().iter().map(|column| column.name());
+                found = Some(Rows::new(want, rows_max, columns));
+            }
             QueryItem::Row(row) if row.result_index() == 0 => {
-                if want == Want::Rows && found.len() == rows_max {
-                    return Err(CallError::unknown(
-                        ErrorClass::InvalidInput,
-                        format!("the result has more than {rows_max} rows; ask for less, or raise `rows_max`"),
-                    ));
-                }
-                if want == Want::Rows || found.is_empty() {
-                    found.push(show(want, names.as_deref().unwrap_or_default(), &row).map_err(unshowable)?);
+                if let Some(found) = &mut found {
+                    found.add(values::of_row(&row))?;
                 }
                 if first_row_ends_it {
                     break;
@@ -105,22 +87,7 @@ async fn fetch(
             QueryItem::Metadata(_) | QueryItem::Row(_) => {}
         }
     }
-    if names.is_none() {
-        let message = "the statement was performed but gives no result set; use `execute` for such a statement";
-        return Err(CallError::unknown(ErrorClass::InvalidInput, message));
-    }
-    Ok(found)
-}
-
-fn show(want: Want, names: &[String], row: &Row) -> Result<Value, Unshowable> {
-    match want {
-        Want::Value => values::first_value(row),
-        Want::Row | Want::Rows | Want::Counts => values::row_object(names, row),
-    }
-}
-
-fn unshowable(error: Unshowable) -> CallError {
-    CallError::unknown(ErrorClass::Protocol, error.to_string())
+    found.map(Rows::into_result).ok_or_else(rows::no_result_set)
 }
 
 /// Runs the statements in one transaction. A failure rolls all of them back; where the server says that it did, and
@@ -142,14 +109,12 @@ async fn transaction(
             Ok(counts) => rows_affected.push(counts.total()),
             Err(error) => {
                 let undone = contained && roll_back(session, &error).await;
-                let mut error = errors::of_statement(error, undone);
-                error.message = format!("statement {} of the transaction: {}", position + 1, error.message);
-                return Err(error);
+                return Err(sql::in_transaction(position, errors::of_statement(error, undone)));
             }
         }
     }
     session.client.commit_transaction().await.map_err(|error| errors::of_statement(error, false))?;
-    Ok(json!({ "rows_affected": rows_affected }))
+    Ok(rows::rows_affected(&rows_affected))
 }
 
 /// Whether the server confirms that nothing of the transaction is left after `cause`.

@@ -1,7 +1,8 @@
 //! What a SQL text can do, judged by its words alone, and always to the safe side: what is not proved is not claimed.
 //!
-//! This is no parser of T-SQL. It finds the words outside of literals, comments and quoted names, and looks for those
-//! that begin a statement.
+//! It looks for words that begin a statement. T-SQL has functions of users, but none that changes anything.
+
+use crate::sql::text::{Statement, Syntax};
 
 /// Words that begin a statement which changes something, or that change something inside of a `SELECT`, and words that
 /// end one statement and begin another: T-SQL needs no semicolon between two.
@@ -72,34 +73,23 @@ const BEYOND_SELECT: &[&str] = &[
     "WRITETEXT",
 ];
 
-/// One word or sign outside of literals and comments.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
-    /// A bare word, in capitals: a keyword or an unquoted name.
-    Word(String),
-    /// A literal, a number or a quoted name.
-    Other,
-    Open,
-    Close,
-    Semicolon,
-    /// Any other sign.
-    Sign,
-}
-
 /// Whether `sql` is proved to be one `SELECT` that changes nothing.
 pub(super) fn is_plain_select(sql: &str) -> bool {
-    let Some(tokens) = single_statement(sql) else { return false };
-    let selects = matches!(first_word(&tokens), Some("SELECT" | "WITH"));
-    selects
-        && !words(&tokens).any(|word| BEYOND_SELECT.contains(&word))
-        && !has_pair(&tokens, "NEXT", "VALUE")
-        && selects_once(&tokens)
+    Statement::single(sql, Syntax::Tsql).is_some_and(|statement| selects_only(&statement))
+}
+
+fn selects_only(statement: &Statement) -> bool {
+    matches!(statement.first_word(), Some("SELECT" | "WITH"))
+        && !statement.has_any(BEYOND_SELECT)
+        && !statement.has_pair("NEXT", "VALUE")
+        && selects_once(statement)
 }
 
 /// Whether `sql` is proved to be one statement that the server does as a whole or not at all, so that its error proves
 /// that nothing was done. (Run by itself: outside of a transaction of the caller.)
 pub(super) fn is_atomic(sql: &str) -> bool {
-    is_plain_select(sql) || single_statement(sql).is_some_and(|tokens| is_single_change(&tokens))
+    Statement::single(sql, Syntax::Tsql)
+        .is_some_and(|statement| selects_only(&statement) || is_single_change(&statement))
 }
 
 /// Whether `sql` is proved to leave the transaction in which it runs open, so that rolling that back undoes it.
@@ -108,11 +98,12 @@ pub(super) fn stays_in_transaction(sql: &str) -> bool {
 }
 
 /// One `INSERT`, `UPDATE`, `DELETE` or `TRUNCATE`, or one simple statement that makes, alters or drops something.
-fn is_single_change(tokens: &[Token]) -> bool {
-    let Some(first) = first_word(tokens) else { return false };
-    let count = |wanted: &str| words(tokens).filter(|word| *word == wanted).count();
-    let outer = |wanted: &str| outer_words(tokens).filter(|word| *word == wanted).count();
-    let others = |allowed: &[&str]| words(tokens).any(|word| BEYOND_SELECT.contains(&word) && !allowed.contains(&word));
+fn is_single_change(statement: &Statement) -> bool {
+    let Some(first) = statement.first_word() else { return false };
+    let count = |wanted: &str| statement.words().filter(|word| *word == wanted).count();
+    let outer = |wanted: &str| statement.outer_words().filter(|word| *word == wanted).count();
+    let others =
+        |allowed: &[&str]| statement.words().any(|word| BEYOND_SELECT.contains(&word) && !allowed.contains(&word));
     match first {
         // `INSERT … VALUES (1) SELECT 1/0` is two statements; `INSERT … SELECT` is one.
         "INSERT" => {
@@ -136,121 +127,11 @@ fn is_single_change(tokens: &[Token]) -> bool {
 }
 
 /// One `SELECT` outside of parentheses, or several that are joined to one by a set operator.
-fn selects_once(tokens: &[Token]) -> bool {
-    let outer: Vec<&str> = outer_words(tokens).collect();
+fn selects_once(statement: &Statement) -> bool {
+    let outer: Vec<&str> = statement.outer_words().collect();
     let selects = outer.iter().filter(|word| **word == "SELECT").count();
     let joins = outer.iter().filter(|word| matches!(**word, "UNION" | "EXCEPT" | "INTERSECT")).count();
     selects == joins + 1
-}
-
-/// The tokens, unless the text ends inside of a literal or comment or a semicolon is followed by more.
-fn single_statement(sql: &str) -> Option<Vec<Token>> {
-    let mut tokens = tokens(sql)?;
-    while tokens.last() == Some(&Token::Semicolon) {
-        tokens.pop();
-    }
-    (!tokens.contains(&Token::Semicolon)).then_some(tokens)
-}
-
-fn first_word(tokens: &[Token]) -> Option<&str> {
-    match tokens.first() {
-        Some(Token::Word(word)) => Some(word),
-        _ => None,
-    }
-}
-
-fn words(tokens: &[Token]) -> impl Iterator<Item = &str> {
-    tokens.iter().filter_map(|token| match token {
-        Token::Word(word) => Some(word.as_str()),
-        _ => None,
-    })
-}
-
-/// The words outside of parentheses.
-fn outer_words(tokens: &[Token]) -> impl Iterator<Item = &str> {
-    let mut depth = 0_usize;
-    tokens.iter().filter_map(move |token| {
-        match token {
-            Token::Open => depth += 1,
-            Token::Close => depth = depth.saturating_sub(1),
-            Token::Word(word) if depth == 0 => return Some(word.as_str()),
-            _ => {}
-        }
-        None
-    })
-}
-
-fn has_pair(tokens: &[Token], first: &str, second: &str) -> bool {
-    let is = |token: &Token, wanted: &str| matches!(token, Token::Word(word) if word == wanted);
-    tokens.windows(2).any(|pair| is(&pair[0], first) && is(&pair[1], second))
-}
-
-/// Splits `sql` into tokens; none when a literal, a comment or a quoted name does not end.
-fn tokens(sql: &str) -> Option<Vec<Token>> {
-    let mut found = Vec::new();
-    let mut rest = sql;
-    while let Some(next) = rest.chars().next() {
-        let after = &rest[next.len_utf8()..];
-        rest = match next {
-            _ if next.is_whitespace() => after,
-            '-' if after.starts_with('-') => after.split_once('\n').map_or("", |(_, rest)| rest),
-            '/' if after.starts_with('*') => after_comment(&after[1..])?,
-            '\'' | '"' => push(&mut found, Token::Other, after_quoted(after, next)?),
-            '[' => push(&mut found, Token::Other, after_quoted(after, ']')?),
-            '(' => push(&mut found, Token::Open, after),
-            ')' => push(&mut found, Token::Close, after),
-            ';' => push(&mut found, Token::Semicolon, after),
-            _ if is_word_char(next) => {
-                let end = rest.find(|c| !is_word_char(c)).unwrap_or(rest.len());
-                let token =
-                    if next.is_ascii_digit() { Token::Other } else { Token::Word(rest[..end].to_ascii_uppercase()) };
-                push(&mut found, token, &rest[end..])
-            }
-            _ => push(&mut found, Token::Sign, after),
-        };
-    }
-    Some(found)
-}
-
-fn push<'a>(found: &mut Vec<Token>, token: Token, rest: &'a str) -> &'a str {
-    found.push(token);
-    rest
-}
-
-fn is_word_char(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '@' | '#' | '$')
-}
-
-/// What follows a quoted text whose opening sign has been read; a doubled closing sign stands for itself.
-fn after_quoted(text: &str, close: char) -> Option<&str> {
-    let mut rest = text;
-    loop {
-        rest = &rest[rest.find(close)? + close.len_utf8()..];
-        match rest.strip_prefix(close) {
-            Some(more) => rest = more,
-            None => return Some(rest),
-        }
-    }
-}
-
-/// What follows a comment whose opening has been read. Comments nest in T-SQL.
-fn after_comment(text: &str) -> Option<&str> {
-    let mut rest = text;
-    let mut depth = 1;
-    while depth > 0 {
-        let close = rest.find("*/")?;
-        match rest.find("/*") {
-            Some(open) if open < close => {
-                depth += 1;
-                rest = &rest[open + 2..];
-            }
-            _ => {
-                depth -= 1;
-                rest = &rest[close + 2..];
-            }
-        }
-    }
-    Some(rest)
 }
 
 #[cfg(test)]

@@ -22,21 +22,14 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 use surefoot_connector_api::CallError;
 use tiberius::numeric::Numeric;
 use tiberius::time::chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime};
-use tiberius::{Column, ColumnData, ColumnType, FromSql, Row};
+use tiberius::{ColumnData, ColumnType, FromSql, Row};
 
 use crate::inputs::invalid;
-
-/// A value that JSON cannot say.
-#[derive(Debug, thiserror::Error)]
-#[error("column {column} holds a value that cannot be shown: {why}")]
-pub(super) struct Unshowable {
-    column: usize,
-    why: String,
-}
+use crate::sql::rows::{Unshowable, float, short_float};
 
 /// The parameter that a JSON value stands for. `position` counts from 1, as `@P1` does.
 pub(super) fn parameter(position: usize, value: &Value) -> Result<ColumnData<'static>, CallError> {
@@ -61,33 +54,9 @@ pub(super) fn parameter(position: usize, value: &Value) -> Result<ColumnData<'st
     })
 }
 
-/// The names under which the columns of one result appear: a column without a name is `column_1`, by its position, and
-/// a name that came before gets its position too, as in `id_3`.
-pub(super) fn column_names(columns: &[Column]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::with_capacity(columns.len());
-    for (index, column) in columns.iter().enumerate() {
-        let mut name =
-            if column.name().is_empty() { format!("column_{}", index + 1) } else { column.name().to_owned() };
-        while names.contains(&name) {
-            name = format!("{name}_{}", index + 1);
-        }
-        names.push(name);
-    }
-    names
-}
-
-/// One row as an object.
-pub(super) fn row_object(names: &[String], row: &Row) -> Result<Value, Unshowable> {
-    let mut object = Map::with_capacity(names.len());
-    for (index, (name, (column, data))) in names.iter().zip(row.cells()).enumerate() {
-        object.insert(name.clone(), value(index, column.column_type(), data)?);
-    }
-    Ok(Value::Object(object))
-}
-
-/// The first value of a row.
-pub(super) fn first_value(row: &Row) -> Result<Value, Unshowable> {
-    row.cells().next().map_or(Ok(Value::Null), |(column, data)| value(0, column.column_type(), data))
+/// The values of a row, in order.
+pub(super) fn of_row(row: &Row) -> impl Iterator<Item = Result<Value, Unshowable>> {
+    row.cells().enumerate().map(|(index, (column, data))| value(index, column.column_type(), data))
 }
 
 fn value(index: usize, column_type: ColumnType, data: &ColumnData<'static>) -> Result<Value, Unshowable> {
@@ -103,11 +72,8 @@ fn value(index: usize, column_type: ColumnType, data: &ColumnData<'static>) -> R
         ColumnData::F64(Some(amount)) if matches!(column_type, ColumnType::Money | ColumnType::Money4) => {
             Value::from(format!("{amount:.4}"))
         }
-        ColumnData::F64(Some(number)) => float(*number).ok_or_else(|| unshowable("not a finite number".into()))?,
-        // Through text, so that 1.1 stays 1.1 and does not become 1.100000023841858.
-        ColumnData::F32(Some(number)) => {
-            number.to_string().parse().ok().and_then(float).ok_or_else(|| unshowable("not a finite number".into()))?
-        }
+        ColumnData::F64(Some(number)) => float(*number).map_err(unshowable)?,
+        ColumnData::F32(Some(number)) => short_float(*number).map_err(unshowable)?,
         ColumnData::String(text) => text.as_deref().map_or(Value::Null, Value::from),
         ColumnData::Guid(guid) => guid.map_or(Value::Null, |guid| Value::from(guid.to_string())),
         ColumnData::Binary(bytes) => bytes.as_deref().map_or(Value::Null, |bytes| Value::from(STANDARD.encode(bytes))),
@@ -154,10 +120,6 @@ fn clock_of_300ths(count: u32) -> String {
 /// Without the zeros at the end of a fraction, and without a fraction of zeros.
 fn shortened(clock: String) -> String {
     if clock.contains('.') { clock.trim_end_matches('0').trim_end_matches('.').to_owned() } else { clock }
-}
-
-fn float(number: f64) -> Option<Value> {
-    Number::from_f64(number).map(Value::Number)
 }
 
 /// All digits of the scale, and no point when there are none.
@@ -242,13 +204,6 @@ mod tests {
             shown(ColumnType::DatetimeOffsetn, ColumnData::DateTimeOffset(Some(offset))),
             json!("2024-02-29T01:00:00+01:00")
         );
-    }
-
-    #[test]
-    fn columns_without_a_name_of_their_own_get_their_position() {
-        let column = |name: &str| Column::new(name.to_owned(), ColumnType::Int4);
-        let names = column_names(&[column("id"), column(""), column("id"), column("")]);
-        assert_eq!(names, ["id", "column_2", "id_3", "column_4"]);
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Wire {
             .map_err(|_| invalid(format!("input `hostname`: `{hostname}` is neither a host name nor an address")))?;
         let config = tls::client_config(server_ca)?;
         let stream = TlsConnector::from(Arc::new(config)).connect(name, self.stream.into_inner().into_inner()).await;
-        Ok(Self { stream: buffered(Box::new(stream.map_err(tls_failure)?)), local_address: self.local_address })
+        Ok(Self { stream: buffered(Box::new(stream.map_err(tls_failed)?)), local_address: self.local_address })
     }
 
     /// Sends a command and reads its reply. `command` has no line end.
@@ -180,16 +180,8 @@ fn broken(error: io::Error) -> CallError {
     }
 }
 
-fn tls_failure(error: io::Error) -> CallError {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls {
-        Some(rustls::Error::InvalidCertificate(reason)) => CallError::not_sent(
-            ErrorClass::Untrusted,
-            format!("the server's certificate is not trusted: {reason}; give its CA in `server_ca`"),
-        ),
-        Some(other) => protocol(format!("TLS failed: {other}")),
-        None => broken(error),
-    }
+fn tls_failed(error: io::Error) -> CallError {
+    tls::failure(&error).unwrap_or_else(|| broken(error))
 }
 
 #[cfg(test)]

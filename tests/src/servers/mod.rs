@@ -3,24 +3,29 @@
 pub mod certificates;
 pub mod ftp;
 pub mod mssql;
+pub mod postgres;
 pub mod smtp;
 pub mod ssh;
 pub mod stand_in;
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// How long a server may take until it accepts connections.
 const READY_WITHIN: Duration = Duration::from_secs(20);
+/// How long a server may take to end when it is asked to.
+const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 /// How often another port is tried when somebody was faster on the one we had picked.
 const START_ATTEMPTS: usize = 4;
 
@@ -108,6 +113,20 @@ impl ServerProcess {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Asks it to stop by `signal` and waits for its end; kills it when that takes too long.
+    #[expect(clippy::disallowed_methods, reason = "waits for a child process, outside of any runtime, with a deadline")]
+    pub fn stop(&mut self, signal: Signal) {
+        let deadline = Instant::now() + STOPPED_WITHIN;
+        if let (Ok(None), Ok(child)) = (self.child.try_wait(), i32::try_from(self.child.id())) {
+            // The child has not been reaped yet, so the number is its own.
+            let _ = kill(Pid::from_raw(child), signal);
+        }
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.kill();
+    }
+
     /// Kills it at once, with its children; connections to it are cut.
     pub fn kill(&mut self) {
         if let Ok(None) = self.child.try_wait()
@@ -167,6 +186,57 @@ pub fn venv_program(name: &str) -> Result<PathBuf> {
 /// Whether the tests run as root. Some servers drop to a user of their own then, others refuse to.
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
+}
+
+/// One server for all tests of a binary that run at the same time: started by the first that asks, gone with the last.
+#[derive(Debug)]
+pub struct SharedServer<T>(Mutex<Weak<T>>);
+
+impl<T> SharedServer<T> {
+    /// Not started yet.
+    pub const fn new() -> Self {
+        Self(Mutex::new(Weak::new()))
+    }
+
+    /// The server that runs, or what `start` starts.
+    pub fn get(&self, start: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
+        // A test that panicked while it started a server has left none behind.
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = running.upgrade() {
+            return Ok(server);
+        }
+        let server = Arc::new(start()?);
+        *running = Arc::downgrade(&server);
+        Ok(server)
+    }
+}
+
+impl<T> Default for SharedServer<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A command that runs `program` as `user` when the tests run as root, for servers that refuse to be root.
+fn as_unprivileged(program: &Path, user: &str) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", user, "--regid", user, "--init-groups", "--"]).arg(program);
+    command
+}
+
+/// Gives a file or folder to `user` when the tests run as root, so that a server that is not root can use it. Nobody
+/// else can read it afterwards.
+fn hand_over(path: &Path, user: &str) -> Result<()> {
+    let mode = if path.is_dir() { 0o700 } else { 0o600 };
+    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    if is_root() {
+        let user = nix::unistd::User::from_name(user)?.with_context(|| format!("there is no user `{user}`"))?;
+        std::os::unix::fs::chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+    }
+    Ok(())
 }
 
 /// The name of the user who runs the tests.

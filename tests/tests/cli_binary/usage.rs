@@ -48,7 +48,10 @@ fn what_cannot_be_done_as_asked_is_64() {
         (&["deploy", "missing.wasm"], "cannot read"),
         (&["deploy", "."], "there is no Cargo.toml"),
         (&["new", "Not-A-Name"], "Not-A-Name"),
-        (&["connector", "set", "c", "--type", "telepathy"], "hint: Types are echo, ftp, mssql, scp, smtp."),
+        (
+            &["connector", "set", "c", "--type", "telepathy"],
+            "hint: Types are echo, ftp, mssql, postgres, scp, smtp.",
+        ),
         (&["connector", "set", "c", "--type", "ftp", "hots=a"], "no input `hots`"),
         (&["webhook", "set", "w", "--no-key", "--generate-key"], "cannot be used with"),
         (&["schedule", "next", "* * *"], "not a cron expression"),
