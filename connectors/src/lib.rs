@@ -7,6 +7,7 @@
 pub mod echo;
 pub mod ftp;
 pub mod mssql;
+pub mod mysql;
 pub mod postgres;
 pub mod scp;
 pub mod smtp;
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Arc<dyn Connector>> {
         Arc::new(echo::Echo),
         Arc::new(ftp::Ftp),
         Arc::new(mssql::Mssql),
+        Arc::new(mysql::Mysql),
         Arc::new(postgres::Postgres),
         Arc::new(scp::Scp),
         Arc::new(smtp::Smtp),

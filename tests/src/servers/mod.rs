@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod ftp;
 pub mod mssql;
+pub mod mysql;
 pub mod postgres;
 pub mod smtp;
 pub mod ssh;

@@ -50,7 +50,7 @@ fn what_cannot_be_done_as_asked_is_64() {
         (&["new", "Not-A-Name"], "Not-A-Name"),
         (
             &["connector", "set", "c", "--type", "telepathy"],
-            "hint: Types are echo, ftp, mssql, postgres, scp, smtp.",
+            "hint: Types are echo, ftp, mssql, mysql, postgres, scp, smtp.",
         ),
         (&["connector", "set", "c", "--type", "ftp", "hots=a"], "no input `hots`"),
         (&["webhook", "set", "w", "--no-key", "--generate-key"], "cannot be used with"),
