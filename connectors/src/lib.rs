@@ -6,6 +6,7 @@
 
 pub mod echo;
 pub mod ftp;
+pub mod http;
 pub mod mssql;
 pub mod mysql;
 pub mod postgres;
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Arc<dyn Connector>> {
     vec![
         Arc::new(echo::Echo),
         Arc::new(ftp::Ftp),
+        Arc::new(http::Http),
         Arc::new(mssql::Mssql),
         Arc::new(mysql::Mysql),
         Arc::new(postgres::Postgres),

@@ -9,9 +9,13 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    AlertDescription, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier,
+};
 use surefoot_connector_api::{CallError, ErrorClass};
+
+use crate::schema::Secret;
 
 /// TLS 1.2 and 1.3 with the roots of this machine, or, where `server_ca` gives certificates as PEM text, with those
 /// and no others.
@@ -19,11 +23,39 @@ use surefoot_connector_api::{CallError, ErrorClass};
 /// A text without a usable certificate is [`ErrorClass::InvalidInput`]; a machine without any root
 /// certificate is [`ErrorClass::Untrusted`].
 pub(crate) fn client_config(server_ca: Option<&str>) -> Result<ClientConfig, CallError> {
+    client_config_as(server_ca, None)
+}
+
+/// What a client shows to servers that ask who it is, as PEM text.
+pub(crate) struct Identity<'a> {
+    /// Its certificate, followed by intermediate ones.
+    pub(crate) certificate: &'a str,
+    /// The private key of that certificate.
+    pub(crate) key: &'a Secret,
+}
+
+/// Like [`client_config`], with a certificate for the client. One that cannot be used is
+/// [`ErrorClass::InvalidInput`] and names the inputs `client_cert` and `client_key`.
+pub(crate) fn client_config_as(
+    server_ca: Option<&str>,
+    identity: Option<Identity<'_>>,
+) -> Result<ClientConfig, CallError> {
     let roots = match server_ca {
         Some(pem) => roots_from_pem(pem)?,
         None => roots_of_machine()?,
     };
-    Ok(builder(provider())?.with_root_certificates(roots).with_no_client_auth())
+    let builder = builder(provider())?.with_root_certificates(roots);
+    let Some(Identity { certificate, key }) = identity else { return Ok(builder.with_no_client_auth()) };
+    let invalid = |why: &str| CallError::not_sent(ErrorClass::InvalidInput, format!("input {why}"));
+    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let chain = chain.ok().filter(|chain| !chain.is_empty());
+    let chain = chain.ok_or_else(|| invalid("`client_cert` holds no certificate as PEM text"))?;
+    // The library's own errors are left out: they are about the insides of a secret.
+    let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes());
+    let key = key.map_err(|_| invalid("`client_key` holds no private key as PEM text without a passphrase"))?;
+    builder
+        .with_client_auth_cert(chain, key)
+        .map_err(|_| invalid("`client_key` cannot be used with the certificate in `client_cert`"))
 }
 
 /// TLS 1.2 and 1.3 with a server that may be anybody. Only for callers who wrote `trust_server_certificate`.
@@ -32,15 +64,22 @@ pub(crate) fn unchecked_client_config() -> Result<ClientConfig, CallError> {
     Ok(builder(provider())?.dangerous().with_custom_certificate_verifier(anybody).with_no_client_auth())
 }
 
-/// What is wrong with the other side's TLS, if it was that and not the connection that made a handshake fail.
+/// What a failed handshake means; none where it was not TLS that failed.
 pub(crate) fn failure(error: &io::Error) -> Option<CallError> {
-    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::InvalidCertificate(reason) => Some(CallError::not_sent(
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(match error {
+        rustls::Error::InvalidCertificate(reason) => CallError::not_sent(
             ErrorClass::Untrusted,
             format!("the server's certificate is not trusted: {reason}; give its CA in `server_ca`"),
-        )),
-        other => Some(CallError::not_sent(ErrorClass::Protocol, format!("TLS failed: {other}"))),
-    }
+        ),
+        rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied,
+        ) => CallError::not_sent(ErrorClass::Auth, format!("the server does not accept the client: {error}")),
+        other => CallError::not_sent(ErrorClass::Protocol, format!("TLS failed: {other}")),
+    })
 }
 
 /// Named here, so that nothing depends on a default of the process.

@@ -1,7 +1,10 @@
-//! A certificate authority for one test, and a server certificate from it.
+//! A certificate authority for one test, and what it has issued: for a server, and for a client.
 
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
 
 /// An own authority and what it has issued, as PEM text. Made anew for each test.
 #[derive(Clone)]
@@ -12,10 +15,14 @@ pub struct TestCertificates {
     pub certificate: String,
     /// The server's private key (PKCS #8).
     pub key: String,
+    /// A certificate for a client, `CN=test client`.
+    pub client_certificate: String,
+    /// The client's private key (PKCS #8).
+    pub client_key: String,
 }
 
 impl TestCertificates {
-    /// A new authority with one server certificate.
+    /// A new authority with one certificate for a server and one for a client.
     pub fn generate() -> Result<Self> {
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -28,6 +35,20 @@ impl TestCertificates {
         server.distinguished_name.push(DnType::CommonName, "localhost");
         let key = KeyPair::generate()?;
         let certificate = server.signed_by(&key, &authority)?;
-        Ok(Self { ca: authority.pem(), certificate: certificate.pem(), key: key.serialize_pem() })
+
+        let mut client = CertificateParams::default();
+        client.is_ca = IsCa::ExplicitNoCa;
+        client.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        client.distinguished_name = DistinguishedName::new();
+        client.distinguished_name.push(DnType::CommonName, "test client");
+        let client_key = KeyPair::generate()?;
+        let client_certificate = client.signed_by(&client_key, &authority)?;
+        Ok(Self {
+            ca: authority.pem(),
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            client_certificate: client_certificate.pem(),
+            client_key: client_key.serialize_pem(),
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod ftp;
+pub mod http;
 pub mod mssql;
 pub mod mysql;
 pub mod postgres;
