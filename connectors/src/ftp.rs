@@ -17,9 +17,9 @@ use serde::Serialize;
 use serde_json::Value;
 use surefoot_connector_api::{CallContext, CallError, Connector, Effect, Inputs};
 
-use self::inputs::{FtpInputs, Plan};
-use self::listing::Entry;
+use self::inputs::FtpInputs;
 use self::session::Session;
+use crate::remote_files::{Entry, Plan};
 use crate::schema;
 
 /// The connector type `ftp`.
@@ -47,17 +47,12 @@ impl Connector for Ftp {
     /// Downloads, `list` and `stat` read; an upload is idempotent; `delete`, `rename` and `mkdir` write.
     fn effect(&self, inputs: &Inputs) -> Effect {
         // What cannot be understood is treated as the worst; the call refuses it anyway.
-        let Ok(inputs) = schema::parse::<FtpInputs>(inputs) else { return Effect::Write };
-        match inputs.plan() {
-            Ok(Plan::Download { .. } | Plan::List { .. } | Plan::Stat { .. }) => Effect::Read,
-            Ok(Plan::Upload { .. }) => Effect::Idempotent,
-            Ok(Plan::Delete { .. } | Plan::Rename { .. } | Plan::Mkdir { .. }) | Err(_) => Effect::Write,
-        }
+        schema::parse::<FtpInputs>(inputs).map_or(Effect::Write, |inputs| inputs.files.effect())
     }
 
     async fn call(&self, context: &CallContext<'_>, inputs: Inputs) -> Result<Value, CallError> {
         let inputs: FtpInputs = schema::parse(&inputs)?;
-        let plan = inputs.plan()?;
+        let plan = inputs.files.plan()?;
         let mut session = Session::open(context.dialer, &inputs).await?;
         let output = perform(&mut session, context, plan).await?;
         session.quit().await;

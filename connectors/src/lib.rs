@@ -11,9 +11,11 @@ pub mod mssql;
 pub mod mysql;
 pub mod postgres;
 pub mod scp;
+pub mod sftp;
 pub mod smtp;
 
 pub(crate) mod inputs;
+pub(crate) mod remote_files;
 pub(crate) mod schema;
 pub(crate) mod sql;
 pub(crate) mod tally;
@@ -33,6 +35,7 @@ pub fn all() -> Vec<Arc<dyn Connector>> {
         Arc::new(mysql::Mysql),
         Arc::new(postgres::Postgres),
         Arc::new(scp::Scp),
+        Arc::new(sftp::Sftp),
         Arc::new(smtp::Smtp),
     ]
 }

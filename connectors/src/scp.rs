@@ -6,9 +6,7 @@
 //! Performed again it ends with the same bytes, which is why it counts as idempotent.
 
 mod copy;
-mod hostkey;
 mod inputs;
-mod session;
 mod wire;
 
 use async_trait::async_trait;
@@ -18,8 +16,8 @@ use serde_json::Value;
 use surefoot_connector_api::{CallContext, CallError, Connector, Effect, ErrorClass, Inputs};
 
 use self::inputs::{Plan, ScpInputs};
-use self::session::Session;
 use crate::schema;
+use crate::ssh_session::Session;
 
 /// The connector type `scp`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,8 +55,8 @@ impl Connector for Scp {
     async fn call(&self, context: &CallContext<'_>, inputs: Inputs) -> Result<Value, CallError> {
         let inputs: ScpInputs = schema::parse(&inputs)?;
         let plan = inputs.plan()?;
-        let session = Session::open(context.dialer, &inputs).await?;
         let limit = inputs.copy_limit();
+        let session = Session::open(context.dialer, &inputs.host, limit).await?;
         let copied = match &plan {
             Plan::Download { remote, file } => {
                 tokio::time::timeout(limit, copy::download(&session, context.files, remote, file)).await

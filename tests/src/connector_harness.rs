@@ -35,6 +35,19 @@ impl Default for CallOptions {
     }
 }
 
+/// `inputs` with `more` on top.
+pub fn merged(mut inputs: Value, more: Value) -> Value {
+    let (Value::Object(all), Value::Object(more)) = (&mut inputs, more) else { panic!("inputs are objects") };
+    all.extend(more);
+    inputs
+}
+
+/// `inputs` without those that are null, as the engine passes them on.
+pub fn without_nulls(mut inputs: Value) -> Value {
+    inputs.as_object_mut().expect("inputs are an object").retain(|_, value| !value.is_null());
+    inputs
+}
+
 /// Calls `connector` with the default options.
 pub async fn call(connector: &dyn Connector, files: &dyn FileAccess, inputs: Value) -> Result<Value, CallError> {
     call_with(connector, files, inputs, &CallOptions::default()).await

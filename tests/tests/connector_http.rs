@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use surefoot_connector_api::{CallError, Connector, Effect, ErrorClass, Sent};
 use surefoot_connectors::http::Http;
 use surefoot_tests::connector_harness::{
-    CallOptions, MemoryGrowth, TestFiles, call, call_with, generated_sha256, sha256,
+    CallOptions, MemoryGrowth, TestFiles, call, call_with, generated_sha256, merged, sha256,
 };
 use surefoot_tests::servers::certificates::TestCertificates;
 use surefoot_tests::servers::http::{HttpServer, PASSWORD, USER};
@@ -16,9 +16,7 @@ use surefoot_tests::servers::stand_in::{CutAfter, StandIn};
 
 /// `more` on top of inputs that every test can use.
 fn inputs(more: Value) -> Value {
-    let mut inputs = json!({ "connect_timeout": 10, "socket_timeout": 10 });
-    inputs.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-    inputs
+    merged(json!({ "connect_timeout": 10, "socket_timeout": 10 }), more)
 }
 
 async fn http(files: &TestFiles, more: Value) -> Result<Value, CallError> {
@@ -242,9 +240,14 @@ async fn statuses_say_what_they_prove() -> Result<()> {
         let error = request(json!({ "method": method, "url": url })).await.expect_err("an error");
         assert_eq!((error.class, error.sent), (class, sent), "{method} {url}: {error}");
     }
-    let large = json!({ "method": "PUT", "url": nginx.url("/small/a"), "text": "x".repeat(11) });
-    let error = request(large).await.expect_err("too large");
-    assert_eq!((error.peer_code.as_deref(), error.sent), (Some("413"), Sent::Rejected), "{error}");
+    // The second one is told so while it is still sending.
+    let files = TestFiles::new();
+    files.put_generated("large", 8 << 20);
+    for body in [json!({ "text": "x".repeat(11) }), json!({ "file": "surefoot:large" })] {
+        let put = merged(json!({ "method": "PUT", "url": nginx.url("/small/a") }), body);
+        let error = http(&files, put).await.expect_err("too large");
+        assert_eq!((error.peer_code.as_deref(), error.sent), (Some("413"), Sent::Rejected), "{error}");
+    }
 
     let expected = json!({ "url": status(404), "expect": ["2xx", 404] });
     assert_eq!(request(expected).await?["status_code"], 404);

@@ -2,8 +2,6 @@
 
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
-use schemars::JsonSchema;
-use serde::Serialize;
 use suppaftp::list::ListParser;
 use suppaftp::{Encoding, FtpError, Status};
 use surefoot_connector_api::{CallError, ErrorClass};
@@ -11,63 +9,17 @@ use tokio::io::AsyncReadExt;
 
 use super::failure::{self, Step, within};
 use super::session::{Session, is_unknown_command};
+use crate::remote_files::{Entry, Kind, Listing, joined, last_part};
 
 /// The longest listing of one directory, in bytes.
 const LISTING_BYTES_MAX: usize = 16 << 20;
-/// The most entries that one call lists.
-const ENTRIES_MAX: usize = 100_000;
-/// The deepest level of a recursive listing; deeper than any tree that people make, but not than a loop.
-const DEPTH_MAX: usize = 64;
-
-/// A file or directory at the server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Entry {
-    /// The last part of its path.
-    name: String,
-    /// Its path, as it can be given to another call.
-    path: String,
-    /// What it is.
-    #[serde(rename = "type")]
-    kind: Kind,
-    /// Its length in bytes; for files, where the server tells.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    size_bytes: Option<u64>,
-    /// When it was changed last, in UTC; where the server tells.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    modified_at: Option<String>,
-}
-
-/// What an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Kind {
-    File,
-    Directory,
-    Link,
-    Other,
-}
-
 /// What is in a directory, and, where `recursive`, in those below it; sorted by path.
 pub(super) async fn list(session: &mut Session, path: &str, recursive: bool) -> Result<Vec<Entry>, CallError> {
-    let mut entries = Vec::new();
-    let mut open = vec![(path.to_owned(), 1)];
-    while let Some((directory, depth)) = open.pop() {
-        for entry in list_one(session, &directory).await? {
-            if recursive && entry.kind == Kind::Directory {
-                if depth == DEPTH_MAX {
-                    return Err(too_much(format!("`{}` lies more than {DEPTH_MAX} levels deep", entry.path)));
-                }
-                open.push((entry.path.clone(), depth + 1));
-            }
-            entries.push(entry);
-        }
-        if entries.len() > ENTRIES_MAX {
-            return Err(too_much(format!("the listing has more than {ENTRIES_MAX} entries")));
-        }
+    let mut listing = Listing::new(path, recursive);
+    while let Some((directory, depth)) = listing.next() {
+        listing.add(depth, list_one(session, &directory).await?)?;
     }
-    entries.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(entries)
+    Ok(listing.finish())
 }
 
 /// What `path` is.
@@ -90,7 +42,14 @@ async fn stat_by_listing(session: &mut Session, path: &str) -> Result<Entry, Cal
     match entering {
         Ok(Ok(())) => {
             let (name, path) = (last_part(path).to_owned(), path.to_owned());
-            return Ok(Entry { name, path, kind: Kind::Directory, size_bytes: None, modified_at: None });
+            return Ok(Entry {
+                name,
+                path,
+                kind: Kind::Directory,
+                size_bytes: None,
+                modified_at: None,
+                permissions: None,
+            });
         }
         Ok(Err(error)) if failure::reply_code(&error).is_some_and(|code| code >= 500) => {}
         Ok(Err(error)) => return Err(failure::failure(Step::Reading, "asking what the path is", error)),
@@ -169,13 +128,14 @@ struct Facts {
     kind: Kind,
     size_bytes: Option<u64>,
     modified_at: Option<String>,
+    permissions: Option<String>,
 }
 
 impl Facts {
     fn entry(self, path: String) -> Entry {
         let size_bytes = self.size_bytes.filter(|_| self.kind == Kind::File);
         let name = last_part(&path).to_owned();
-        Entry { name, path, kind: self.kind, size_bytes, modified_at: self.modified_at }
+        Entry { name, path, kind: self.kind, size_bytes, modified_at: self.modified_at, permissions: self.permissions }
     }
 }
 
@@ -186,12 +146,14 @@ fn parse_mlsd(line: &str) -> Result<Line, ()> {
 /// One line of MLSD or MLST (RFC 3659, 7.2): `fact=value;fact=value; name`.
 fn parse_facts(line: &str) -> Option<Facts> {
     let (text, name) = line.trim_start().split_once(' ')?;
-    let mut facts = Facts { name: name.to_owned(), kind: Kind::Other, size_bytes: None, modified_at: None };
+    let mut facts =
+        Facts { name: name.to_owned(), kind: Kind::Other, size_bytes: None, modified_at: None, permissions: None };
     for fact in text.split(';').filter(|fact| !fact.is_empty()) {
         let (key, value) = fact.split_once('=')?;
         match key.to_ascii_lowercase().as_str() {
             "type" => facts.kind = kind(value, &mut facts.name),
             "size" => facts.size_bytes = Some(value.parse().ok()?),
+            "unix.mode" => facts.permissions = Some(format!("{value:0>4}")),
             "modify" => facts.modified_at = Some(timestamp(value)?),
             _ => {}
         }
@@ -240,20 +202,7 @@ fn parse_list(line: &str) -> Result<Line, ()> {
     };
     // LIST of a file gives the path that was asked for.
     let name = last_part(file.name()).to_owned();
-    Ok(Some(Facts { name, kind, size_bytes: Some(file.size() as u64), modified_at: None }))
-}
-
-fn last_part(path: &str) -> &str {
-    let path = path.trim_end_matches('/');
-    path.rsplit('/').next().filter(|part| !part.is_empty()).unwrap_or("/")
-}
-
-fn joined(directory: &str, name: &str) -> String {
-    match directory {
-        "" => name.to_owned(),
-        _ if directory.ends_with('/') => format!("{directory}{name}"),
-        _ => format!("{directory}/{name}"),
-    }
+    Ok(Some(Facts { name, kind, size_bytes: Some(file.size() as u64), modified_at: None, permissions: None }))
 }
 
 fn too_much(message: String) -> CallError {
@@ -271,19 +220,20 @@ mod tests {
                     type=dir;modify=20260101000000; sub\r\n\
                     type=OS.unix=symlink;size=9; to a\r\n";
         let found = entries(text, "in", parse_mlsd).expect("every line is understood");
-        let expected = |name: &str, kind, size_bytes, modified_at: Option<&str>| Entry {
+        let expected = |name: &str, kind, size_bytes, modified_at: Option<&str>, permissions: Option<&str>| Entry {
             name: name.into(),
             path: format!("in/{name}"),
             kind,
             size_bytes,
             modified_at: modified_at.map(str::to_owned),
+            permissions: permissions.map(str::to_owned),
         };
         assert_eq!(
             found,
             [
-                expected("a; b.txt", Kind::File, Some(12), Some("2026-11-21T22:43:54Z")),
-                expected("sub", Kind::Directory, None, Some("2026-01-01T00:00:00Z")),
-                expected("to a", Kind::Link, None, None),
+                expected("a; b.txt", Kind::File, Some(12), Some("2026-11-21T22:43:54Z"), Some("0644")),
+                expected("sub", Kind::Directory, None, Some("2026-01-01T00:00:00Z"), None),
+                expected("to a", Kind::Link, None, None, None),
             ]
         );
     }

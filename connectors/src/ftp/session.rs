@@ -65,7 +65,7 @@ impl Session {
             }
             error
         })?;
-        if inputs.encoding == NameEncoding::Utf8 && inputs.sends_special_characters() {
+        if inputs.encoding == NameEncoding::Utf8 && inputs.files.sends_special_characters() {
             // Some servers speak UTF-8 only when asked; most others do not know the command, and speak it anyway.
             self.optional("choosing UTF-8", "OPTS UTF8 ON", &[Status::CommandOk, Status::CommandNotImplemented])
                 .await?;

@@ -4,7 +4,6 @@ use std::io::ErrorKind;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
-use sha2::{Digest, Sha256};
 use suppaftp::FtpError;
 use suppaftp::tokio::{AsyncRustlsStream, TransferStream};
 use surefoot_connector_api::{ByteStream, CallError, ErrorClass, FileAccess, FileSink, Sent};
@@ -13,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::FtpOutput;
 use super::failure::{self, Step, within};
 use super::session::Session;
+use crate::remote_files::temporary_name;
 use crate::tally::Tally;
 
 /// How much is read or written at a time, in bytes.
@@ -103,14 +103,6 @@ pub(super) async fn upload(
             Err(error)
         }
     }
-}
-
-/// Beside the target, so that the rename stays within one file system. The same for every attempt of one call, so that
-/// an attempt after a crash overwrites what the first one left.
-fn temporary_name(remote: &str, idempotency_key: &str) -> String {
-    // A hash, since the key itself is secret.
-    let digest = Sha256::digest(idempotency_key.as_bytes());
-    format!("{remote}.surefoot-{}.part", hex::encode(&digest[..6]))
 }
 
 async fn send(

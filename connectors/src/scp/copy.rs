@@ -10,9 +10,10 @@ use futures::StreamExt;
 use surefoot_connector_api::{ByteStream, CallError, ErrorClass, FileAccess, FileSink, Sent};
 
 use super::ScpOutput;
-use super::inputs::{ScpInputs, invalid};
-use super::session::Session;
+use super::inputs::ScpInputs;
 use super::wire::{Sending, Wire, one_line};
+use crate::inputs::invalid;
+use crate::ssh_session::Session;
 use crate::tally::Tally;
 
 /// How much is read or sent at a time, in bytes.
@@ -28,7 +29,7 @@ pub(super) async fn upload(
     inputs: &ScpInputs,
 ) -> Result<ScpOutput, CallError> {
     let (size, content) = files.read(file).await?;
-    let mut wire = session.run(format!("scp -p -t {}", shell_argument(remote))).await?;
+    let mut wire = Wire::run(session, format!("scp -p -t {}", shell_argument(remote))).await?;
     confirmed(&mut wire, Stage::Harmless).await?;
     if let Some(mtime) = inputs.mtime {
         wire.say(format!("T{mtime} 0 {mtime} 0\n")).await;
@@ -90,7 +91,7 @@ pub(super) async fn download(
     remote: &str,
     file: &str,
 ) -> Result<ScpOutput, CallError> {
-    let mut wire = session.run(format!("scp -p -f {}", shell_argument(remote))).await?;
+    let mut wire = Wire::run(session, format!("scp -p -f {}", shell_argument(remote))).await?;
     wire.say(CONFIRM).await;
     let header = read_header(&mut wire).await?;
     let mut sink = files.write(file).await?;

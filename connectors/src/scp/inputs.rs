@@ -4,36 +4,18 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use surefoot_connector_api::{CallError, ErrorClass, workspace_file_name};
+use surefoot_connector_api::{CallError, workspace_file_name};
 
-use crate::schema::{Seconds, Secret};
+use crate::inputs::invalid;
+use crate::schema::Seconds;
+use crate::ssh_session::HostInputs;
 
 /// Inputs of the connector type `scp`.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub(super) struct ScpInputs {
-    /// Name or address of the host.
-    pub(super) hostname: String,
-    /// TCP port of its SSH server.
-    #[serde(default = "default_port")]
-    #[schemars(range(min = 1))]
-    pub(super) port: u16,
-    /// User name at the host.
-    pub(super) username: String,
-    /// Password of the user. Either this or `key` is needed; with both, the key is tried first.
-    pub(super) password: Option<Secret>,
-    /// Private key of the user, as OpenSSH or PEM text.
-    pub(super) key: Option<Secret>,
-    /// What `key` is encrypted with.
-    pub(super) passphrase: Option<Secret>,
-    /// The host's public key: `ssh-ed25519 AAAA…`, its line of a `known_hosts` file (as `ssh-keyscan` prints it), or
-    /// its
-    /// fingerprint `SHA256:…`. Several may be given, one a line; each is accepted. Names of hosts in the lines are not
-    /// compared. Needed unless `hostkey_check` is false.
-    pub(super) hostkey: Option<String>,
-    /// False: trust whatever host answers. Whoever can redirect the connection then gets the password and the file.
-    #[serde(default = "default_true")]
-    pub(super) hostkey_check: bool,
+    #[serde(flatten)]
+    pub(super) host: HostInputs,
     /// What to read. Either this or `dst` names a file of the workspace as `surefoot:NAME` (or `cloudomation:NAME`),
     /// the
     /// other one a path at the host. A path without a leading `/` begins in the user's home directory.
@@ -48,9 +30,6 @@ pub(super) struct ScpInputs {
     /// the
     /// upload.
     pub(super) mtime: Option<u64>,
-    /// Seconds until the connection stands and the login is done.
-    #[serde(default = "default_timeout")]
-    connect_timeout: Seconds,
     /// Seconds that the copy may take in all.
     #[serde(default = "default_timeout")]
     copy_timeout: Seconds,
@@ -64,11 +43,8 @@ pub(super) enum Plan<'a> {
 }
 
 impl ScpInputs {
-    /// The copy to make. Inputs that do not fit together are [`ErrorClass::InvalidInput`].
+    /// The copy to make. Inputs that do not fit together are `InvalidInput`.
     pub(super) fn plan(&self) -> Result<Plan<'_>, CallError> {
-        if self.key.is_none() && self.password.is_none() {
-            return Err(invalid("one of the inputs `key` and `password` is needed"));
-        }
         let plan = match (workspace_file_name(&self.src), workspace_file_name(&self.dst)) {
             (None, Some(file)) => Plan::Download { remote: remote_path("src", &self.src)?, file },
             (Some(file), None) => Plan::Upload { file, remote: remote_path("dst", &self.dst)? },
@@ -91,11 +67,6 @@ impl ScpInputs {
         format!("{:0>4}", self.mode)
     }
 
-    /// How long connecting and logging in may take.
-    pub(super) fn connect_limit(&self) -> Duration {
-        self.connect_timeout.duration()
-    }
-
     /// How long the copy may take in all.
     pub(super) fn copy_limit(&self) -> Duration {
         self.copy_timeout.duration()
@@ -110,18 +81,6 @@ fn remote_path<'a>(name: &str, path: &'a str) -> Result<&'a str, CallError> {
         return Err(invalid(format!("input `{name}` contains a line break or a null character")));
     }
     Ok(path)
-}
-
-pub(super) fn invalid(message: impl Into<String>) -> CallError {
-    CallError::not_sent(ErrorClass::InvalidInput, message)
-}
-
-fn default_port() -> u16 {
-    22
-}
-
-fn default_true() -> bool {
-    true
 }
 
 fn default_mode() -> String {

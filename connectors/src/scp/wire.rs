@@ -2,8 +2,10 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use russh::client::Msg;
-use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use surefoot_connector_api::{CallError, ErrorClass};
+
+use crate::ssh_session::{Session, failure};
 
 /// The longest line of the protocol, in bytes.
 const LINE_BYTES_MAX: usize = 8 * 1024;
@@ -40,9 +42,12 @@ pub(super) enum Sending {
 }
 
 impl Wire {
-    pub(super) fn new(channel: Channel<Msg>) -> Self {
+    /// Runs a command. Nothing has been sent to it yet.
+    pub(super) async fn run(session: &Session, command: String) -> Result<Self, CallError> {
+        let channel = session.channel().await?;
+        channel.exec(true, command).await.map_err(|error| failure("starting scp at the host", &error))?;
         let (read, write) = channel.split();
-        Self { read, write, inbox: Inbox::default() }
+        Ok(Self { read, write, inbox: Inbox::default() })
     }
 
     /// Sends a line or a confirmation.

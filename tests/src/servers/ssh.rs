@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::{ServerProcess, is_root, program, user_name};
 
@@ -23,6 +25,53 @@ pub struct KeyPair {
     pub private: String,
     /// The public key as `ssh-ed25519 AAAA… comment`.
     pub public: String,
+}
+
+/// An sshd and the key of a user that it accepts.
+#[derive(Debug)]
+pub struct SshHost {
+    /// The server.
+    pub server: SshServer,
+    /// The user's key.
+    pub key: KeyPair,
+    folder: TempDir,
+}
+
+impl SshHost {
+    /// An ordinary one.
+    pub fn start() -> Result<Self> {
+        Self::with(|key| SshServer::start(&[key]))
+    }
+
+    /// One that runs that line of shell, whatever it is asked for.
+    pub fn running(command: &str) -> Result<Self> {
+        Self::with(|key| SshServer::start_running(key, command))
+    }
+
+    /// One that `start` makes for the user's key.
+    pub fn with(start: impl FnOnce(&KeyPair) -> Result<SshServer>) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let key = KeyPair::generate(folder.path(), "user", "ed25519", "")?;
+        Ok(Self { server: start(&key)?, key, folder })
+    }
+
+    /// The inputs that log in there.
+    pub fn inputs(&self) -> Result<Value> {
+        Ok(json!({
+            "hostname": "localhost", "port": self.server.port(), "username": self.server.user(),
+            "key": self.key.private, "hostkey": self.server.host_key("ed25519")?, "connect_timeout": 10,
+        }))
+    }
+
+    /// A path at the server.
+    pub fn remote(&self, name: &str) -> String {
+        self.server.folder().join(name).display().to_string()
+    }
+
+    /// A folder for further keys.
+    pub fn keys(&self) -> &Path {
+        self.folder.path()
+    }
 }
 
 impl KeyPair {
@@ -85,7 +134,7 @@ impl SshServer {
                 "Port {port}\nListenAddress 127.0.0.1\n{host_key_lines}PidFile none\n\
                  AuthorizedKeysFile {here}/authorized_keys\nStrictModes no\nUsePAM no\n\
                  PasswordAuthentication yes\nPermitRootLogin yes\nSubsystem sftp internal-sftp\n\
-                 MaxStartups 200:30:400\nLogLevel VERBOSE\n"
+                 AcceptEnv TEST_*\nMaxStartups 200:30:400\nLogLevel VERBOSE\n"
             );
             std::fs::write(folder.join("sshd_config"), config)?;
             let mut command = Command::new(&executable);

@@ -1,35 +1,43 @@
-//! One logged-in SSH connection: connecting, trusting the host, logging in, running a command.
+//! One logged-in SSH connection, for every connector over SSH: connecting, trusting the host, logging in, opening
+//! channels. What goes over a channel is the connectors' business.
+
+mod host;
+mod hostkey;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::client::{self, AuthResult, Handle};
+use russh::client::{self, AuthResult, Handle, Msg};
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, decode_secret_key};
-use russh::{AlgorithmKind, Disconnect, MethodSet, Preferred};
+use russh::{AlgorithmKind, Channel, Disconnect, MethodSet, Preferred};
 use surefoot_connector_api::{CallError, Dialer, ErrorClass};
 
-use super::hostkey::{HostKeyCheck, SeenKey, TrustedKeys};
-use super::inputs::{ScpInputs, invalid};
-use super::wire::Wire;
+pub(crate) use self::host::HostInputs;
+use self::hostkey::{HostKeyCheck, SeenKey, TrustedKeys};
+use crate::inputs::invalid;
 use crate::schema::Secret;
 
 /// How long the goodbye may take; everything is done by then.
 const DISCONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 /// A logged-in connection. Dropped, it ends.
-pub(super) struct Session {
+pub(crate) struct Session {
     handle: Handle<HostKeyCheck>,
     seen: SeenKey,
     checked: bool,
 }
 
 impl Session {
-    /// Connects, checks the host's key, logs in; all within the connect timeout.
-    pub(super) async fn open(dialer: &Dialer, inputs: &ScpInputs) -> Result<Self, CallError> {
+    /// Connects, checks the host's key, logs in; all within the connect timeout. `work_limit` is how long the
+    /// connection may be silent after that.
+    pub(crate) async fn open(dialer: &Dialer, inputs: &HostInputs, work_limit: Duration) -> Result<Self, CallError> {
+        if inputs.key.is_none() && inputs.password.is_none() {
+            return Err(invalid("one of the inputs `key` and `password` is needed"));
+        }
         let trusted = TrustedKeys::from_inputs(inputs)?;
         let key = inputs.key.as_ref().map(|key| private_key(key, inputs.passphrase.as_ref())).transpose()?;
         let limit = inputs.connect_limit();
-        match tokio::time::timeout(limit, Self::establish(dialer, inputs, trusted, key)).await {
+        match tokio::time::timeout(limit, Self::establish(dialer, inputs, work_limit, trusted, key)).await {
             Ok(session) => session,
             Err(_) => {
                 let message = format!("connecting and logging in took longer than {} s", limit.as_secs_f64());
@@ -40,13 +48,14 @@ impl Session {
 
     async fn establish(
         dialer: &Dialer,
-        inputs: &ScpInputs,
+        inputs: &HostInputs,
+        work_limit: Duration,
         trusted: TrustedKeys,
         key: Option<PrivateKey>,
     ) -> Result<Self, CallError> {
         let stream = dialer.connect(&inputs.hostname, inputs.port, inputs.connect_limit()).await?;
         let seen = SeenKey::default();
-        let config = Arc::new(client_config(inputs, &trusted));
+        let config = Arc::new(client_config(inputs.connect_limit() + work_limit, &trusted));
         let handler = HostKeyCheck { trusted, seen: seen.clone() };
         let handle = client::connect_stream(config, stream, handler).await.map_err(|error| {
             seen.rejection(&inputs.hostname).unwrap_or_else(|| failure("setting up the SSH connection", &error))
@@ -56,7 +65,7 @@ impl Session {
         Ok(session)
     }
 
-    async fn log_in(&mut self, inputs: &ScpInputs, key: Option<PrivateKey>) -> Result<(), CallError> {
+    async fn log_in(&mut self, inputs: &HostInputs, key: Option<PrivateKey>) -> Result<(), CallError> {
         let mut offered = MethodSet::empty();
         if let Some(key) = key {
             match self.try_key(&inputs.username, key).await? {
@@ -95,16 +104,13 @@ impl Session {
         self.handle.authenticate_publickey(username, key).await.map_err(|error| failure("logging in", &error))
     }
 
-    /// Runs a command. Nothing has been sent to it yet.
-    pub(super) async fn run(&self, command: String) -> Result<Wire, CallError> {
-        let doing = "starting scp at the host";
-        let channel = self.handle.channel_open_session().await.map_err(|error| failure(doing, &error))?;
-        channel.exec(true, command).await.map_err(|error| failure(doing, &error))?;
-        Ok(Wire::new(channel))
+    /// A new channel, on which nothing runs yet.
+    pub(crate) async fn channel(&self) -> Result<Channel<Msg>, CallError> {
+        self.handle.channel_open_session().await.map_err(|error| failure("opening a channel", &error))
     }
 
     /// What the output should warn of: a host key that nobody has checked.
-    pub(super) fn warning(&self) -> Option<String> {
+    pub(crate) fn warning(&self) -> Option<String> {
         let fingerprint = self.seen.fingerprint().unwrap_or("unknown");
         (!self.checked).then(|| {
             format!("the host key was not checked; it is {fingerprint}: put it into `hostkey` and drop `hostkey_check`")
@@ -112,7 +118,7 @@ impl Session {
     }
 
     /// Says goodbye. The outcome of the call stands already, so nothing that happens here matters to it.
-    pub(super) async fn disconnect(self) {
+    pub(crate) async fn disconnect(self) {
         let goodbye = self.handle.disconnect(Disconnect::ByApplication, "", "");
         match tokio::time::timeout(DISCONNECT_LIMIT, goodbye).await {
             Ok(Ok(())) => {}
@@ -122,7 +128,7 @@ impl Session {
     }
 }
 
-fn client_config(inputs: &ScpInputs, trusted: &TrustedKeys) -> client::Config {
+fn client_config(silence_limit: Duration, trusted: &TrustedKeys) -> client::Config {
     let mut preferred = Preferred::default();
     if let Some(algorithms) = trusted.algorithms() {
         preferred.key = algorithms;
@@ -130,7 +136,7 @@ fn client_config(inputs: &ScpInputs, trusted: &TrustedKeys) -> client::Config {
     client::Config {
         preferred,
         // The library's task outlives a call that is dropped during the handshake; this ends it.
-        inactivity_timeout: Some(inputs.connect_limit() + inputs.copy_limit()),
+        inactivity_timeout: Some(silence_limit),
         ..client::Config::default()
     }
 }
@@ -147,8 +153,9 @@ fn private_key(key: &Secret, passphrase: Option<&Secret>) -> Result<PrivateKey, 
     })
 }
 
-/// What an error of the library means as long as no copy has begun.
-fn failure(doing: &str, error: &russh::Error) -> CallError {
+/// What an error of the library means as long as nothing was asked for that changes anything. `doing` completes "while
+/// …".
+pub(crate) fn failure(doing: &str, error: &russh::Error) -> CallError {
     use russh::Error;
     let class = match error {
         Error::IO(_) | Error::HUP | Error::Disconnect | Error::SendError | Error::RecvError | Error::WrongChannel => {

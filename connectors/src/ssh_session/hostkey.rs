@@ -9,7 +9,8 @@ use russh::keys::ssh_key::Fingerprint;
 use russh::keys::{Algorithm, HashAlg, PublicKey, PublicKeyOrCertificate};
 use surefoot_connector_api::{CallError, ErrorClass};
 
-use super::inputs::{ScpInputs, invalid};
+use super::HostInputs;
+use crate::inputs::invalid;
 
 /// The host keys that a call trusts.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub(super) enum TrustedKey {
 
 impl TrustedKeys {
     /// What the inputs say.
-    pub(super) fn from_inputs(inputs: &ScpInputs) -> Result<Self, CallError> {
+    pub(super) fn from_inputs(inputs: &HostInputs) -> Result<Self, CallError> {
         let text = match (inputs.hostkey.as_deref().map(str::trim), inputs.hostkey_check) {
             (_, false) => return Ok(Self::Any),
             (None | Some(""), true) => {
@@ -166,7 +167,7 @@ mod tests {
 
     fn trusted(hostkey: &str) -> Result<TrustedKeys, CallError> {
         let inputs = serde_json::json!({
-            "hostname": "h", "username": "u", "password": "p", "src": "a", "dst": "surefoot:a", "hostkey": hostkey,
+            "hostname": "h", "username": "u", "password": "p", "hostkey": hostkey,
         });
         TrustedKeys::from_inputs(&serde_json::from_value(inputs).expect("inputs"))
     }
