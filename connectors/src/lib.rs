@@ -13,6 +13,7 @@ pub mod postgres;
 pub mod scp;
 pub mod sftp;
 pub mod smtp;
+pub mod ssh;
 
 pub(crate) mod inputs;
 pub(crate) mod remote_files;
@@ -37,5 +38,6 @@ pub fn all() -> Vec<Arc<dyn Connector>> {
         Arc::new(scp::Scp),
         Arc::new(sftp::Sftp),
         Arc::new(smtp::Smtp),
+        Arc::new(ssh::Ssh),
     ]
 }

@@ -66,7 +66,7 @@ fn has_the_effect_that_the_call_names() {
 fn all_types_are_known_by_name_and_describe_themselves() {
     let all = surefoot_connectors::all();
     let names: Vec<&str> = all.iter().map(|connector| connector.type_name()).collect();
-    assert_eq!(names, ["echo", "ftp", "http", "mssql", "mysql", "postgres", "scp", "sftp", "smtp"]);
+    assert_eq!(names, ["echo", "ftp", "http", "mssql", "mysql", "postgres", "scp", "sftp", "smtp", "ssh"]);
     for connector in all {
         assert!(!connector.description().is_empty());
         for schema in [connector.input_schema(), connector.output_schema()] {
