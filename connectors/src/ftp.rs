@@ -1,4 +1,4 @@
-//! Connector type `ftp`: files on an FTP server, plain or with explicit TLS (FTPS).
+//! Connector type `ftp`: files on an FTP server, plain or with TLS (FTPS, explicit or implicit).
 //!
 //! Everything is streamed. An upload goes to a temporary name beside its target and is renamed when it is complete, so
 //! nobody sees half a file; that also makes it idempotent. A download counts only when the server has confirmed it and
@@ -6,6 +6,7 @@
 //! whatever the server names; active mode does not exist here.
 
 mod failure;
+mod implicit;
 mod inputs;
 mod listing;
 mod session;
@@ -33,7 +34,7 @@ impl Connector for Ftp {
     }
 
     fn description(&self) -> &'static str {
-        "Transfers, lists, renames and deletes files on an FTP server, plain or with explicit TLS."
+        "Transfers, lists, renames and deletes files on an FTP server, plain or with TLS."
     }
 
     fn input_schema(&self) -> Value {

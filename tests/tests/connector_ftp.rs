@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use surefoot_connector_api::{CallError, Connector, Effect, ErrorClass, Sent};
 use surefoot_connectors::ftp::Ftp;
 use surefoot_tests::connector_harness::{
-    CallOptions, MemoryGrowth, TestFiles, call, call_with, generated_sha256, sha256,
+    CallOptions, MemoryGrowth, TestFiles, call, call_with, generated_sha256, merged, sha256,
 };
 use surefoot_tests::servers::certificates::TestCertificates;
 use surefoot_tests::servers::ftp::{FtpServer, PASSWORD, ProFtpdOptions, USER};
-use surefoot_tests::servers::stand_in::{FtpEnding, StandIn, ftp_stand_in};
+use surefoot_tests::servers::stand_in::{CutAfter, FtpEnding, StandIn, ftp_stand_in};
 
 /// Inputs for a server on that port, with `more` on top.
 fn inputs(port: u16, more: Value) -> Value {
@@ -33,11 +33,14 @@ async fn a_file_makes_the_round_trip_on_each_server() -> Result<()> {
     let tls = TestCertificates::generate()?;
     let with_tls = json!({ "tls": "explicit", "server_ca": tls.ca });
     let proftpd_tls = ProFtpdOptions { tls: Some(tls.clone()), tls_required: true, ..Default::default() };
+    let implicit = json!({ "tls": "implicit", "server_ca": tls.ca });
+    let proftpd_implicit = ProFtpdOptions { tls_implicit: true, ..proftpd_tls.clone() };
     let forbidding = ProFtpdOptions { keep_existing: true, ..Default::default() };
     for (name, server, extra) in [
         ("proftpd", FtpServer::proftpd(&ProFtpdOptions::default())?, json!({})),
         ("proftpd that keeps existing files", FtpServer::proftpd(&forbidding)?, json!({})),
         ("proftpd with TLS", FtpServer::proftpd(&proftpd_tls)?, with_tls.clone()),
+        ("proftpd with implicit TLS", FtpServer::proftpd(&proftpd_implicit)?, implicit),
         ("pyftpdlib", FtpServer::pyftpdlib(None)?, json!({})),
         ("pyftpdlib with TLS", FtpServer::pyftpdlib(Some(&tls))?, with_tls),
     ] {
@@ -306,16 +309,67 @@ async fn the_certificate_must_be_the_right_one() -> Result<()> {
 }
 
 #[tokio::test]
+async fn implicit_tls_fails_as_tls_and_logins_fail() -> Result<()> {
+    let tls = TestCertificates::generate()?;
+    let options =
+        ProFtpdOptions { tls: Some(tls.clone()), tls_required: true, tls_implicit: true, ..Default::default() };
+    let server = FtpServer::proftpd(&options)?;
+    let plain = FtpServer::proftpd(&ProFtpdOptions::default())?;
+    let silent = StandIn::silent()?;
+    let hanging_up = StandIn::hanging_up_after(b"")?;
+    let files = TestFiles::new();
+    for (port, more, class, sent) in [
+        (server.port(), json!({}), ErrorClass::Untrusted, Sent::No),
+        (server.port(), json!({ "server_ca": tls.ca, "password": "wrong-one" }), ErrorClass::Auth, Sent::Rejected),
+        (plain.port(), json!({ "server_ca": tls.ca }), ErrorClass::Protocol, Sent::No),
+        (silent.port(), json!({ "server_ca": tls.ca, "socket_timeout": 0.5 }), ErrorClass::Timeout, Sent::No),
+        (hanging_up.port(), json!({ "server_ca": tls.ca }), ErrorClass::Network, Sent::No),
+    ] {
+        let more = merged(json!({ "mode": "list", "tls": "implicit" }), more);
+        let error = ftp(port, &files, more.clone()).await.expect_err("it cannot work");
+        assert_eq!((error.class, error.sent), (class, sent), "{more}: {error}");
+    }
+    let options = CallOptions { allow: vec!["localhost:1".into()], ..Default::default() };
+    let refused = inputs(server.port(), json!({ "mode": "list", "tls": "implicit", "server_ca": tls.ca }));
+    let error = call_with(&Ftp, &files, refused, &options).await.expect_err("not on the list");
+    assert_eq!((error.class, error.sent), (ErrorClass::Egress, Sent::No), "{error}");
+
+    std::fs::File::create(server.home().join("large"))?.set_len(16 << 20)?;
+    for bytes in [10, 400] {
+        let proxy = StandIn::cutting(([127, 0, 0, 1], server.port()).into(), CutAfter::Answered(bytes))?;
+        let more = json!({ "src": "large", "dst": "surefoot:back", "tls": "implicit", "server_ca": tls.ca });
+        let error = ftp(proxy.port(), &files, more).await.expect_err("it was cut");
+        assert!(matches!(error.class, ErrorClass::Network | ErrorClass::Protocol), "{bytes}: {error:?}");
+        assert!(files.stored("back").is_none());
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn large_files_pass_through_without_being_held() -> Result<()> {
+    let tls = TestCertificates::generate()?;
+    let implicit =
+        ProFtpdOptions { tls: Some(tls.clone()), tls_required: true, tls_implicit: true, ..Default::default() };
+    for (options, encryption) in
+        [(ProFtpdOptions::default(), json!({})), (implicit, json!({ "tls": "implicit", "server_ca": tls.ca }))]
+    {
+        large_file(&FtpServer::proftpd(&options)?, &encryption).await?;
+    }
+    Ok(())
+}
+
+async fn large_file(server: &FtpServer, encryption: &Value) -> Result<()> {
     const SIZE: u64 = 100 << 20;
-    let server = FtpServer::proftpd(&ProFtpdOptions::default())?;
     let files = TestFiles::new();
     files.put_generated("large", SIZE).hash_only();
     let expected = json!({ "size_bytes": SIZE, "sha256": generated_sha256(SIZE) });
 
     let growth = MemoryGrowth::start();
-    let up = ftp(server.port(), &files, json!({ "src": "surefoot:large", "dst": "large" })).await?;
-    let down = ftp(server.port(), &files, json!({ "src": "large", "dst": "surefoot:back" })).await?;
+    let transfer = async |src: &str, dst: &str| {
+        ftp(server.port(), &files, merged(encryption.clone(), json!({ "src": src, "dst": dst }))).await
+    };
+    let up = transfer("surefoot:large", "large").await?;
+    let down = transfer("large", "surefoot:back").await?;
     let grown = growth.peak_kib();
     assert_eq!((&up, &down), (&expected, &expected));
     let stored = files.stored("back").context("it was stored")?;

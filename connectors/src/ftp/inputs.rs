@@ -14,10 +14,9 @@ use crate::schema::{Seconds, Secret};
 pub(super) struct FtpInputs {
     /// Name or address of the server.
     pub(super) hostname: String,
-    /// TCP port of the control connection.
-    #[serde(default = "default_port")]
+    /// TCP port of the control connection. If not given, 21, or 990 where `tls` is `implicit`.
     #[schemars(range(min = 1))]
-    pub(super) port: u16,
+    port: Option<u16>,
     /// User name at the server.
     #[serde(default = "default_username")]
     pub(super) username: String,
@@ -25,6 +24,7 @@ pub(super) struct FtpInputs {
     pub(super) password: Option<Secret>,
     /// `none`: everything is readable on the wire, the password too. `explicit`: the server must encrypt the control
     /// connection (AUTH TLS) and the data connections (PROT P), and its certificate must be valid for `hostname`.
+    /// `implicit`: the same, with TLS from the first byte.
     #[serde(default)]
     pub(super) tls: Tls,
     /// Certificates (PEM text) of the authorities that may have issued the server's certificate. If not given, those
@@ -50,6 +50,7 @@ pub(super) enum Tls {
     #[default]
     None,
     Explicit,
+    Implicit,
 }
 
 /// How names of files are written as bytes.
@@ -63,6 +64,11 @@ pub(super) enum NameEncoding {
 }
 
 impl FtpInputs {
+    /// The port of the control connection.
+    pub(super) fn port(&self) -> u16 {
+        self.port.unwrap_or(if self.tls == Tls::Implicit { 990 } else { 21 })
+    }
+
     /// How long connecting may take.
     pub(super) fn connect_limit(&self) -> Duration {
         self.connect_timeout.duration()
@@ -72,10 +78,6 @@ impl FtpInputs {
     pub(super) fn socket_limit(&self) -> Duration {
         self.socket_timeout.duration()
     }
-}
-
-fn default_port() -> u16 {
-    21
 }
 
 fn default_username() -> String {

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::failure::{self, Step, within};
+use super::implicit;
 use super::inputs::{FtpInputs, NameEncoding, Tls};
 use crate::tls;
 
@@ -34,21 +35,36 @@ impl Session {
         let tls = match inputs.tls {
             Tls::None => None,
             // Before anything is sent, so that an unusable `server_ca` costs no connection.
-            Tls::Explicit => Some(Arc::new(tls::client_config(inputs.server_ca.as_deref())?)),
+            Tls::Explicit | Tls::Implicit => Some(Arc::new(tls::client_config(inputs.server_ca.as_deref())?)),
         };
-        let control = dialer.connect(&inputs.hostname, inputs.port, inputs.connect_limit()).await?;
+        let control = dialer.connect(&inputs.hostname, inputs.port(), inputs.connect_limit()).await?;
         let peer_is_ipv6 = control.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_ipv6());
         let companion = dialer.companion(&control)?;
 
-        let greeting = AsyncRustlsFtpStream::connect_with_stream(control);
-        let ftp = within(limit, Step::Greeting, "waiting for the server's greeting", greeting).await?;
+        let domain = inputs.hostname.trim_matches(['[', ']']);
+        // One configuration for all connections: servers want data connections to resume the control's TLS session.
+        let connector = tls.map(|config| AsyncRustlsConnector::from(TlsConnector::from(config)));
+        let ftp = match connector {
+            Some(connector) if inputs.tls == Tls::Implicit => {
+                let connecting = implicit::connect(control, connector, domain);
+                let mut ftp = within(limit, Step::Tls, "beginning with TLS", connecting).await?;
+                let protecting = implicit::protect_data(&mut ftp);
+                within(limit, Step::Tls, "encrypting data connections", protecting).await?;
+                ftp
+            }
+            connector => {
+                let greeting = AsyncRustlsFtpStream::connect_with_stream(control);
+                let ftp = within(limit, Step::Greeting, "waiting for the server's greeting", greeting).await?;
+                match connector {
+                    Some(connector) => {
+                        let secured = ftp.into_secure(connector, domain);
+                        within(limit, Step::Tls, "switching to TLS", secured).await?
+                    }
+                    None => ftp,
+                }
+            }
+        };
         let mut ftp = with_own_data_connections(ftp, companion, inputs.connect_limit(), peer_is_ipv6);
-        if let Some(config) = tls {
-            // One configuration for all connections: servers want data connections to resume the control's TLS session.
-            let connector = AsyncRustlsConnector::from(TlsConnector::from(config));
-            let secured = ftp.into_secure(connector, inputs.hostname.trim_matches(['[', ']']));
-            ftp = within(limit, Step::Tls, "switching to TLS", secured).await?;
-        }
         ftp.set_encoding(inputs.encoding).await;
         let mut session = Self { ftp, encoding: inputs.encoding, limit };
         session.log_in(inputs).await?;

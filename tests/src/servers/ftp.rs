@@ -26,6 +26,8 @@ pub struct ProFtpdOptions {
     pub tls: Option<TestCertificates>,
     /// Refuses everything before TLS.
     pub tls_required: bool,
+    /// Speaks TLS from the first byte.
+    pub tls_implicit: bool,
     /// Refuses to write or rename over existing files, as ProFTPD does unless told otherwise.
     pub keep_existing: bool,
     /// Speaks SSH (SFTP and SCP) in place of FTP, with this host key (a file).
@@ -137,11 +139,12 @@ fn proftpd_config(folder: &Path, port: u16, options: &ProFtpdOptions) -> Result<
     if let Some(tls) = &options.tls {
         write_private(&folder.join("server.crt"), &tls.certificate)?;
         write_private(&folder.join("server.key"), &tls.key)?;
+        let implicit = if options.tls_implicit { "TLSOptions UseImplicitSSL\n" } else { "" };
         let required = if options.tls_required { "on" } else { "off" };
         config.push_str(&format!(
             "LoadModule mod_tls.c\nTLSEngine on\nTLSLog {here}/tls.log\nTLSRequired {required}\n\
              TLSECCertificateFile {here}/server.crt\nTLSECCertificateKeyFile {here}/server.key\n\
-             TLSProtocol TLSv1.2 TLSv1.3\n"
+             TLSProtocol TLSv1.2 TLSv1.3\n{implicit}"
         ));
     }
     if let Some(key) = &options.ssh_host_key {
