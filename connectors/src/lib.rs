@@ -19,6 +19,7 @@ pub(crate) mod inputs;
 pub(crate) mod remote_files;
 pub(crate) mod schema;
 pub(crate) mod sql;
+pub(crate) mod ssh_session;
 pub(crate) mod tally;
 pub(crate) mod tls;
 
