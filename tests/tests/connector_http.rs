@@ -1,6 +1,7 @@
 //! The connector type `http` against nginx and Python's `http.server`, and against peers that misbehave.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -320,7 +321,12 @@ async fn a_host_that_the_policy_refuses_never_hears_of_us() -> Result<()> {
 #[tokio::test]
 async fn a_silent_server_is_a_timeout_within_the_configured_time() -> Result<()> {
     let silent = StandIn::silent()?;
-    let stalling = StandIn::babbling(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")?;
+    let stalling = StandIn::start(|mut stream| {
+        read_head(&stream);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
+        // Until the client hangs up.
+        let _ = stream.read(&mut [0; 1]);
+    })?;
     for (scheme, port, method, sent) in [
         ("https", silent.port(), "POST", Sent::No),
         ("http", silent.port(), "GET", Sent::No),
@@ -347,12 +353,17 @@ async fn a_silent_server_is_a_timeout_within_the_configured_time() -> Result<()>
     Ok(())
 }
 
+/// Reads the head of a request: who answers before that is another kind of broken.
+fn read_head(stream: &TcpStream) {
+    // Whatever fails here is a cut answer as well.
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let _head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+}
+
 /// Reads the head of a request, says `words`, and hangs up.
 fn answering(words: &'static [u8]) -> Result<StandIn> {
     StandIn::start(move |mut stream| {
-        // Whatever fails here is a cut answer as well.
-        let lines = BufReader::new(&stream).lines().map_while(Result::ok);
-        let _head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+        read_head(&stream);
         let _ = stream.write_all(words);
     })
 }

@@ -4,6 +4,7 @@
 //! own. `SUREFOOT_STORM_ROUNDS` says how many storms there are.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,6 +153,9 @@ async fn rage(data: &Path, present: &watch::Sender<Option<Arc<SurefootProcess>>>
     tokio::time::sleep(Duration::from_millis(random(100))).await;
     present.send_replace(None);
     server.signal(Signal::SIGKILL)?;
+    // A process with much memory takes a while to go, and has the workspace until then.
+    let lock = File::open(data.join("workspace.lock"))?;
+    tokio::task::spawn_blocking(move || lock.lock()).await??;
     // This one is killed before it listens, or just after.
     let mut next = Launch::new(data).command()?.stderr(std::process::Stdio::null()).spawn()?;
     tokio::time::sleep(Duration::from_millis(random(300))).await;
