@@ -31,9 +31,13 @@ impl Core {
         if kind == Kind::Connector {
             self.check_connector(connection, saving.key(), &mut fields)?;
         }
+        let before =
+            (kind == Kind::Setting).then(|| records::get(connection, kind, saving.key())).transpose()?.flatten();
         let record = records::write(connection, kind, saving, &fields, stamp)?;
-        if kind == Kind::Schedule {
-            schedules::reconcile(self, connection, &record)?;
+        match kind {
+            Kind::Schedule => drop(schedules::reconcile(self, connection, &record)?),
+            Kind::Setting => schedules::setting_saved(self, connection, before.as_ref(), &record)?,
+            _ => {}
         }
         Ok(record)
     }

@@ -100,6 +100,8 @@ pub(crate) enum Event {
     CallRecorded(Key),
     /// A schedule was saved or deleted.
     ScheduleChanged(String),
+    /// A setting was saved: iterations may have ended and begun because of it.
+    SettingChanged(String),
     /// A commit failed.
     StoreFailed,
 }

@@ -11,6 +11,7 @@ use crate::core::{Core, Departure, Event};
 use crate::journal::Status;
 use crate::planted::{Bug, is_planted};
 use crate::query::Kind;
+use crate::runs;
 use crate::schedules;
 use crate::session::{End, EndAction, Session, writable_kind};
 use crate::store::executions::{self, Execution, ExecutionType, Finish, Key};
@@ -214,6 +215,7 @@ fn end(
     if let Some(parent_id) = &execution.parent_id {
         woken.extend(executions::key_of(connection, parent_id)?);
     }
+    woken.extend(runs::waiting_iteration(connection, execution)?);
     Ok(woken)
 }
 
@@ -263,6 +265,7 @@ fn perform(
 fn touched_schedules(connection: &Connection, kind: Kind, record: &Value) -> StoreResult<Vec<Key>> {
     match kind {
         Kind::Schedule => store_schedules::unended(connection, record["id"].as_str().unwrap_or_default()),
+        Kind::Setting => store_schedules::unended_with_setting(connection, record["id"].as_str().unwrap_or_default()),
         _ => Ok(Vec::new()),
     }
 }

@@ -65,7 +65,7 @@ impl Executor {
             Event::Wake(key) => self.wake(key),
             Event::InstanceGone(key, departure) => self.instance_gone(key, departure),
             Event::CallRecorded(key) => self.call_recorded(key),
-            Event::ScheduleChanged(schedule_id) => self.schedule_changed(&schedule_id),
+            Event::ScheduleChanged(_) | Event::SettingChanged(_) => self.iterations_changed(event),
             Event::StoreFailed => self.reopen().await,
         }
     }
@@ -207,15 +207,20 @@ impl Executor {
         }
     }
 
-    fn schedule_changed(&mut self, schedule_id: &str) {
-        match self.core.readers.read(|connection| schedules::unended(connection, schedule_id)) {
+    fn iterations_changed(&mut self, event: Event) {
+        let unended = self.core.readers.read(|connection| match &event {
+            Event::ScheduleChanged(id) => schedules::unended(connection, id),
+            Event::SettingChanged(id) => schedules::unended_with_setting(connection, id),
+            _ => Ok(Vec::new()),
+        });
+        match unended {
             Ok(keys) => keys.into_iter().for_each(|key| self.wake(key)),
             Err(error) => {
-                tracing::error!(schedule_id, %error, "the store cannot be read; trying again");
-                let (core, schedule_id) = (self.core.clone(), schedule_id.to_owned());
+                tracing::error!(?event, %error, "the store cannot be read; trying again");
+                let core = self.core.clone();
                 self.core.tasks.spawn(async move {
                     tokio::time::sleep(AGAIN_AFTER).await;
-                    core.send(Event::ScheduleChanged(schedule_id));
+                    core.send(event);
                 });
             }
         }

@@ -80,3 +80,8 @@ pub(crate) fn parse_connection_id(id: &str) -> Option<(&str, u32)> {
 pub(crate) fn iteration_id(schedule: &str, iteration: u64) -> String {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("surefoot/schedule/{schedule}/{iteration}").as_bytes()).to_string()
 }
+
+/// The id of what a schedule starts for a time: whoever starts it, and however often, it is one execution.
+pub(crate) fn run_id(schedule: &str, at: Timestamp) -> String {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("surefoot/schedule/{schedule}/at/{}", at.0).as_bytes()).to_string()
+}

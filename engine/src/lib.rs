@@ -26,6 +26,7 @@ mod planted;
 pub mod query;
 mod reserve;
 mod retention;
+mod runs;
 #[cfg(test)]
 mod scenarios;
 mod schedules;
@@ -34,6 +35,7 @@ pub mod session;
 mod simulation;
 mod storage;
 mod store;
+mod times;
 mod upkeep;
 
 pub use clock::{Clock, ManualClock, Timestamp};
@@ -43,10 +45,11 @@ pub use engine::{Engine, EngineError, EngineResult, FlowVersion, JournalPlace, J
 pub use host::ComponentError;
 pub use id::Entropy;
 pub use journal::Status;
-pub use native::{CronError, NativeFlow, next_occurrence};
+pub use native::NativeFlow;
 pub use people::{Role, UnknownRole};
 pub use retention::Retention;
 pub use storage::Storage;
 pub use store::logs::LogLine;
 pub use store::{Refusal, StoreError};
+pub use times::{Explanation, NamedTime, Times, TimesError};
 pub use upkeep::{BackupFile, Manifest, MissingContent, Restored, restore};

@@ -32,6 +32,10 @@ pub(crate) enum Bug {
     TimeoutBeatsSignal,
     /// The next iteration of a schedule begins in a transaction of its own.
     NextIterationApart,
+    /// The id of what a schedule starts is not a function of the schedule and the time.
+    RunIdRandom,
+    /// An iteration of the built-in scheduler does not know which times were dealt with before it.
+    TimesForgotten,
     /// Journal time follows a clock that was set back.
     ClockFollowedBack,
     /// An execution runs the newest version of its flow.

@@ -1,8 +1,8 @@
 //! Keeps one SCHEDULE execution alive for every enabled schedule.
 //!
 //! A scheduler runs once for each iteration. After success the next iteration begins in the transaction of the end;
-//! after an error
-//! or cancel it waits, longer with each failure in a row. Only disabling or deleting the schedule ends that.
+//! after an error or cancel it waits, longer with each failure in a row. Only disabling or deleting the schedule ends
+//! that, or the built-in scheduler when there are no more times.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::id;
 use crate::journal::Status;
-use crate::native::{cron_terms, next_occurrence};
 use crate::query::Kind;
 use crate::session::QueryCall;
 use crate::store::executions::{self, Execution, ExecutionType, Finish, Key};
 use crate::store::schedules::{self, ScheduleState};
 use crate::store::writer::guarded;
 use crate::store::{StoreError, StoreResult, records, restored};
+use crate::times::Plan;
 
 /// The longest wait after failures.
 const DELAY_MAX: Duration = Duration::from_secs(3600);
@@ -31,8 +31,7 @@ const ITERATION_MIN: Duration = Duration::from_secs(1);
 pub(crate) const TERMS: [&str; 4] = ["scheduler_id", "setting_id", "flow_id", "project_id"];
 
 /// Brings the executions of a schedule in line with its record, which was just saved or is about to be deleted.
-/// Returns the
-/// iteration that it begins.
+/// Returns the iteration that it begins.
 pub(crate) fn reconcile(core: &Core, connection: &Connection, schedule: &Value) -> StoreResult<Option<Key>> {
     let schedule_id = schedule["id"].as_str().unwrap_or_default();
     let state = schedules::state(connection, schedule_id)?;
@@ -52,34 +51,85 @@ pub(crate) fn reconcile(core: &Core, connection: &Connection, schedule: &Value) 
         return Ok(None);
     }
     if enabled {
-        check_cron(connection, schedule)?;
+        check_plan(core, connection, schedule)?;
     }
-    let mut state = state.unwrap_or(ScheduleState { iteration: 0, errors: 0, execution_id: String::new() });
-    if let Some((key, _)) = live {
+    let state = state.unwrap_or(ScheduleState { iteration: 0, errors: 0, execution_id: String::new() });
+    begin_anew(core, connection, schedule, state, live.map(|(key, _)| key))
+}
+
+/// Ends the live iteration, and begins another if the schedule is enabled.
+fn begin_anew(
+    core: &Core,
+    connection: &Connection,
+    schedule: &Value,
+    mut state: ScheduleState,
+    live: Option<Key>,
+) -> StoreResult<Option<Key>> {
+    if let Some(key) = live {
         // No longer the live iteration, so its end begins no other.
         executions::request_cancel(connection, key)?;
     }
     state.errors = 0;
     state.execution_id.clear();
-    schedules::set_state(connection, schedule_id, &state)?;
+    schedules::set_state(connection, schedule["id"].as_str().unwrap_or_default(), &state)?;
+    let enabled = schedule["is_enabled"] == true;
     enabled.then(|| begin_iteration(core, connection, schedule, state, None, Value::Null)).transpose()
 }
 
-/// The built-in scheduler would fail for ever without an expression that has a next time.
-fn check_cron(connection: &Connection, schedule: &Value) -> StoreResult<()> {
-    let text = |field: &str| schedule[field].as_str().unwrap_or_default();
-    let scheduler = records::require(connection, Kind::Scheduler, text("scheduler_id"))?;
-    if scheduler["flow_id"] != "native:cron" {
+/// A setting was saved. If its value is another one, the built-in scheduler begins anew with it, at once; one that it
+/// cannot use is refused. Schedulers of users read their settings when they want to.
+pub(crate) fn setting_saved(
+    core: &Core,
+    connection: &Connection,
+    before: Option<&Value>,
+    setting: &Value,
+) -> StoreResult<()> {
+    if before.is_some_and(|before| before["value"] == setting["value"]) {
+        return Ok(());
+    }
+    for id in schedules::enabled_with_setting(connection, setting)? {
+        let schedule = records::require(connection, Kind::Schedule, &id)?;
+        if !is_built_in(connection, &schedule)? {
+            continue;
+        }
+        check_plan(core, connection, &schedule).map_err(|error| match error {
+            StoreError::Refused(refusal) => {
+                StoreError::invalid(format!("the enabled schedule {} has this setting: {refusal}", schedule["name"]))
+            }
+            error => error,
+        })?;
+        if let Some(state) = schedules::state(connection, &id)? {
+            let live = executions::key_of(connection, &state.execution_id)?;
+            begin_anew(core, connection, &schedule, state, live)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the schedule has the built-in scheduler.
+pub(crate) fn is_built_in(connection: &Connection, schedule: &Value) -> StoreResult<bool> {
+    let key = schedule["scheduler_id"].as_str().unwrap_or_default();
+    let scheduler = records::get(connection, Kind::Scheduler, key)?;
+    Ok(scheduler.is_some_and(|scheduler| scheduler["flow_id"] == "native:cron"))
+}
+
+/// The built-in scheduler would fail for ever without a setting that has a next time.
+fn check_plan(core: &Core, connection: &Connection, schedule: &Value) -> StoreResult<()> {
+    let key = schedule["scheduler_id"].as_str().unwrap_or_default();
+    records::require(connection, Kind::Scheduler, key)?;
+    if !is_built_in(connection, schedule)? {
         return Ok(());
     }
     let setting = match schedule["setting_id"].as_str() {
         Some(key) => records::require(connection, Kind::Setting, key)?,
         None => Value::Null,
     };
-    cron_terms(&setting["value"])
-        .and_then(|(expression, zone)| next_occurrence(expression, zone, Timestamp(0)))
-        .map(drop)
-        .map_err(|error| StoreError::invalid(error.to_string()))
+    let now = core.now();
+    let next = Plan::parse(&setting["value"]).and_then(|plan| match plan.times.next(now) {
+        Some(_) => Ok(()),
+        None => Err(plan.times.nothing_after(now)),
+    });
+    next.map_err(|error| StoreError::invalid(error.to_string()))
 }
 
 /// At the opening of the workspace: begins an iteration for enabled schedules that have none, because something they
@@ -138,7 +188,9 @@ pub(crate) fn after_iteration(
         let doublings = u32::try_from(state.errors - 1).unwrap_or(u32::MAX).min(16);
         Some(now.after(core.config.schedule_retry_delay.saturating_mul(1 << doublings).min(DELAY_MAX)))
     };
-    begin_iteration(core, connection, &schedule, state, not_before, finish.output.clone()).map(Some)
+    // What was dealt with before a failure is dealt with after it.
+    let previous = if succeeded { finish.output.clone() } else { ended.input["previous"].clone() };
+    begin_iteration(core, connection, &schedule, state, not_before, previous).map(Some)
 }
 
 fn begin_iteration(
@@ -146,7 +198,7 @@ fn begin_iteration(
     connection: &Connection,
     schedule: &Value,
     mut state: ScheduleState,
-    not_before: Option<crate::clock::Timestamp>,
+    not_before: Option<Timestamp>,
     previous: Value,
 ) -> StoreResult<Key> {
     let schedule_id = schedule["id"].as_str().unwrap_or_default();
@@ -179,3 +231,6 @@ fn begin_iteration(
     schedules::set_state(connection, schedule_id, &state)?;
     Ok(key)
 }
+
+#[cfg(test)]
+mod tests;

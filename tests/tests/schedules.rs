@@ -1,6 +1,9 @@
 //! Schedules with the built-in scheduler `cron`.
 
+use std::time::Duration;
+
 use anyhow::Result;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use surefoot_engine::query::Kind;
 use surefoot_tests::workspace::{PATIENCE, Workspace};
@@ -13,7 +16,7 @@ async fn wait_for_rows(workspace: &Workspace, filter: &Value, enough: impl Fn(&[
             if enough(&rows) {
                 return Ok(rows);
             }
-            let _ = tokio::time::timeout(std::time::Duration::from_millis(200), changes.recv()).await;
+            let _ = tokio::time::timeout(Duration::from_millis(200), changes.recv()).await;
         }
     };
     tokio::time::timeout(PATIENCE, wait).await?
@@ -49,18 +52,15 @@ async fn cron_fires_once_for_each_time_until_it_is_disabled() -> Result<()> {
     Ok(())
 }
 
-/// A setting without an expression, and a time zone that does not exist, fail with what to do.
+/// A setting that says no times is refused where an enabled schedule has it, with what to do.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_setting_fails_the_iteration_with_its_reason() -> Result<()> {
+async fn a_wrong_setting_is_refused_with_its_reason() -> Result<()> {
     let workspace = Workspace::open()?;
-    let schedule = every_second(&workspace).await?;
-    workspace
-        .save(Kind::Setting, "every-second", json!({"value": {"cron": "* * * * *", "time_zone": "Mars/Base"}}))
-        .await?;
-    let failed = json!({"and": [{"field": "schedule_id", "op": "eq", "value": schedule["id"]},
-    {"field": "status", "op": "eq", "value": "ENDED_ERROR"}]});
-    let rows = wait_for_rows(&workspace, &failed, |rows| !rows.is_empty()).await?;
-    assert!(rows[0]["error_message"].as_str().unwrap_or_default().contains("Europe/Vienna"), "{rows:#?}");
+    every_second(&workspace).await?;
+    let wrong = json!({"value": {"cron": "* * * * *", "time_zone": "Mars/Base"}});
+    let refused = workspace.save(Kind::Setting, "every-second", wrong).await.expect_err("there is no such zone");
+    let refused = refused.to_string();
+    assert!(refused.contains("\"ticks\"") && refused.contains("Europe/Vienna"), "{refused}");
     Ok(())
 }
 
@@ -91,5 +91,36 @@ async fn a_schedule_that_could_never_fire_is_refused() -> Result<()> {
     }
     let without = json!({"scheduler_id": "cron", "flow_id": "hello", "is_enabled": true});
     assert!(workspace.save(Kind::Schedule, "never", without).await.is_err());
+    Ok(())
+}
+
+/// Times are explained over HTTP.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_explains_times() -> Result<()> {
+    let workspace = Workspace::open()?;
+    every_second(&workspace).await?;
+    let server = workspace.serve().await?;
+    let explain = async |query: &[(&str, &str)]| -> Result<(StatusCode, Value)> {
+        let url = reqwest::Url::parse_with_params("http://localhost/", query)?;
+        let path = format!("schedule-times?{}", url.query().unwrap_or_default());
+        let answer = server.api(Method::GET, &path).send().await?;
+        Ok((answer.status(), answer.json().await?))
+    };
+    let setting = ("setting", r#"{"cron": "0 9 * * *", "time_zone": "Europe/Vienna"}"#);
+    let (status, answer) = explain(&[setting, ("from", "2026-07-01T12:00:00Z"), ("count", "1")]).await?;
+    let (utc, local) = ("2026-07-02T07:00:00.000000Z", "2026-07-02T09:00:00+02:00");
+    let time = json!({"utc": utc, "local": local, "abbreviation": "CEST", "weekday": "Thursday"});
+    let expected = json!({"words": "At 09:00, in Europe/Vienna", "time_zone": "Europe/Vienna", "times": [time]});
+    assert_eq!((status, answer), (StatusCode::OK, expected));
+    let every = ("setting", r#"{"every": "1h"}"#);
+    for (query, detail) in [
+        (vec![("setting", r#"{"cron": "* * *"}"#)], "it has 3 fields"),
+        (vec![every, ("count", "1001")], "at most 1000"),
+        (vec![every, ("from", "soon")], "`from` cannot be `soon`"),
+    ] {
+        let (status, problem) = explain(&query).await?;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(problem["detail"].as_str().unwrap_or_default().contains(detail), "{problem}");
+    }
     Ok(())
 }

@@ -23,6 +23,7 @@ mod operation;
 mod problem;
 mod records;
 mod routes;
+mod schedules;
 mod serve;
 mod system;
 mod tokens;

@@ -5,7 +5,9 @@ use axum::extract::{Request, State};
 use crate::app::App;
 use crate::operation::Operation;
 use crate::problem::Problem;
-use crate::{bulk, connectors, events, executions, files, flows, health, openapi, records, system, tokens, webhooks};
+use crate::{
+    bulk, connectors, events, executions, files, flows, health, openapi, records, schedules, system, tokens, webhooks,
+};
 
 /// Everything that can be asked for.
 pub(crate) fn operations() -> Vec<Operation> {
@@ -19,6 +21,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         health::operations(),
         openapi::operations(),
         records::operations(),
+        schedules::operations(),
         system::operations(),
         tokens::operations(),
         webhooks::operations(),

@@ -15,6 +15,7 @@ use crate::{build, run, setup, summary::Summary};
 const SOAK: &[(&str, &str)] = &[
     ("SUREFOOT_CHILDREN", "10000"),
     ("SUREFOOT_CRASH_POINTS", "all"),
+    ("SUREFOOT_CRON_CASES", "300000"),
     ("SUREFOOT_ENDED_EXECUTIONS", "1000000"),
     ("SUREFOOT_FUZZ_CASES", "5000"),
     ("SUREFOOT_KILL_ROUNDS", "200"),

@@ -1,13 +1,15 @@
-//! `surefoot schedule`: what starts flows at times, and a calculator for cron expressions.
+//! `surefoot schedule`: what starts flows at times, and what times mean.
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
-use surefoot_engine::{Clock, next_occurrence};
+use surefoot_engine::{Clock, Explanation, NamedTime, Times, Timestamp};
 
+use crate::client::Path;
 use crate::context::Context;
 use crate::exit_codes;
 use crate::failure::Failure;
+use crate::inputs;
 use crate::printer::Printer;
 use crate::records::{self, Kind, RecordCommand};
 use crate::table::{name_of, plain, time};
@@ -23,6 +25,7 @@ const KIND: Kind = Kind {
         name_of("FLOW", "flow_id", "flows"),
         name_of("PROJECT", "project_id", "projects"),
         time("MODIFIED", "modified_at"),
+        plain("REASON", "disabled_reason"),
     ],
 };
 
@@ -30,17 +33,8 @@ const KIND: Kind = Kind {
 pub(crate) enum Command {
     /// Create or change one
     Set(SetArguments),
-    /// Show when a cron expression comes due
-    Next {
-        /// Five fields, or six with seconds in front: '*/5 * * * *'
-        expression: String,
-        /// The time zone's name, such as Europe/Vienna
-        #[arg(long, value_name = "ZONE", default_value = "UTC")]
-        tz: String,
-        /// How many times
-        #[arg(short, long, value_name = "N", default_value_t = 5)]
-        number: u16,
-    },
+    /// Say in words what times mean, and when they come next
+    Next(NextArguments),
     #[command(flatten)]
     Record(RecordCommand),
 }
@@ -52,7 +46,8 @@ pub(crate) struct SetArguments {
     /// What decides when; `cron` is built in
     #[arg(long, value_name = "NAME|ID")]
     scheduler: Option<String>,
-    /// The setting that the scheduler reads; for `cron` it holds {"cron": "*/5 * * * *", "time_zone": "UTC"}
+    /// The setting that the scheduler reads; for `cron` it holds {"cron": "*/5 * * * *", "time_zone": "UTC"}, {"every":
+    /// "15m"} or {"at": "2026-12-01T10:00:00Z"}
     #[arg(long, value_name = "NAME|ID")]
     setting: Option<String>,
     /// The flow to start
@@ -72,10 +67,29 @@ pub(crate) struct SetArguments {
     disable: bool,
 }
 
+#[derive(Args)]
+pub(crate) struct NextArguments {
+    /// A cron expression: '*/5 * * * *', '@daily', or a setting: '{"every": "15m"}'
+    #[arg(required_unless_present = "schedule")]
+    expression: Option<String>,
+    /// The time zone's name, such as Europe/Vienna
+    #[arg(long, value_name = "ZONE", conflicts_with = "schedule")]
+    tz: Option<String>,
+    /// The times of this schedule
+    #[arg(long, value_name = "NAME|ID", conflicts_with = "expression")]
+    schedule: Option<String>,
+    /// From then on instead of from now
+    #[arg(long, value_name = "TIME")]
+    from: Option<Timestamp>,
+    /// How many times
+    #[arg(short, long, value_name = "N", default_value_t = 5)]
+    number: u16,
+}
+
 pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
     match command {
         Command::Set(arguments) => set(arguments, context).await,
-        Command::Next { expression, tz, number } => next(&expression, &tz, number, context.printer),
+        Command::Next(arguments) => next(arguments, context).await,
         Command::Record(command) => records::run(&KIND, command, context).await,
     }
 }
@@ -103,19 +117,56 @@ async fn set(arguments: SetArguments, context: &Context) -> Result<u8> {
     records::set(&KIND, &arguments.key, Value::Object(fields), context).await
 }
 
-fn next(expression: &str, zone: &str, number: u16, printer: Printer) -> Result<u8> {
-    let mut after = Clock::System.now();
-    let mut times = Vec::new();
-    for _ in 0..number {
-        after = next_occurrence(expression, zone, after).map_err(|error| Failure::usage(error.to_string()))?;
-        times.push(after.to_string());
-    }
-    if printer.is_json() {
-        printer.json(&times.into())?;
-    } else {
-        for time in times {
-            printer.line(time)?;
+async fn next(arguments: NextArguments, context: &Context) -> Result<u8> {
+    let times = match (&arguments.schedule, arguments.expression.as_deref().unwrap_or_default()) {
+        (Some(schedule), _) => times_of(schedule, context).await?,
+        (None, expression) => times(expression, arguments.tz.as_deref())?,
+    };
+    let from = arguments.from.unwrap_or_else(|| Clock::System.now());
+    show(&times.explain(from, arguments.number.into()), context.printer)
+}
+
+fn times(expression: &str, zone: Option<&str>) -> Result<Times> {
+    let times = if expression.trim_start().starts_with('{') {
+        let mut setting = inputs::object(expression)?;
+        if let Some(zone) = zone {
+            setting.insert("time_zone".into(), zone.into());
         }
+        Times::of_setting(&setting.into())
+    } else {
+        Times::of_cron(expression, zone.unwrap_or("UTC"))
+    };
+    Ok(times.map_err(|error| Failure::usage(error.to_string()))?)
+}
+
+/// The times of a schedule of the built-in scheduler.
+async fn times_of(key: &str, context: &Context) -> Result<Times> {
+    let client = context.existing().await?;
+    let schedule = client.get(Path::api([KIND.plural, key])).await?;
+    let text = |field: &str| schedule[field].as_str().unwrap_or_default();
+    let scheduler = client.get(Path::api(["schedulers", text("scheduler_id")])).await?;
+    if scheduler["flow_id"] != "native:cron" {
+        let error = format!("the times of `{}` are what its scheduler {} makes them", text("name"), scheduler["name"]);
+        return Err(Failure::usage(error).into());
     }
+    let setting = client.get(Path::api(["settings", text("setting_id")])).await?;
+    Ok(Times::of_setting(&setting["value"]).map_err(|error| Failure::usage(error.to_string()))?)
+}
+
+fn show(explanation: &Explanation, printer: Printer) -> Result<u8> {
+    if printer.is_json() {
+        printer.json(&serde_json::to_value(explanation)?)?;
+        return Ok(exit_codes::SUCCESS);
+    }
+    printer.line(&explanation.words)?;
+    if explanation.times.is_empty() {
+        printer.say("there is no time to come");
+        return Ok(exit_codes::SUCCESS);
+    }
+    let row = |time: &NamedTime| {
+        let local = format!("{} {}", time.local.replace('T', " "), time.abbreviation);
+        vec![time.weekday.to_owned(), local, time.utc.replace('T', " ").replace(".000000", "")]
+    };
+    printer.table(&["DAY", "LOCAL", "UTC"], explanation.times.iter().map(row).collect())?;
     Ok(exit_codes::SUCCESS)
 }

@@ -198,5 +198,9 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 /// A schedule whose record changed has to be looked at.
 fn schedule_changed(kind: Kind, record: &Value) -> Option<Event> {
     let id = record["id"].as_str()?.to_owned();
-    (kind == Kind::Schedule).then_some(Event::ScheduleChanged(id))
+    match kind {
+        Kind::Schedule => Some(Event::ScheduleChanged(id)),
+        Kind::Setting => Some(Event::SettingChanged(id)),
+        _ => None,
+    }
 }

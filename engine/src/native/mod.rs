@@ -9,9 +9,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 
-pub(crate) use cron::cron_terms;
-pub use cron::{CronError, next_occurrence};
-
 use crate::session::{End, Session};
 
 /// A flow written against [`Session`] instead of the WIT contract. It must be deterministic as a component is: no

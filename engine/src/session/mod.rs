@@ -13,6 +13,7 @@ mod dependencies;
 mod files;
 mod past;
 mod records;
+mod runs;
 mod waits;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,8 @@ pub use dependencies::EndedDependency;
 pub(crate) use records::writable_kind;
 pub use records::{EndAction, QueryCall};
 pub use waits::ReturnWhen;
+
+pub(crate) use crate::runs::{Ran, RunRequest};
 
 use crate::clock::Timestamp;
 use crate::core::{Core, Departure, Resident, lock};

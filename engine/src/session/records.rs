@@ -179,10 +179,15 @@ impl Session {
         Ok(Ok(()))
     }
 
-    /// A schedule that was saved has to be looked at. At replay too: the engine may have crashed before it looked.
+    /// A schedule that was saved, or the setting of one, has to be looked at. At replay too: the engine may have
+    /// crashed before it looked.
     fn after_record_change(&self, kind: &str, reply: &Reply) {
-        if let (Ok(Kind::Schedule), Reply::Json(Some(record))) = (Kind::parse(kind), reply) {
-            self.core.send(Event::ScheduleChanged(record["id"].as_str().unwrap_or_default().to_owned()));
+        let Reply::Json(Some(record)) = reply else { return };
+        let id = record["id"].as_str().unwrap_or_default().to_owned();
+        match Kind::parse(kind) {
+            Ok(Kind::Schedule) => self.core.send(Event::ScheduleChanged(id)),
+            Ok(Kind::Setting) => self.core.send(Event::SettingChanged(id)),
+            _ => {}
         }
     }
 

@@ -43,7 +43,7 @@ struct WaitArgs<'a> {
 const REPLAY_SHARE: u32 = 100;
 
 /// How a wait in memory went on.
-enum Woken {
+pub(super) enum Woken {
     Touched,
     Due,
 }
@@ -230,7 +230,11 @@ impl Session {
     /// Keeps the instance while the wait is short, or gives it up. `state` is what recovery is to know of the wait;
     /// none while the wait
     /// is not recorded.
-    async fn wait_in_memory_or_park(&self, due: Option<Timestamp>, state: Option<ActiveState>) -> Result<Woken, End> {
+    pub(super) async fn wait_in_memory_or_park(
+        &self,
+        due: Option<Timestamp>,
+        state: Option<ActiveState>,
+    ) -> Result<Woken, End> {
         let now = self.core.now();
         let rest = due.map(|due| due.since(now));
         let worth_it = rest.is_none_or(|rest| rest > self.replay_estimate() * REPLAY_SHARE);
@@ -282,7 +286,7 @@ impl Session {
         self.tell_followers(ticket);
     }
 
-    fn record_waiting(&self, n: u32, call: Call, due: Option<Timestamp>) -> Ticket<()> {
+    pub(super) fn record_waiting(&self, n: u32, call: Call, due: Option<Timestamp>) -> Ticket<()> {
         let record = Record::Call {
             n,
             kind: call.kind,

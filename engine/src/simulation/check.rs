@@ -1,6 +1,7 @@
 //! What must hold when everything has ended.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::Value;
@@ -73,6 +74,7 @@ pub(super) fn check(
     everything_is_explained(&all, roots)?;
     signals_agree(&all, &signals, world, &mut findings)?;
     iterations_follow(&all, plan, &mut findings)?;
+    no_time_is_lost(&all, plan)?;
     let bytes = |one: &Execution| (one.id.clone(), one.journal.iter().flat_map(journal::encode).collect());
     Ok((findings, all.iter().map(bytes).collect()))
 }
@@ -206,17 +208,21 @@ fn everything_is_explained(all: &[Execution], roots: &BTreeMap<u32, (String, Val
     for (key, (id, _)) in roots {
         ensure!(there.remove(id.as_str()), "the caller with key {key} was told {id}, which is not there");
     }
+    let mut runs = BTreeSet::new();
     for execution in all {
         for record in &execution.journal {
-            let Record::Call { n, kind: CallKind::StartFlow, reply: Some(Reply::Id(child)), .. } = record else {
+            let (Record::Call { n, kind: CallKind::StartFlow, reply: Some(Reply::Id(child)), .. }
+            | Record::Reply { n, reply: Reply::Id(child), .. }) = record
+            else {
                 continue;
             };
-            ensure!(
-                *child == id::child_id(&execution.id, *n),
-                "{child} is not the id of child {n} of {}",
-                execution.id
-            );
-            ensure!(there.remove(child.as_str()), "child {n} of {} is not there", execution.id);
+            let is_run = execution.row["flow_id"] == "native:cron";
+            let expected = if is_run { run_id(all, child) } else { id::child_id(&execution.id, *n) };
+            ensure!(*child == expected, "{child} is not the id of child {n} of {}", execution.id);
+            // Two iterations may name the same run.
+            let is_there = there.remove(child.as_str()) || (is_run && runs.contains(child));
+            ensure!(is_there, "child {n} of {} is not there", execution.id);
+            runs.insert(child);
         }
         if let Some(next) = execution.row["continued_as"].as_str() {
             ensure!(there.remove(next), "{} was continued as {next}, which is not there", execution.id);
@@ -231,6 +237,13 @@ fn everything_is_explained(all: &[Execution], roots: &BTreeMap<u32, (String, Val
     }
     ensure!(there.is_empty(), "nobody started {there:?}");
     Ok(())
+}
+
+/// The id that what a schedule started must have: of its schedule and its time.
+fn run_id(all: &[Execution], id: &str) -> String {
+    let run = all.iter().find(|one| one.id == id).map(|run| &run.row);
+    let text = |field: &str| run.and_then(|run| run["input"][field].as_str()).unwrap_or_default();
+    text("scheduled_for").parse().map_or_else(|_| "none".into(), |at| id::run_id(text("schedule_id"), at))
 }
 
 /// Signals that are used are used by the entries that name them; none is lost.
@@ -281,6 +294,19 @@ fn iterations_follow(all: &[Execution], plan: &Plan, findings: &mut Findings) ->
     let count = |test: &dyn Fn(&Value) -> bool| all.iter().filter(|one| test(&one.row)).count();
     findings.continued += u32::try_from(count(&|row| row["continued_as"].is_string())).unwrap_or(u32::MAX);
     findings.cancelled += u32::try_from(count(&|row| row["status"] == "ENDED_CANCELLED")).unwrap_or(u32::MAX);
+    Ok(())
+}
+
+/// Where every missed time is made up for, there is a run for each, however often the process died.
+fn no_time_is_lost(all: &[Execution], plan: &Plan) -> Checked<()> {
+    if plan.cron_setting()["missed"] != "run_all" {
+        return Ok(());
+    }
+    let times = all.iter().filter_map(|one| one.row["input"]["scheduled_for"].as_str()?.parse::<Timestamp>().ok());
+    let times: BTreeSet<Timestamp> = times.collect();
+    for (time, next) in times.iter().zip(times.iter().skip(1)) {
+        ensure!(next.since(*time) == Duration::from_secs(10), "nothing ran between {time} and {next}");
+    }
     Ok(())
 }
 

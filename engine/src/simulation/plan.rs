@@ -3,6 +3,7 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
+use serde_json::{Value, json};
 
 use super::disk::Fault;
 use super::script::Script;
@@ -86,6 +87,17 @@ impl Plan {
         }
         events.sort_by_key(|(step, _)| *step);
         Self { seed, residents_max, with_cron, with_pacer, events }
+    }
+
+    /// The setting of the schedule by cron: each seed has one of the policies.
+    pub(super) fn cron_setting(&self) -> Value {
+        let (missed, overlap) = match self.seed % 4 {
+            0 => ("run_once", "allow"),
+            1 => ("skip", "skip"),
+            2 => ("run_once", "cancel_old"),
+            _ => ("run_all", "queue"),
+        };
+        json!({"cron": "*/10 * * * * *", "missed": missed, "overlap": overlap})
     }
 
     /// Plans with one thing less.

@@ -38,6 +38,8 @@ planted! {
     a_signal_used_twice_is_found: SignalUsedTwice,
     a_timeout_that_beats_a_signal_is_found: TimeoutBeatsSignal,
     a_next_iteration_in_another_transaction_is_found: NextIterationApart,
+    a_runs_random_id_is_found: RunIdRandom,
+    a_time_between_two_iterations_is_found: TimesForgotten,
     a_journal_time_that_goes_back_is_found: ClockFollowedBack,
     a_version_that_changes_under_way_is_found: NewestVersionRun,
     an_ignored_pause_is_found: PauseIgnored,

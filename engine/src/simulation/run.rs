@@ -204,6 +204,7 @@ impl Run<'_> {
     async fn set_up(&mut self, engine: &Engine) -> Result<(), String> {
         let core = engine.core.clone();
         let (with_cron, with_pacer) = (self.plan.with_cron, self.plan.with_pacer);
+        let setting = json!({ "value": self.plan.cron_setting() });
         let ticket = engine.core.writer.submit(Urgency::Now, Concerns::None, move |connection| {
             let save = |kind, name: &str, fields: Value| {
                 let fields: Map<_, _> = fields.as_object().cloned().unwrap_or_default();
@@ -219,9 +220,8 @@ impl Run<'_> {
                 &core.stamp("simulation"),
             )?;
             save(Kind::Scheduler, "pacer", json!({"flow_id": "native:pacer"}))?;
-            save(Kind::Setting, "minutely", json!({"value": {"cron": "*/10 * * * * *"}}))?;
-            let cron =
-                json!({"scheduler_id": "cron", "setting_id": "minutely", "flow_id": FLOW, "is_enabled": with_cron});
+            save(Kind::Setting, "often", setting)?;
+            let cron = json!({"scheduler_id": "cron", "setting_id": "often", "flow_id": FLOW, "is_enabled": with_cron});
             save(Kind::Schedule, SCHEDULES[0], cron)?;
             let pacer = json!({"scheduler_id": "pacer", "flow_id": FLOW, "is_enabled": with_pacer});
             save(Kind::Schedule, SCHEDULES[1], pacer)

@@ -1,6 +1,7 @@
 //! The live iteration of each enabled schedule, and the versions of flows.
 
 use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::Value;
 
 use super::StoreResult;
 use super::executions::Key;
@@ -41,6 +42,39 @@ pub(crate) fn unended(connection: &Connection, schedule_id: &str) -> StoreResult
         "SELECT rowid FROM executions WHERE schedule_id = ?1 AND ended_at IS NULL AND type = 'SCHEDULE'",
     )?;
     let keys = statement.query_map([schedule_id], |row| row.get(0).map(Key))?.collect::<Result<Vec<_>, _>>()?;
+    Ok(keys)
+}
+
+/// What a schedule started and has not ended, the oldest first: numbers and ids.
+pub(crate) fn unended_runs(connection: &Connection, schedule_id: &str) -> StoreResult<Vec<(Key, String)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT rowid, id FROM executions WHERE schedule_id = ?1 AND ended_at IS NULL AND type = 'FLOW' ORDER BY rowid",
+    )?;
+    let runs = statement.query_map([schedule_id], |row| Ok((Key(row.get(0)?), row.get(1)?)))?;
+    Ok(runs.collect::<Result<_, _>>()?)
+}
+
+/// Ids of the enabled schedules that have a setting, which they name by id or by name.
+pub(crate) fn enabled_with_setting(connection: &Connection, setting: &Value) -> StoreResult<Vec<String>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id FROM records WHERE kind = 'schedule' AND data ->> '$.setting_id' IN (?1, ?2) AND deleted_at IS NULL
+             AND data ->> '$.is_enabled' ORDER BY rowid",
+    )?;
+    let ids = statement.query_map([setting["id"].as_str(), setting["name"].as_str()], |row| row.get(0))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// Iterations that have not ended, of the schedules that have a setting.
+pub(crate) fn unended_with_setting(connection: &Connection, setting_id: &str) -> StoreResult<Vec<Key>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT executions.rowid FROM records setting
+         JOIN records schedule
+             ON schedule.kind = 'schedule' AND schedule.data ->> '$.setting_id' IN (setting.id, setting.name)
+         JOIN executions ON executions.schedule_id = schedule.id
+         WHERE setting.kind = 'setting' AND setting.id = ?1 AND executions.ended_at IS NULL
+             AND executions.type = 'SCHEDULE'",
+    )?;
+    let keys = statement.query_map([setting_id], |row| row.get(0).map(Key))?.collect::<Result<Vec<_>, _>>()?;
     Ok(keys)
 }
 

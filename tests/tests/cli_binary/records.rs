@@ -50,6 +50,8 @@ fn records(cli: &Cli) {
     let table = cli.ok(&["schedule", "list"]);
     let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().take(6).collect();
     assert_eq!(row, ["yearly", "yes", "cron", "s", "hello", "p"], "names stand for ids: {table}");
+    let next = cli.json(&["schedule", "next", "--schedule", "yearly", "--from", "2026-05-01T00:00:00Z", "-n", "1"]);
+    assert_eq!(next["times"][0]["utc"], "2027-01-01T00:00:00.000000Z");
     cli.ok(&["schedule", "set", "yearly", "--disable"]);
     assert_eq!(cli.json(&["setting", "show", "s"])["revision"], 2);
 

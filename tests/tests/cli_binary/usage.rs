@@ -2,6 +2,8 @@
 
 use std::net::TcpListener;
 
+use serde_json::json;
+
 use crate::support::Cli;
 
 #[test]
@@ -106,11 +108,32 @@ fn standard_output_holds_data_alone() {
 }
 
 #[test]
-fn cron_expressions_are_explained() {
+fn times_are_explained() {
     let cli = Cli::new();
-    let times = cli.json(&["schedule", "next", "30 2 * * *", "--tz", "UTC", "-n", "3"]);
-    let times: Vec<&str> = times.as_array().unwrap().iter().map(|time| time.as_str().unwrap()).collect();
-    assert_eq!(times.len(), 3);
-    assert!(times.iter().all(|time| time.ends_with("T02:30:00.000000Z")), "{times:?}");
-    assert!(times.is_sorted_by(|one, next| one < next), "{times:?}");
+    let next = ["schedule", "next", "30 2 * * *", "--tz", "Europe/Berlin", "--from", "2026-03-28T12:00:00Z", "-n", "3"];
+    let explained = cli.json(&next);
+    assert_eq!(
+        (&explained["words"], &explained["time_zone"]),
+        (&json!("At 02:30, in Europe/Berlin"), &json!("Europe/Berlin"))
+    );
+    let times = explained["times"].as_array().unwrap();
+    // The clock jumps over 02:30 on the 29th.
+    let local: Vec<_> = times.iter().map(|time| time["local"].as_str().unwrap()).collect();
+    let expected = ["2026-03-29T03:00:00+02:00", "2026-03-30T02:30:00+02:00", "2026-03-31T02:30:00+02:00"];
+    assert_eq!(local, expected);
+    let first =
+        json!({"utc": "2026-03-29T01:00:00.000000Z", "local": local[0], "abbreviation": "CEST", "weekday": "Sunday"});
+    assert_eq!(times[0], first);
+    let text = cli.ok(&next);
+    let lines: Vec<_> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let second = "Monday 2026-03-30 02:30:00+02:00 CEST 2026-03-30 00:30:00Z";
+    assert_eq!(
+        (lines[0].as_str(), lines[1].as_str(), lines[3].as_str()),
+        ("At 02:30, in Europe/Berlin", "DAY LOCAL UTC", second)
+    );
+
+    let every = cli.json(&["schedule", "next", r#"{"every": "15m"}"#, "--from", "2026-01-01T00:00:00Z", "-n", "1"]);
+    assert_eq!(every["times"][0]["utc"], "2026-01-01T00:15:00.000000Z");
+    let over = cli.run(&["schedule", "next", r#"{"at": "2026-01-01T00:00:00Z"}"#, "--from", "2026-01-02T00:00:00Z"]);
+    assert_eq!((over.code, over.stderr.as_str()), (0, "there is no time to come\n"));
 }
