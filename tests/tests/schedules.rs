@@ -1,10 +1,11 @@
-//! Schedules with the built-in scheduler `cron`.
+//! Schedules with the built-in scheduler `cron`, and dry runs with any.
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use surefoot_engine::Timestamp;
 use surefoot_engine::query::Kind;
 use surefoot_tests::workspace::{PATIENCE, Workspace};
 
@@ -94,7 +95,59 @@ async fn a_schedule_that_could_never_fire_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// Times are explained over HTTP.
+fn at(text: &str) -> Timestamp {
+    text.parse().expect("it is a time")
+}
+
+/// Of the built-in scheduler and of one that is a flow, in a workspace where nothing of it happens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_lists_what_would_be_started_and_starts_nothing() -> Result<()> {
+    let workspace = Workspace::open_in_still_time()?;
+    workspace.deploy(&["hello"]).await?;
+    workspace.save(Kind::Setting, "often", json!({"value": {"every": "40m"}})).await?;
+    let terms = json!({"scheduler_id": "cron", "setting_id": "often", "flow_id": "hello", "is_enabled": true});
+    workspace.save(Kind::Schedule, "built-in", terms).await?;
+    let mut own = workspace.prepare_scheduler(json!({"interval_seconds": 1800})).await?;
+    own["is_enabled"] = false.into();
+    workspace.save(Kind::Schedule, "own", own).await?;
+
+    let (from, to) = (at("2027-06-01T00:00:00Z"), at("2027-06-01T01:30:00Z"));
+    let names = vec!["built-in".to_owned(), "own".to_owned()];
+    let found = workspace.engine.dry_run(from, to, names).await?;
+    let starts: Vec<_> = found.starts.iter().map(|start| (&start.at[11..16], &*start.schedule, &*start.flow)).collect();
+    let expected = [
+        ("00:00", "built-in", "hello"),
+        ("00:30", "own", "my-test-flow"),
+        ("00:40", "built-in", "hello"),
+        ("01:00", "own", "my-test-flow"),
+        ("01:20", "built-in", "hello"),
+        ("01:30", "own", "my-test-flow"),
+    ];
+    assert_eq!(starts, expected);
+    assert!(found.is_complete && found.problems.is_empty(), "{found:?}");
+
+    // Without names those that are enabled.
+    let found = workspace.engine.dry_run(from, to, Vec::new()).await?;
+    assert!(found.starts.len() == 3 && found.starts.iter().all(|start| start.schedule == "built-in"), "{found:?}");
+
+    workspace.save(Kind::Setting, "my-test-setting", json!({"value": {"broken": true}})).await?;
+    let found = workspace.engine.dry_run(from, at("2027-06-01T00:04:00Z"), vec!["own".to_owned()]).await?;
+    let problems: Vec<_> = found.problems.iter().map(|problem| (&problem.at[11..19], &*problem.message)).collect();
+    let message = "the setting says `broken`";
+    assert_eq!(problems, [("00:00:00", message), ("00:01:00", message), ("00:03:00", message)]);
+    assert!(found.starts.is_empty() && found.is_complete);
+
+    let runs = json!({"field": "type", "op": "eq", "value": "FLOW"});
+    assert!(workspace.rows("execution", runs).await?.is_empty());
+    assert_eq!(workspace.record(Kind::Schedule, "own").await?["is_enabled"], false);
+    let staging = workspace.data().join("blobs/staging");
+    let left = std::fs::read_dir(&staging).with_context(|| staging.display().to_string())?;
+    assert_eq!(left.count(), 0, "the workspace of a dry run goes with it");
+    assert!(workspace.engine.dry_run(to, from, Vec::new()).await.is_err());
+    Ok(())
+}
+
+/// Times are explained over HTTP, and dry runs made.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_explains_times() -> Result<()> {
     let workspace = Workspace::open()?;
@@ -122,5 +175,10 @@ async fn the_api_explains_times() -> Result<()> {
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
         assert!(problem["detail"].as_str().unwrap_or_default().contains(detail), "{problem}");
     }
+    let period = json!({"from": "2030-01-01T00:00:00Z", "to": "2030-01-01T00:00:02Z"});
+    let answer = server.api(Method::POST, "schedule-dry-run").body(period.to_string()).send().await?;
+    let (status, found): (_, Value) = (answer.status(), answer.json().await?);
+    assert_eq!((status, found["starts"].as_array().map(Vec::len)), (StatusCode::OK, Some(3)), "{found}");
+    assert_eq!(found["starts"][0], json!({"at": "2030-01-01T00:00:00.000000Z", "schedule": "ticks", "flow": "hello"}));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What times mean, for who writes them.
+//! What times mean, for who writes them, and what schedules would start.
 
 use axum::Json;
 use axum::extract::State;
@@ -6,10 +6,10 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use surefoot_engine::{Explanation, Role, Times, Timestamp};
+use surefoot_engine::{DryRun, Explanation, Role, Times, Timestamp};
 
 use crate::app::App;
-use crate::extract::InQuery;
+use crate::extract::{InJson, InQuery};
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
 
@@ -24,6 +24,11 @@ pub(crate) fn operations() -> Vec<Operation> {
             .summary("What a setting of the built-in scheduler means, in words, and the next times")
             .query::<ExplainQuery>()
             .answers::<Explanation>(StatusCode::OK),
+        Operation::post("/api/v1/schedule-dry-run", dry_run)
+            .role(Role::Operator)
+            .summary("List what schedules would start in a period, without starting it")
+            .body::<DryRunBody>()
+            .answers::<DryRun>(StatusCode::OK),
     ]
 }
 
@@ -53,6 +58,25 @@ async fn explain(State(app): State<App>, InQuery(query): InQuery<ExplainQuery>) 
         .map_err(|error| Problem::malformed(format!("the setting is not JSON: {error}")))?;
     let times = Times::of_setting(&setting).map_err(|error| Problem::invalid(error.to_string()))?;
     Ok(Json(times.explain(from, count.into())))
+}
+
+/// The body of a dry run.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DryRunBody {
+    /// The beginning of the period, RFC 3339.
+    from: String,
+    /// Its end.
+    to: String,
+    /// Names or ids; all that are enabled when it is missing.
+    #[serde(default)]
+    schedules: Vec<String>,
+}
+
+async fn dry_run(State(app): State<App>, InJson(body): InJson<DryRunBody>) -> Answer<Json<DryRun>> {
+    let (from, to) = (moment("from", &body.from)?, moment("to", &body.to)?);
+    let found = app.complete(|engine| async move { engine.dry_run(from, to, body.schedules).await }).await?;
+    Ok(Json(found))
 }
 
 fn moment(field: &str, text: &str) -> Answer<Timestamp> {

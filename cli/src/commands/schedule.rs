@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use surefoot_engine::{Clock, Explanation, NamedTime, Times, Timestamp};
 
 use crate::client::Path;
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 use crate::inputs;
 use crate::printer::Printer;
 use crate::records::{self, Kind, RecordCommand};
-use crate::table::{name_of, plain, time};
+use crate::table::{cell, name_of, plain, time};
 
 const KIND: Kind = Kind {
     name: "schedule",
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Set(SetArguments),
     /// Say in words what times mean, and when they come next
     Next(NextArguments),
+    /// List what would be started in a period, without starting it: any scheduler is run under a clock of its own
+    DryRun(DryRunArguments),
     #[command(flatten)]
     Record(RecordCommand),
 }
@@ -86,10 +88,23 @@ pub(crate) struct NextArguments {
     number: u16,
 }
 
+#[derive(Args)]
+pub(crate) struct DryRunArguments {
+    /// Names or ids, also of schedules that are not enabled; all that are enabled without any
+    keys: Vec<String>,
+    /// The beginning of the period, such as 2026-12-01T00:00:00Z; now without it
+    #[arg(long, value_name = "TIME")]
+    from: Option<Timestamp>,
+    /// Its end
+    #[arg(long, value_name = "TIME")]
+    to: Timestamp,
+}
+
 pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
     match command {
         Command::Set(arguments) => set(arguments, context).await,
         Command::Next(arguments) => next(arguments, context).await,
+        Command::DryRun(arguments) => dry_run(arguments, context).await,
         Command::Record(command) => records::run(&KIND, command, context).await,
     }
 }
@@ -147,7 +162,7 @@ async fn times_of(key: &str, context: &Context) -> Result<Times> {
     let scheduler = client.get(Path::api(["schedulers", text("scheduler_id")])).await?;
     if scheduler["flow_id"] != "native:cron" {
         let error = format!("the times of `{}` are what its scheduler {} makes them", text("name"), scheduler["name"]);
-        return Err(Failure::usage(error).into());
+        return Err(Failure::usage(error).hint("`surefoot schedule dry-run` runs it and shows them").into());
     }
     let setting = client.get(Path::api(["settings", text("setting_id")])).await?;
     Ok(Times::of_setting(&setting["value"]).map_err(|error| Failure::usage(error.to_string()))?)
@@ -168,5 +183,35 @@ fn show(explanation: &Explanation, printer: Printer) -> Result<u8> {
         vec![time.weekday.to_owned(), local, time.utc.replace('T', " ").replace(".000000", "")]
     };
     printer.table(&["DAY", "LOCAL", "UTC"], explanation.times.iter().map(row).collect())?;
+    Ok(exit_codes::SUCCESS)
+}
+
+async fn dry_run(arguments: DryRunArguments, context: &Context) -> Result<u8> {
+    let from = arguments.from.unwrap_or_else(|| Clock::System.now());
+    let body = json!({"from": from.to_string(), "to": arguments.to.to_string(), "schedules": arguments.keys});
+    let found = context.existing().await?.post(Path::api(["schedule-dry-run"]), body).await?;
+    let printer = context.printer;
+    if printer.is_json() {
+        printer.json(&found)?;
+        return Ok(exit_codes::SUCCESS);
+    }
+    let rows = |field: &str| found[field].as_array().cloned().unwrap_or_default();
+    let none = Default::default();
+    let columns = [time("AT", "at"), plain("SCHEDULE", "schedule"), plain("FLOW", "flow")];
+    let starts = rows("starts");
+    if starts.is_empty() {
+        printer.say("nothing would be started");
+    } else {
+        let cells = |row: &Value| columns.iter().map(|column| cell(row, column, &none)).collect();
+        let header: Vec<_> = columns.iter().map(|column| column.title).collect();
+        printer.table(&header, starts.iter().map(cells).collect())?;
+    }
+    for problem in rows("problems") {
+        let text = |field: &str| problem[field].as_str().unwrap_or_default().to_owned();
+        printer.warn(format_args!("{} would fail at {}: {}", text("schedule"), text("at"), text("message")));
+    }
+    if found["is_complete"] != true {
+        printer.warn("this is not all: name fewer schedules, or a shorter period");
+    }
     Ok(exit_codes::SUCCESS)
 }

@@ -266,7 +266,6 @@ impl Writer {
     }
 
     /// Whether something is queued.
-    #[cfg(test)]
     pub(crate) fn has_work(&self) -> bool {
         !lock(&self.0.queue).jobs.is_empty()
     }
