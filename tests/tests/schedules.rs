@@ -1,5 +1,6 @@
 //! Schedules with the built-in scheduler `cron`, and dry runs with any.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -7,6 +8,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use surefoot_engine::Timestamp;
 use surefoot_engine::query::Kind;
+use surefoot_engine::session::QueryCall;
 use surefoot_tests::workspace::{PATIENCE, Workspace};
 
 async fn wait_for_rows(workspace: &Workspace, filter: &Value, enough: impl Fn(&[Value]) -> bool) -> Result<Vec<Value>> {
@@ -93,6 +95,58 @@ async fn a_schedule_that_could_never_fire_is_refused() -> Result<()> {
     let without = json!({"scheduler_id": "cron", "flow_id": "hello", "is_enabled": true});
     assert!(workspace.save(Kind::Schedule, "never", without).await.is_err());
     Ok(())
+}
+
+/// `SUREFOOT_SCHEDULES` of them come due in the same second. How late the last one was is told, not judged: the machine
+/// may be busy.
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stderr, reason = "a figure for who runs the long form")]
+async fn schedules_due_in_one_second_all_fire_once_soak() -> Result<()> {
+    let count = std::env::var("SUREFOOT_SCHEDULES").map_or(Ok(200), |count| count.parse::<usize>())?;
+    let workspace = Workspace::open_in_still_time()?;
+    workspace.deploy(&["hello"]).await?;
+    workspace.save(Kind::Setting, "hourly", json!({"value": {"cron": "@hourly"}})).await?;
+    let terms = json!({"scheduler_id": "cron", "setting_id": "hourly", "flow_id": "hello", "is_enabled": true});
+    let save = async |number| workspace.save(Kind::Schedule, &format!("s{number}"), terms.clone()).await;
+    futures::future::try_join_all((0..count).map(save)).await?;
+    let waits = json!({"field": "status", "op": "eq", "value": "SCHEDULED"});
+    workspace.eventually(async || Ok((number_of(&workspace, &waits).await? == count).then_some(()))).await?;
+
+    let begin = tokio::time::Instant::now();
+    workspace.advance(Duration::from_secs(60 * 60))?;
+    let fired =
+        json!({"and": [{"field": "type", "op": "eq", "value": "FLOW"}, {"field": "ended_at", "op": "is_null"}]});
+    let all = json!({"field": "type", "op": "eq", "value": "FLOW"});
+    workspace.eventually(async || Ok((number_of(&workspace, &all).await? >= count).then_some(()))).await?;
+    let late = begin.elapsed();
+    workspace.eventually(async || Ok((number_of(&workspace, &fired).await? == 0).then_some(()))).await?;
+    // Each schedule waits for the next hour again.
+    workspace.eventually(async || Ok((number_of(&workspace, &waits).await? == count).then_some(()))).await?;
+    let rows = pages(&workspace, &all).await?;
+    let schedules: BTreeSet<&str> = rows.iter().filter_map(|row| row["input"]["schedule_id"].as_str()).collect();
+    assert_eq!((rows.len(), schedules.len()), (count, count), "each fired once");
+    assert!(rows.iter().all(|row| row["input"]["scheduled_for"] == "2026-01-01T01:00:00.000000Z"));
+    eprintln!("{count} schedules due in one second: the last run was started after {late:?}");
+    Ok(())
+}
+
+async fn number_of(workspace: &Workspace, filter: &Value) -> Result<usize> {
+    Ok(pages(workspace, filter).await?.len())
+}
+
+/// All rows, however many pages they take.
+async fn pages(workspace: &Workspace, filter: &Value) -> Result<Vec<Value>> {
+    let (mut rows, mut cursor) = (Vec::new(), None);
+    loop {
+        let (kind, filter) = ("execution".into(), Some(filter.clone()));
+        let limit = Some(1000);
+        let page = workspace.engine.query(QueryCall { kind, filter, limit, cursor, ..QueryCall::default() }).await?;
+        rows.extend(page.rows);
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(rows);
+        }
+    }
 }
 
 fn at(text: &str) -> Timestamp {
