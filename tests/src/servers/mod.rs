@@ -87,6 +87,22 @@ impl ServerProcess {
         }
     }
 
+    /// Waits until it has printed `text`, for servers that accept connections before they are ready.
+    #[expect(clippy::disallowed_methods, reason = "waits for a child process, outside of any runtime, with a deadline")]
+    pub fn wait_for_output(&mut self, text: &str) -> Result<()> {
+        let deadline = Instant::now() + READY_WITHIN;
+        while !self.output().contains(text) {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(self.ended_early(status));
+            }
+            if Instant::now() > deadline {
+                bail!("{} never said `{text}`; it printed:\n{}", self.name, self.output());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
     fn ended_early(&self, status: ExitStatus) -> anyhow::Error {
         let output = self.output();
         let how = status.signal().map_or_else(|| status.to_string(), |signal| format!("signal {signal}"));

@@ -28,7 +28,7 @@ impl PostgresServer {
     pub fn start() -> Result<Self> {
         let certificates = TestCertificates::generate()?;
         let programs = programs()?;
-        let process = ServerProcess::start("postgres", |folder, port| {
+        let mut process = ServerProcess::start("postgres", |folder, port| {
             let (key, password) = (folder.join("server.key"), folder.join("password"));
             std::fs::write(folder.join("server.pem"), &certificates.certificate)?;
             std::fs::write(&key, &certificates.key)?;
@@ -39,13 +39,16 @@ impl PostgresServer {
             make_cluster(&programs, &data, &password)?;
             let mut command = as_unprivileged(&programs.join("postgres"), SYSTEM_USER);
             command.arg("-D").arg(data).arg("-k").arg(folder).args(["-p", &port.to_string()]);
-            for setting in ["listen_addresses=127.0.0.1", "fsync=off", "ssl=on", "max_connections=50"] {
+            for setting in ["listen_addresses=127.0.0.1", "lc_messages=C", "fsync=off", "ssl=on", "max_connections=50"]
+            {
                 command.args(["-c", setting]);
             }
             command.arg("-c").arg(format!("ssl_cert_file={}", folder.join("server.pem").display()));
             command.arg("-c").arg(format!("ssl_key_file={}", key.display()));
             Ok(command)
         })?;
+        // Until then it refuses everybody.
+        process.wait_for_output("database system is ready to accept connections")?;
         Ok(Self { process, certificates })
     }
 
