@@ -87,7 +87,7 @@ fn connectors(cli: &Cli) {
     done.refused(1, &["connector `c` failed (egress)"]);
     let types = cli.json(&["connector", "types"]);
     let names: Vec<&Value> = types.as_array().unwrap().iter().map(|ty| &ty["type"]).collect();
-    assert_eq!(names, ["echo", "ftp", "mssql", "mysql", "postgres", "scp", "smtp"]);
+    assert_eq!(names, ["echo", "ftp", "http", "mssql", "mysql", "postgres", "scp", "sftp", "smtp", "ssh"]);
     assert!(cli.ok(&["connector", "types", "smtp"]).contains("hostname"));
     cli.ok(&["connector", "remove", "c", "--permanently"]);
 }

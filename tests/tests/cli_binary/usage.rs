@@ -52,7 +52,7 @@ fn what_cannot_be_done_as_asked_is_64() {
         (&["new", "Not-A-Name"], "Not-A-Name"),
         (
             &["connector", "set", "c", "--type", "telepathy"],
-            "hint: Types are echo, ftp, mssql, mysql, postgres, scp, smtp.",
+            "hint: Types are echo, ftp, http, mssql, mysql, postgres, scp, sftp, smtp, ssh.",
         ),
         (&["connector", "set", "c", "--type", "ftp", "hots=a"], "no input `hots`"),
         (&["webhook", "set", "w", "--no-key", "--generate-key"], "cannot be used with"),
