@@ -61,8 +61,8 @@ async fn everything(workspace: &Workspace, server: &Server) -> Result<String> {
         Ok(server.api(Method::GET, &path).send().await?.error_for_status().context(path)?.text().await?)
     };
     let mut shown = String::new();
-    for (_, kind, _) in Kind::ALL {
-        shown += &get(format!("{kind}s?limit=1000")).await?;
+    for (kind, ..) in Kind::ALL {
+        shown += &get(format!("{}?limit=1000", kind.plural())).await?;
     }
     for connector in workspace.rows("connector", json!({"field": "name", "op": "like", "value": "%"})).await? {
         shown += &get(format!("connectors/{}", id(&connector))).await?;
