@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use surefoot_engine::query::{Kind, LIMIT_MAX};
 use surefoot_engine::session::QueryCall;
-use surefoot_engine::{Engine, EngineResult, Role};
+use surefoot_engine::{Engine, EngineError, EngineResult, Role};
 
 use crate::access::Caller;
 use crate::app::App;
@@ -103,21 +103,32 @@ async fn act(
     InJson(BulkBody { filter, dry_run }): InJson<BulkBody>,
 ) -> Answer<Json<Done>> {
     let ids = matching(&app, kind, filter).await?;
-    let mut done = Done { matched: ids.len(), done: 0, refused: 0, refusals: Vec::new() };
+    let done = Done { matched: ids.len(), done: 0, refused: 0, refusals: Vec::new() };
     if dry_run {
         return Ok(Json(done));
     }
+    // In one piece: a caller who goes away does not leave half of them undone.
+    let all = |engine: Engine| async move { act_on_all(&engine, kind, action, ids, &caller.who, done).await };
+    Ok(Json(app.complete(all).await?))
+}
+
+async fn act_on_all(
+    engine: &Engine,
+    kind: Kind,
+    action: Action,
+    ids: Vec<String>,
+    who: &str,
+    mut done: Done,
+) -> EngineResult<Done> {
     for id in ids {
-        let (key, who) = (id.clone(), caller.who.clone());
-        let acted = app.complete(|engine| async move { Ok(act_on(&engine, kind, action, &key, &who).await) });
-        match acted.await? {
+        match act_on(engine, kind, action, &id, who).await {
             Ok(true) => done.done += 1,
             Ok(false) => done.refuse(id, "it was deleted meanwhile".to_owned()),
-            Err(surefoot_engine::EngineError::Refused(refusal)) => done.refuse(id, refusal.to_string()),
-            Err(error) => return Err(error.into()),
+            Err(EngineError::Refused(refusal)) => done.refuse(id, refusal.to_string()),
+            Err(error) => return Err(error),
         }
     }
-    Ok(Json(done))
+    Ok(done)
 }
 
 impl Done {
