@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use crate::Options;
 use crate::operation::Operation;
 use crate::problem::Problem;
-use crate::{Options, openapi};
 
 /// State of the router. Clones are the same.
 #[derive(Clone)]
@@ -24,7 +24,6 @@ struct Shared {
     engine: Engine,
     options: Options,
     paths: Vec<String>,
-    openapi: Value,
     tasks: TaskTracker,
 }
 
@@ -53,8 +52,7 @@ impl<S: Sync> FromRequestParts<S> for Stopping {
 impl App {
     pub(crate) fn new(engine: Engine, options: Options, operations: &[Operation]) -> Self {
         let paths = operations.iter().map(|operation| operation.path.clone()).collect();
-        let openapi = openapi::document(operations);
-        Self(Arc::new(Shared { engine, options, paths, openapi, tasks: TaskTracker::new() }))
+        Self(Arc::new(Shared { engine, options, paths, tasks: TaskTracker::new() }))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -68,11 +66,6 @@ impl App {
     /// The path templates of all routes.
     pub(crate) fn paths(&self) -> &[String] {
         &self.0.paths
-    }
-
-    /// The OpenAPI document.
-    pub(crate) fn openapi(&self) -> &Value {
-        &self.0.openapi
     }
 
     /// Carries a change to its end, also when the caller hangs up and this future is dropped: a change has a part after

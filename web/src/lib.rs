@@ -89,7 +89,7 @@ pub const COMPONENT_BYTES_MAX: usize = 256 << 20;
 
 /// The OpenAPI 3.1 document that describes what is served.
 pub fn openapi() -> serde_json::Value {
-    openapi::document(&routes::operations())
+    openapi::of_server().clone()
 }
 
 /// Everything that is served for an engine. Must be called within a tokio runtime.

@@ -1,13 +1,13 @@
 //! The OpenAPI document, made from the table of operations.
 
+use std::sync::LazyLock;
+
 use axum::Json;
-use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 use surefoot_engine::Role;
 use surefoot_engine::query::{CONNECTION_FIELDS, Field, FieldType, Kind};
 
-use crate::app::App;
 use crate::operation::{Content, Operation};
 
 /// `GET /api/v1/openapi.json`.
@@ -20,12 +20,18 @@ pub(crate) fn operations() -> Vec<Operation> {
     ]
 }
 
-async fn show(State(app): State<App>) -> Json<Value> {
-    Json(app.openapi().clone())
+async fn show() -> Json<&'static Value> {
+    Json(of_server())
+}
+
+/// What the server answers with. Made when somebody asks for the first time: it is large.
+pub(crate) fn of_server() -> &'static Value {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| document(&crate::routes::operations()));
+    &DOCUMENT
 }
 
 /// The document that describes these operations.
-pub(crate) fn document(operations: &[Operation]) -> Value {
+fn document(operations: &[Operation]) -> Value {
     let mut paths = Map::new();
     for operation in operations {
         // OpenAPI has no wildcards: a parameter stands for the rest of the path.
