@@ -11,7 +11,7 @@ use crate::journal::{Outcome, Record, Started, Status, shown_args};
 use crate::query::{Cursor, FieldType, Filter, Kind, Page, Query};
 use crate::schedules;
 use crate::store::executions::{self, ExecutionType, Key, NewExecution};
-use crate::store::records::{self, Saving, Stamp};
+use crate::store::records::{self, Saved, Saving, Stamp};
 use crate::store::{StoreError, StoreResult, journal};
 
 /// How many parents' journals one query over connections reads at most.
@@ -26,20 +26,18 @@ impl Core {
         saving: &Saving,
         fields: &Map<String, Value>,
         stamp: &Stamp,
-    ) -> StoreResult<Value> {
+    ) -> StoreResult<Saved> {
         let mut fields = fields.clone();
         if kind == Kind::Connector {
             self.check_connector(connection, saving.key(), &mut fields)?;
         }
-        let before =
-            (kind == Kind::Setting).then(|| records::get(connection, kind, saving.key())).transpose()?.flatten();
-        let record = records::write(connection, kind, saving, &fields, stamp)?;
+        let saved = records::write(connection, kind, saving, &fields, stamp)?;
         match kind {
-            Kind::Schedule => drop(schedules::reconcile(self, connection, &record)?),
-            Kind::Setting => schedules::setting_saved(self, connection, before.as_ref(), &record)?,
+            Kind::Schedule => drop(schedules::reconcile(self, connection, &saved.after)?),
+            Kind::Setting => schedules::setting_saved(self, connection, saved.before.as_ref(), &saved.after)?,
             _ => {}
         }
-        Ok(record)
+        Ok(saved)
     }
 
     /// Deletes a record of any kind. False when there was none.

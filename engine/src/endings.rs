@@ -238,7 +238,7 @@ fn perform(
                 .as_object()
                 .cloned()
                 .ok_or_else(|| StoreError::invalid("the fields to save are not an object"))?;
-            let record = core.save_record(connection, kind, &Saving::Either(key.to_owned()), &fields, &stamp)?;
+            let record = core.save_record(connection, kind, &Saving::Either(key.to_owned()), &fields, &stamp)?.after;
             touched_schedules(connection, kind, &record)
         }
         EndAction::DeleteRecord { kind, key } => {

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use surefoot_engine::query::{Kind, LIMIT_MAX};
 use surefoot_engine::session::QueryCall;
 use surefoot_engine::{Engine, EngineError, EngineResult, Role};
@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::extract::InJson;
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
+use crate::records::enabled;
 
 /// How many one request may act on.
 const MATCHES_MAX: usize = 100_000;
@@ -153,7 +154,7 @@ async fn matching(app: &App, kind: Kind, filter: Value) -> Answer<Vec<String>> {
         let page = app.engine().query(call).await?;
         ids.extend(page.rows.iter().filter_map(|row| row["id"].as_str().map(str::to_owned)));
         if ids.len() > MATCHES_MAX {
-            let detail = format!("more than {MATCHES_MAX} {}s match; nothing was done", kind.as_str());
+            let detail = format!("more than {MATCHES_MAX} {} match; nothing was done", kind.plural());
             return Err(Problem::invalid(detail).hint("narrow the filter, and repeat"));
         }
         match page.next {
@@ -165,7 +166,6 @@ async fn matching(app: &App, kind: Kind, filter: Value) -> Answer<Vec<String>> {
 
 /// False when there was nothing to act on.
 async fn act_on(engine: &Engine, kind: Kind, action: Action, id: &str, who: &str) -> EngineResult<bool> {
-    let enabled = |is_enabled: bool| Map::from_iter([("is_enabled".to_owned(), Value::from(is_enabled))]);
     match action {
         Action::Cancel => engine.cancel(id, who).await.map(drop),
         Action::Pause => engine.pause(id, who).await.map(drop),

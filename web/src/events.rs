@@ -104,7 +104,7 @@ async fn follow(
         })?,
     };
     let engine = app.engine().clone();
-    let follower = Follower {
+    let mut follower = Follower {
         watch: engine.watch(&id),
         journal: journal.then(|| engine.journal_from(&id, place.journal)),
         shown: Value::Null,
@@ -116,7 +116,7 @@ async fn follow(
         id,
     };
     // What is not there is refused, and not an empty stream.
-    follower.engine.execution(&follower.id).await?;
+    follower.look().await?;
     let events = futures::stream::unfold(follower, async |mut follower| Some((Ok(follower.next().await?), follower)));
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }

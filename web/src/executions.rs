@@ -25,13 +25,13 @@ pub(crate) fn operations() -> Vec<Operation> {
     let row = || openapi::record_reference(Kind::Execution);
     let below = |rest: &str| format!("/api/v1/executions/{{id}}{rest}");
     let steer = |operation: Operation, summary: &str| {
-        operation.role(Role::Operator).summary(summary).answers_of(StatusCode::OK, row())
+        operation.role(Role::Operator).summary(summary).answers_of(StatusCode::OK, row)
     };
     vec![
         Operation::get(below(""), show)
             .role(Role::Viewer)
             .summary("An execution, or a connection")
-            .answers_of(StatusCode::OK, row()),
+            .answers_of(StatusCode::OK, row),
         Operation::get(below("/log"), log)
             .role(Role::Viewer)
             .summary("A page of the log, oldest line first")
@@ -45,7 +45,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .role(Role::Viewer)
             .summary("The row when the execution, or the one that took its place, has ended, or when the time is over")
             .query::<WaitQuery>()
-            .answers_of(StatusCode::OK, row()),
+            .answers_of(StatusCode::OK, row),
         steer(Operation::post(below("/cancel"), cancel), "End it at its next host call, and what it waits for"),
         steer(Operation::post(below("/pause"), pause), "Let nothing reach it until it is resumed"),
         steer(Operation::post(below("/resume"), resume), "Let it go on"),

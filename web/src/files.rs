@@ -29,7 +29,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .role(Role::Author)
             .summary("Store a file; a body that is cut changes nothing")
             .bytes_body(ANY_BYTES)
-            .answers_of(StatusCode::OK, openapi::record_reference(Kind::File)),
+            .answers_of(StatusCode::OK, || openapi::record_reference(Kind::File)),
         Operation::get(path, get)
             .role(Role::Viewer)
             .summary("Read a file; what comes is what was stored, or the answer is cut")

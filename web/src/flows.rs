@@ -26,7 +26,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .role(Role::Author)
             .summary("Make a component the present version of a flow, which is created where there is none")
             .bytes_body("application/wasm")
-            .answers_of(StatusCode::OK, openapi::record_reference(Kind::Flow)),
+            .answers_of(StatusCode::OK, || openapi::record_reference(Kind::Flow)),
         Operation::post("/api/v1/flows/{key}/run", run)
             .role(Role::Operator)
             .summary("Start a flow; the answer comes once that is durable")

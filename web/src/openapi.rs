@@ -16,7 +16,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         Operation::get("/api/v1/openapi.json", show)
             .role(Role::Viewer)
             .summary("This document")
-            .answers_of(StatusCode::OK, json!({ "type": "object" })),
+            .answers_of(StatusCode::OK, || json!({ "type": "object" })),
     ]
 }
 
@@ -124,7 +124,8 @@ fn parameters(operation: &Operation) -> Vec<Value> {
         let name = name.trim_start_matches('*');
         json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
     });
-    let query = operation.query.as_ref();
+    let query = operation.query.map(|describe| describe());
+    let query = query.as_ref();
     let properties = query.and_then(|query| query["properties"].as_object()).into_iter().flatten();
     let in_query = properties.map(|(name, schema)| {
         let required =
@@ -154,7 +155,7 @@ fn responses(operation: &Operation) -> Value {
 
 fn content(content: &Content) -> Value {
     match content {
-        Content::Json(schema) => json!({ "application/json": { "schema": schema } }),
+        Content::Json(describe) => json!({ "application/json": { "schema": describe() } }),
         Content::Bytes(media_type) => json!({ *media_type: { "schema": {} } }),
     }
 }

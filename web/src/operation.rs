@@ -27,7 +27,7 @@ pub(crate) struct Operation {
     /// One sentence for people.
     pub(crate) summary: String,
     /// The parameters of the query, as the properties of an object.
-    pub(crate) query: Option<Value>,
+    pub(crate) query: Option<fn() -> Value>,
     pub(crate) body: Option<Body>,
     /// What comes back when all is well. Nothing is promised where there is none: a flow decides.
     pub(crate) answers: Vec<(StatusCode, Content)>,
@@ -43,10 +43,13 @@ pub(crate) struct Body {
 /// The media type of bytes that may be anything.
 pub(crate) const ANY_BYTES: &str = "application/octet-stream";
 
+/// Makes a schema. Schemas are large, and wanted by those alone who ask for the OpenAPI document.
+pub(crate) type Describe = Box<dyn Fn() -> Value + Send + Sync>;
+
 /// A body, of a request or of an answer.
 pub(crate) enum Content {
     /// A JSON document with that schema.
-    Json(Value),
+    Json(Describe),
     /// Bytes of that media type.
     Bytes(&'static str),
 }
@@ -117,26 +120,26 @@ impl Operation {
     /// It takes the fields of `T` as parameters of the query.
     #[must_use]
     pub(crate) fn query<T: JsonSchema>(mut self) -> Self {
-        self.query = Some(schema::<T>());
+        self.query = Some(schema::<T>);
         self
     }
 
     /// It needs a JSON body.
     #[must_use]
-    pub(crate) fn body<T: JsonSchema>(self) -> Self {
-        self.body_of(schema::<T>())
+    pub(crate) fn body<T: JsonSchema + 'static>(self) -> Self {
+        self.body_of(schema::<T>)
     }
 
     #[must_use]
-    pub(crate) fn body_of(mut self, schema: Value) -> Self {
-        self.body = Some(Body { content: Content::Json(schema), is_required: true });
+    pub(crate) fn body_of(mut self, schema: impl Fn() -> Value + Send + Sync + 'static) -> Self {
+        self.body = Some(Body { content: Content::Json(Box::new(schema)), is_required: true });
         self
     }
 
     /// It takes a JSON body; none counts as `{}`.
     #[must_use]
-    pub(crate) fn optional_body<T: JsonSchema>(mut self) -> Self {
-        self.body = Some(Body { content: Content::Json(schema::<T>()), is_required: false });
+    pub(crate) fn optional_body<T: JsonSchema + 'static>(mut self) -> Self {
+        self.body = Some(Body { content: Content::Json(Box::new(schema::<T>)), is_required: false });
         self
     }
 
@@ -149,13 +152,13 @@ impl Operation {
 
     /// It answers with a `T` as JSON.
     #[must_use]
-    pub(crate) fn answers<T: JsonSchema>(self, status: StatusCode) -> Self {
-        self.answers_of(status, schema::<T>())
+    pub(crate) fn answers<T: JsonSchema + 'static>(self, status: StatusCode) -> Self {
+        self.answers_of(status, schema::<T>)
     }
 
     #[must_use]
-    pub(crate) fn answers_of(mut self, status: StatusCode, schema: Value) -> Self {
-        self.answers.push((status, Content::Json(schema)));
+    pub(crate) fn answers_of(mut self, status: StatusCode, schema: impl Fn() -> Value + Send + Sync + 'static) -> Self {
+        self.answers.push((status, Content::Json(Box::new(schema))));
         self
     }
 

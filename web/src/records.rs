@@ -49,20 +49,30 @@ fn paths(kind: Kind) -> (String, String) {
 
 /// What is about people is for admins alone.
 fn role(kind: Kind, otherwise: Role) -> Role {
-    if matches!(kind, Kind::Token | Kind::Audit) { Role::Admin } else { otherwise }
+    if kind.is_about_people() { Role::Admin } else { otherwise }
+}
+
+/// The fields of a record that is to be enabled, or not.
+pub(crate) fn enabled(is_enabled: bool) -> Map<String, Value> {
+    Map::from_iter([("is_enabled".to_owned(), is_enabled.into())])
 }
 
 fn reading(kind: Kind) -> Vec<Operation> {
     let ((all, one), names) = (paths(kind), kind.plural());
-    let page = json!({
-        "type": "object",
-        "properties": {
-            "rows": {"type": "array", "items": openapi::record_reference(kind)},
-            "next": { "type": ["string", "null"], "description": "the `cursor` of the next page; null after the last" },
-        },
-        "required": ["rows", "next"],
-        "additionalProperties": false,
-    });
+    let page = move || {
+        json!({
+            "type": "object",
+            "properties": {
+                "rows": {"type": "array", "items": openapi::record_reference(kind)},
+                "next": {
+                    "type": ["string", "null"],
+                    "description": "the `cursor` of the next page; null after the last",
+                },
+            },
+            "required": ["rows", "next"],
+            "additionalProperties": false,
+        })
+    };
     let listed = Operation::get(all, move |app, query| list(kind, app, query))
         .role(role(kind, Role::Viewer))
         .summary(format!("A page of {names}, the newest first"))
@@ -74,7 +84,7 @@ fn reading(kind: Kind) -> Vec<Operation> {
     let shown = Operation::get(one, move |app, key| show(kind, app, key))
         .role(role(kind, Role::Viewer))
         .summary(format!("One of the {names}, by name or id"))
-        .answers_of(StatusCode::OK, openapi::record_reference(kind));
+        .answers_of(StatusCode::OK, move || openapi::record_reference(kind));
     vec![listed, shown]
 }
 
@@ -92,7 +102,7 @@ fn deleting(kind: Kind) -> Vec<Operation> {
     let restored = Operation::post(format!("{one}/restore"), move |app, caller, id| restore(kind, app, caller, id))
         .role(role(kind, Role::Author))
         .summary(format!("Take one of the {names} out of the trash, by its id"))
-        .answers_of(StatusCode::OK, openapi::record_reference(kind));
+        .answers_of(StatusCode::OK, move || openapi::record_reference(kind));
     vec![deleted, restored]
 }
 
@@ -101,13 +111,13 @@ fn saving(kind: Kind) -> [Operation; 2] {
     let created = Operation::post(all, move |app, caller, fields| create(kind, app, caller, fields))
         .role(Role::Author)
         .summary(format!("Create a {}; one of that name is a conflict", kind.as_str()))
-        .body_of(openapi::writable(kind, true))
-        .answers_of(StatusCode::CREATED, openapi::record_reference(kind));
+        .body_of(move || openapi::writable(kind, true))
+        .answers_of(StatusCode::CREATED, move || openapi::record_reference(kind));
     let updated = Operation::patch(one, move |app, caller, key, fields| update(kind, app, caller, key, fields))
         .role(Role::Author)
         .summary(format!("Change the fields given of one of the {}; null removes one", kind.plural()))
-        .body_of(openapi::writable(kind, false))
-        .answers_of(StatusCode::OK, openapi::record_reference(kind));
+        .body_of(move || openapi::writable(kind, false))
+        .answers_of(StatusCode::OK, move || openapi::record_reference(kind));
     [created, updated]
 }
 
@@ -118,7 +128,7 @@ fn enabling(kind: Kind) -> [Operation; 2] {
         Operation::post(format!("{one}/{action}"), handler)
             .role(Role::Operator)
             .summary(format!("{word} one of the {}", kind.plural()))
-            .answers_of(StatusCode::OK, openapi::record_reference(kind))
+            .answers_of(StatusCode::OK, move || openapi::record_reference(kind))
     })
 }
 
@@ -188,8 +198,7 @@ async fn enable(
     caller: Caller,
     InPath(key): InPath<String>,
 ) -> Answer<Json<Value>> {
-    let fields = Map::from_iter([("is_enabled".to_owned(), is_enabled.into())]);
-    let update = |engine: Engine| async move { engine.update(kind, &key, fields, &caller.who).await };
+    let update = |engine: Engine| async move { engine.update(kind, &key, enabled(is_enabled), &caller.who).await };
     Ok(Json(app.complete(update).await?))
 }
 

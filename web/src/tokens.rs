@@ -17,15 +17,17 @@ use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
 
 pub(crate) fn operations() -> Vec<Operation> {
-    let made = json!({
-        "type": "object",
-        "properties": {
-            "record": openapi::record_reference(Kind::Token),
-            "token": { "type": "string", "description": "shown this once, and stored nowhere" },
-        },
-        "required": ["record", "token"],
-        "additionalProperties": false,
-    });
+    let made = || {
+        json!({
+            "type": "object",
+            "properties": {
+                "record": openapi::record_reference(Kind::Token),
+                "token": { "type": "string", "description": "shown this once, and stored nowhere" },
+            },
+            "required": ["record", "token"],
+            "additionalProperties": false,
+        })
+    };
     vec![
         Operation::post("/api/v1/tokens", create)
             .role(Role::Admin)

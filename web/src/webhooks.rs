@@ -50,7 +50,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         .role(Role::Author)
         .summary("Set or remove the key that callers must show; no answer ever shows it")
         .body::<KeyBody>()
-        .answers_of(StatusCode::OK, openapi::record_reference(Kind::Webhook));
+        .answers_of(StatusCode::OK, || openapi::record_reference(Kind::Webhook));
     calls.chain([set_key]).collect()
 }
 

@@ -12,7 +12,7 @@ use crate::core::Event;
 use crate::query::{Kind, Page};
 use crate::session::QueryCall;
 use crate::store::StoreError;
-use crate::store::records::{self, Saving};
+use crate::store::records::{self, Saved, Saving};
 
 impl Engine {
     /// One page of records or executions.
@@ -54,10 +54,10 @@ impl Engine {
         let (core, stamp) = (self.core.clone(), self.core.stamp(by));
         let save = move |connection: &rusqlite::Connection| {
             let kind = crate::session::writable_kind(kind.as_str())?;
-            let before = records::get(connection, kind, saving.key())?.unwrap_or_default();
-            let after = core.save_record(connection, kind, &saving, &fields, &stamp)?;
-            let action = if before.is_null() { "create" } else { "update" };
-            audit::note(&core, connection, &stamp.who, Deed { action, kind, before, after: after.clone() })?;
+            let Saved { before, after } = core.save_record(connection, kind, &saving, &fields, &stamp)?;
+            let action = if before.is_some() { "update" } else { "create" };
+            let deed = Deed { action, kind, before: before.unwrap_or_default(), after: after.clone() };
+            audit::note(&core, connection, &stamp.who, deed)?;
             Ok(core.present(kind, after))
         };
         self.write_and_wake(save, move |record| schedule_changed(kind, record)).await

@@ -31,7 +31,7 @@ impl Engine {
         let digest = crate::files::sha256_hex(token.as_bytes());
         let record = self
             .write(move |connection| {
-                let record = core.save_record(connection, Kind::Token, &Saving::New(name), &fields, &stamp)?;
+                let record = core.save_record(connection, Kind::Token, &Saving::New(name), &fields, &stamp)?.after;
                 let id = record["id"].as_str().unwrap_or_default();
                 records::set_computed(connection, Kind::Token, id, &json!({ "secret_sha256": digest }), &stamp)?;
                 let record = records::require(connection, Kind::Token, id)?;

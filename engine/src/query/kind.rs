@@ -183,7 +183,7 @@ impl Kind {
     }
 
     /// Whether it is about who may do what, and who did: flows neither see nor change it.
-    pub(crate) fn is_about_people(self) -> bool {
+    pub fn is_about_people(self) -> bool {
         matches!(self, Self::Token | Self::Audit)
     }
 

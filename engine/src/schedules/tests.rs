@@ -51,7 +51,7 @@ impl Still {
             for name in ["job", "quick"] {
                 let stamp = core.stamp("test");
                 let saving = Saving::Either(name.into());
-                let record = core.save_record(connection, Kind::Flow, &saving, &serde_json::Map::new(), &stamp)?;
+                let record = core.save_record(connection, Kind::Flow, &saving, &serde_json::Map::new(), &stamp)?.after;
                 let version = json!({ "version": format!("native:{name}") });
                 let id = record["id"].as_str().unwrap_or_default();
                 records::set_computed(connection, Kind::Flow, id, &version, &stamp)?;

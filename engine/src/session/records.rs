@@ -91,7 +91,7 @@ impl Session {
                 let (reply, _) = self
                     .store_call(n, call, move |connection| {
                         let kind = writable_kind(&kind)?;
-                        let record = core.save_record(connection, kind, &Saving::Either(key), &fields, &stamp)?;
+                        let record = core.save_record(connection, kind, &Saving::Either(key), &fields, &stamp)?.after;
                         Ok((Reply::Json(Some(core.present(kind, record))), ()))
                     })
                     .await?;

@@ -208,7 +208,9 @@ impl Run<'_> {
         let ticket = engine.core.writer.submit(Urgency::Now, Concerns::None, move |connection| {
             let save = |kind, name: &str, fields: Value| {
                 let fields: Map<_, _> = fields.as_object().cloned().unwrap_or_default();
-                core.save_record(connection, kind, &Saving::Either(name.to_owned()), &fields, &core.stamp("simulation"))
+                let saving = Saving::Either(name.to_owned());
+                let saved = core.save_record(connection, kind, &saving, &fields, &core.stamp("simulation"))?;
+                StoreResult::Ok(saved.after)
             };
             let flow = save(Kind::Flow, FLOW, json!({}))?;
             let id = flow["id"].as_str().unwrap_or_default();

@@ -149,7 +149,15 @@ pub(crate) fn save(
     fields: &Map<String, Value>,
     stamp: &Stamp,
 ) -> StoreResult<Value> {
-    write(connection, kind, &Saving::Either(key.to_owned()), fields, stamp)
+    Ok(write(connection, kind, &Saving::Either(key.to_owned()), fields, stamp)?.after)
+}
+
+/// A record that was created or updated.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    /// None where it was created.
+    pub(crate) before: Option<Value>,
+    pub(crate) after: Value,
 }
 
 /// Creates a record or updates the fields given. A `revision` among them must be the present one.
@@ -159,7 +167,7 @@ pub(crate) fn write(
     saving: &Saving,
     fields: &Map<String, Value>,
     stamp: &Stamp,
-) -> StoreResult<Value> {
+) -> StoreResult<Saved> {
     let key = saving.key();
     let present = match saving {
         Saving::Either(key) => get(connection, kind, key)?,
@@ -191,22 +199,23 @@ pub(crate) fn write(
     }
     check_name(kind, &name)?;
     validate(kind, &document)?;
-    match present {
+    let id = match &present {
         Some(record) => {
             let present_id = record["id"].as_str().unwrap_or_default();
             if id.is_some_and(|id| id != present_id) {
                 return Err(StoreError::invalid(format!("the id of {} `{key}` cannot change", kind.as_str())));
             }
             update(connection, kind, present_id, &name, &document, stamp)?;
-            require(connection, kind, present_id)
+            present_id.to_owned()
         }
         None => {
             let id = id.unwrap_or_else(|| stamp.new_id.clone());
             check_name(kind, &id)?;
             insert(connection, kind, &id, &name, &document, stamp)?;
-            require(connection, kind, &id)
+            id
         }
-    }
+    };
+    Ok(Saved { after: require(connection, kind, &id)?, before: present })
 }
 
 /// Sets fields that only the engine sets, such as a flow's version.
