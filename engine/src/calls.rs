@@ -70,7 +70,7 @@ pub(crate) async fn perform(performance: Arc<Performance>, intent: Option<Ticket
         Ok(Ok(Ok(output))) if crate::journal::is_too_deep(&output) => {
             unknown(ErrorClass::Protocol, "the output is nested too deep".to_owned())
         }
-        Ok(Ok(Ok(output))) => Outcome::Success(output),
+        Ok(Ok(Ok(output))) => Outcome::Success(output.into()),
         Ok(Ok(Err(error))) => Outcome::Failed(error),
         Ok(Err(_)) => unknown(ErrorClass::Protocol, "the connector panicked".to_owned()),
         Err(_) => unknown(ErrorClass::Timeout, format!("no end within {} ms", start.timeout_ms)),

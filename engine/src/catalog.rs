@@ -328,7 +328,7 @@ fn settle(row: &mut Value, start: &crate::journal::ConnectionStart, outcome: &Ou
         }
     }
     if let Outcome::Success(output) = outcome {
-        row["output"] = output.clone();
+        row["output"] = Value::clone(output);
     }
 }
 

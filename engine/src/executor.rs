@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::clock::Timestamp;
@@ -352,19 +351,16 @@ async fn run_instance(core: Arc<Core>, key: Key) -> Departure {
 fn open_session(core: &Arc<Core>, key: Key) -> StoreResult<Option<Arc<Session>>> {
     let loaded = core.readers.read_many(|connection| match executions::load(connection, key)? {
         Some(execution) if !execution.status.has_ended() => {
-            let rows = journal::row_ids(connection, key)?;
-            let mut first = Vec::new();
-            if let Some(row) = rows.first() {
-                journal::read_row::<Value>(connection, *row, &mut first)?;
-            }
-            Ok(Some((execution, rows, first)))
+            let journal = journal::Onwards::new(connection, key)?;
+            let first = journal.first(connection)?;
+            Ok(Some((execution, journal, first)))
         }
         _ => Ok(None),
     })?;
-    let Some((execution, rows, first)) = loaded else {
+    let Some((execution, journal, first)) = loaded else {
         return Ok(None);
     };
-    let Some(Record::Started(started)) = first.into_iter().next() else {
+    let Some(Record::Started(started)) = first else {
         return Err(StoreError::Damaged("the journal has no first record".into()));
     };
     let shown = execution.status;
@@ -378,7 +374,7 @@ fn open_session(core: &Arc<Core>, key: Key) -> StoreResult<Option<Arc<Session>>>
         resident.cancel.store(active.cancel, Ordering::SeqCst);
         resident.pause.store(active.state == ActiveState::Paused, Ordering::SeqCst);
     }
-    Session::new(core.clone(), resident, shown, rows).map(|session| Some(Arc::new(session)))
+    Session::new(core.clone(), resident, shown, journal).map(|session| Some(Arc::new(session)))
 }
 
 #[cfg(test)]

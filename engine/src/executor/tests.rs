@@ -1,5 +1,6 @@
 //! Recovery from a failed commit: who waits hears of what it left behind, and damage stays where it is.
 
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::*;

@@ -118,7 +118,7 @@ mod tests {
                 n: 3,
                 began: Timestamp(1),
                 at: Timestamp(2),
-                outcome: Outcome::Success(json!({"rows": [1, "two", null]})).into(),
+                outcome: Outcome::Success(json!({"rows": [1, "two", null]}).into()).into(),
             },
             Record::Call { n: 4, kind, digest, args: json!(null), at, due: None, connection: None, reply: None },
         ]
@@ -168,7 +168,7 @@ mod tests {
         use rand_core::{Rng, SeedableRng};
         let cases = std::env::var("SUREFOOT_FUZZ_CASES").map_or(2_000, |cases| cases.parse().expect("a number"));
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-        let outcome = Outcome::Success(json!({"rows": [1, "two", null, {"deep": [[], {}]}]})).into();
+        let outcome = Outcome::Success(json!({"rows": [1, "two", null, {"deep": [[], {}]}]}).into()).into();
         let whole = encode(&Record::Settled { n: 3, began: Timestamp(1), at: Timestamp(2), outcome });
         let mut damaged = 0;
         for _ in 0..cases {

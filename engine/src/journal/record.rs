@@ -186,7 +186,7 @@ pub struct ConnectionStart {
 pub enum Outcome {
     /// With this output.
     #[serde(rename = "o")]
-    Success(Value),
+    Success(Arc<Value>),
     /// The connector failed.
     #[serde(rename = "f")]
     Failed(CallError),
@@ -261,7 +261,7 @@ pub struct EndedFlow {
     pub message: String,
     /// Its output.
     #[serde(rename = "o")]
-    pub output: Value,
+    pub output: Arc<Value>,
 }
 
 /// Status of an execution.

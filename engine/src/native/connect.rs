@@ -21,6 +21,6 @@ impl NativeFlow for Connect {
         };
         let id = session.start_connection(connector, inputs, ConnectionOptions::default()).await?.map_err(error)?;
         let ended = session.wait(&[id], ReturnWhen::AllSucceeded, None).await?.map_err(error)?;
-        Ok(ended.into_iter().next().map(|ended| ended.output).unwrap_or_default())
+        Ok(ended.first().map(|ended| Value::clone(&ended.output)).unwrap_or_default())
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bit_set::BitSet;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -32,7 +33,7 @@ pub struct EndedDependency {
     /// For people.
     pub message: String,
     /// Its output.
-    pub output: Value,
+    pub output: Arc<Value>,
 }
 
 impl EndedDependency {
@@ -48,7 +49,7 @@ impl EndedDependency {
 }
 
 /// Connections kept in memory after a wait has returned them.
-const KEPT_MAX: usize = 10_000;
+const KEPT_MAX: usize = 1000;
 
 /// Bytes of their outcomes, about.
 const KEPT_BYTES_MAX: usize = 16 << 20;
@@ -61,7 +62,7 @@ pub(super) struct Connections {
     returned: VecDeque<(u32, usize)>,
     returned_bytes: usize,
     /// In the journal alone.
-    dropped: FxHashSet<u32>,
+    dropped: BitSet,
 }
 
 impl Connections {
@@ -74,7 +75,7 @@ impl Connections {
     }
 
     fn is_known(&self, n: u32) -> bool {
-        self.starts.contains_key(&n) || self.dropped.contains(&n)
+        self.starts.contains_key(&n) || self.dropped.contains(n as usize)
     }
 
     /// A wait has returned it. Drops those that were returned longest ago when they are too many.
@@ -89,7 +90,7 @@ impl Connections {
             let Some((oldest, bytes)) = self.returned.pop_front() else { return };
             self.returned_bytes -= bytes;
             if self.starts.remove(&oldest).is_some() {
-                self.dropped.insert(oldest);
+                self.dropped.insert(oldest as usize);
                 settled.remove(&oldest);
             }
         }
@@ -207,7 +208,7 @@ impl Session {
         let mut wanted: FxHashSet<u32> = {
             let state = lock(&self.state);
             let numbers = ids.filter_map(|id| self.own_connection(id));
-            numbers.filter(|n| state.connections.dropped.contains(n)).collect()
+            numbers.filter(|n| state.connections.dropped.contains(*n as usize)).collect()
         };
         if wanted.is_empty() {
             return Ok(());
@@ -218,7 +219,7 @@ impl Session {
         let mut state = lock(&self.state);
         for (n, start, outcome) in found {
             lock(&self.resident.settled).insert(n, Settled { outcome });
-            state.connections.dropped.remove(&n);
+            state.connections.dropped.remove(n as usize);
             state.connections.add(n, start);
         }
         Ok(())
@@ -238,7 +239,7 @@ impl Session {
     fn settled(&self, n: u32, id: &str) -> Option<EndedDependency> {
         let outcome = lock(&self.resident.settled).get(&n)?.outcome.clone();
         let start = lock(&self.state).connections.start(n)?;
-        let output = if let Outcome::Success(output) = &*outcome { output.clone() } else { Value::Null };
+        let output = if let Outcome::Success(output) = &*outcome { output.clone() } else { Arc::default() };
         Some(match calls::failure(id, &start, &outcome) {
             None => EndedDependency {
                 id: id.to_owned(),
@@ -294,6 +295,6 @@ fn ended_flow(id: &str, row: &Value) -> Option<EndedDependency> {
         status,
         code: if status == Status::EndedCancelled { "cancelled".to_owned() } else { text("error_code") },
         message: text("error_message"),
-        output: row["output"].clone(),
+        output: row["output"].clone().into(),
     })
 }

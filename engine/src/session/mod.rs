@@ -45,6 +45,7 @@ use crate::core::{Core, Departure, Resident, lock};
 use crate::journal::{Call, CallKind, ConnectionStart, HostError, Record, Reply, Status, canonical, shown_args};
 use crate::planted::{Bug, is_planted};
 use crate::store::executions::{self, Execution};
+use crate::store::journal::Onwards;
 use crate::store::logs::{self, LogLine};
 use crate::store::{Concerns, Refusal, StoreError, StoreResult, Urgency, journal};
 
@@ -146,9 +147,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session at the beginning of the journal with these rows.
-    pub(crate) fn new(core: Arc<Core>, resident: Arc<Resident>, shown: Status, rows: Vec<i64>) -> StoreResult<Self> {
-        let mut past = Past::new(rows);
+    /// A session at the beginning of that journal.
+    pub(crate) fn new(core: Arc<Core>, resident: Arc<Resident>, shown: Status, journal: Onwards) -> StoreResult<Self> {
+        let mut past = Past::new(journal);
         past.fill(&core, &mut lock(&resident.settled))?;
         let mut seed = [0; 32];
         seed.copy_from_slice(&resident.started.entropy);

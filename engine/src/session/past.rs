@@ -11,7 +11,8 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use crate::clock::Timestamp;
 use crate::core::{Core, Settled, Settlements, lock};
 use crate::journal::{CallKind, ConnectionStart, Digest, Record, Reply};
-use crate::store::{Readers, StoreError, StoreResult, journal};
+use crate::store::journal::{self, Onwards};
+use crate::store::{Readers, StoreError, StoreResult};
 
 /// Rows read at one time.
 const PIECE_ROWS: usize = 256;
@@ -36,18 +37,18 @@ type Ahead = Arc<Mutex<ToRead>>;
 
 #[derive(Debug)]
 enum ToRead {
-    /// These rows.
-    Rows(Vec<i64>),
-    /// It is done.
-    Piece(StoreResult<Piece>),
+    /// What comes next here.
+    From(Onwards),
+    /// It is done; the rest comes after it.
+    Piece(StoreResult<(Piece, Onwards)>),
+    /// Somebody has it.
+    Taken,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Past {
-    /// Rows that nobody has been asked to read.
-    rows: VecDeque<i64>,
-    /// The piece before them.
+    /// The next piece; none at the end of the journal.
     ahead: Option<Ahead>,
     /// Calls that have been read. As long as there is another row there are two: the first is whole then.
     calls: VecDeque<PastCall>,
@@ -56,9 +57,9 @@ pub(super) struct Past {
 }
 
 impl Past {
-    /// The journal with these rows, from its beginning.
-    pub(super) fn new(rows: Vec<i64>) -> Self {
-        Self { rows: rows.into(), ahead: None, calls: VecDeque::new(), read: 0 }
+    /// What comes in the journal from there on.
+    pub(super) fn new(journal: Onwards) -> Self {
+        Self { ahead: to_read(journal), calls: VecDeque::new(), read: 0 }
     }
 
     /// The next call, if the journal has another.
@@ -74,30 +75,25 @@ impl Past {
     /// Reads on until the next call is whole. Adds the ends of connections to `settled`.
     pub(super) fn fill(&mut self, core: &Arc<Core>, settled: &mut Settlements) -> StoreResult<()> {
         while self.calls.len() < 2 {
-            let Some(ahead) = self.ahead.take().or_else(|| self.next_piece()) else { return Ok(()) };
+            let Some(ahead) = self.ahead.take() else { return Ok(()) };
+            read(&ahead, &core.readers);
+            let ToRead::Piece(read_ahead) = std::mem::replace(&mut *lock(&ahead), ToRead::Taken) else {
+                continue;
+            };
+            let (piece, rest) = read_ahead?;
+            self.ahead = to_read(rest);
             // In a simulation there is one thread, and everything happens in one order.
             let threads =
                 Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() != RuntimeFlavor::CurrentThread);
-            self.ahead = self.next_piece();
             if let Some(next) = self.ahead.clone().filter(|_| threads) {
                 let core = core.clone();
                 tokio::task::spawn_blocking(move || read(&next, &core.readers));
             }
-            read(&ahead, &core.readers);
-            let ToRead::Piece(piece) = std::mem::replace(&mut *lock(&ahead), ToRead::Rows(Vec::new())) else {
-                continue;
-            };
-            for (row, record) in piece? {
+            for (row, record) in piece {
                 self.add(row, record, settled)?;
             }
         }
         Ok(())
-    }
-
-    fn next_piece(&mut self) -> Option<Ahead> {
-        let count = self.rows.len().min(PIECE_ROWS);
-        let rows: Vec<i64> = self.rows.drain(..count).collect();
-        (count > 0).then(|| Arc::new(Mutex::new(ToRead::Rows(rows))))
     }
 
     fn add(&mut self, row: i64, record: Record<IgnoredAny>, settled: &mut Settlements) -> StoreResult<()> {
@@ -128,19 +124,19 @@ impl Past {
     }
 }
 
+fn to_read(journal: Onwards) -> Option<Ahead> {
+    (!journal.is_at_end()).then(|| Arc::new(Mutex::new(ToRead::From(journal))))
+}
+
 /// Reads a piece, or waits for who is at it.
 fn read(ahead: &Mutex<ToRead>, readers: &Readers) {
     let mut ahead = lock(ahead);
-    if let ToRead::Rows(rows) = &*ahead {
-        *ahead = ToRead::Piece(readers.read_many(|connection| {
-            let (mut piece, mut records) = (Vec::with_capacity(4 * rows.len()), Vec::new());
-            for row in rows {
-                journal::read_row(connection, *row, &mut records)?;
-                piece.extend(records.drain(..).map(|record| (*row, record)));
-            }
-            Ok(piece)
-        }));
-    }
+    *ahead = match std::mem::replace(&mut *ahead, ToRead::Taken) {
+        ToRead::From(mut journal) => ToRead::Piece(
+            readers.read_many(|connection| journal.read(connection, PIECE_ROWS)).map(|piece| (piece, journal)),
+        ),
+        done => done,
+    };
 }
 
 /// What the guest passed to a call that the journal has, for people.

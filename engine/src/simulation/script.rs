@@ -312,7 +312,7 @@ impl Run<'_> {
         let ended = self.session.wait(&[id], ReturnWhen::AllSucceeded, None).await?;
         let interrupted = matches!(&ended, Err(HostError::DependencyFailed(failure)) if failure.code == "interrupted");
         self.world.delivered(&name, interrupted);
-        Ok(shown(ended, |ended| ended[0].output.clone()))
+        Ok(shown(ended, |ended| Value::clone(&ended[0].output)))
     }
 
     async fn parallel(&self, count: u32, first: bool) -> Result<Value, End> {

@@ -173,10 +173,12 @@ pub(crate) fn insert(connection: &Connection, new: &NewExecution, now: Timestamp
         ])?;
     let key = Key(connection.last_insert_rowid());
     let state = if new.not_before.is_some() { ActiveState::Asleep } else { ActiveState::Runnable };
+    let head = journal::begin(connection, key, &Record::Started(new.started.clone()))?;
     connection
-        .prepare_cached("INSERT INTO active (execution, state, due_at) VALUES (?1, ?2, ?3)")?
-        .execute(params![key.0, state as i64, new.not_before.map(|at| at.0)])?;
-    journal::append(connection, key, &Record::Started(new.started.clone()))?;
+        .prepare_cached(
+            "INSERT INTO active (execution, state, due_at, journal_head, journal_tail) VALUES (?1, ?2, ?3, ?4, ?4)",
+        )?
+        .execute(params![key.0, state as i64, new.not_before.map(|at| at.0), head])?;
     Ok(key)
 }
 

@@ -4,14 +4,27 @@
 //! A commit that serves many executions writes a few full pages at the table's end, not a page for each of them. A row
 //! holds one record or more: what one execution queued for one commit.
 
+mod onwards;
+
 use std::collections::HashSet;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params};
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::executions::Key;
 use super::{StoreError, StoreResult};
 use crate::journal::{DecodeError, Record, decode_row};
+
+pub(crate) use onwards::Onwards;
+
+/// The first row of the journal of an execution, with one record. Returns its number, which `active` is to have.
+pub(crate) fn begin(connection: &Connection, key: Key, record: &Record) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("INSERT INTO journal (execution, previous, records) VALUES (?1, NULL, ?2)")?
+        .execute(params![key.0, crate::journal::encode(record)])?;
+    Ok(connection.last_insert_rowid())
+}
 
 /// Appends a row to the journal of an execution.
 pub(crate) fn append_row(connection: &Connection, key: Key, row: &[u8]) -> rusqlite::Result<()> {
@@ -135,7 +148,11 @@ pub(crate) fn read_row<A: DeserializeOwned>(
     let Some(row) = rows.next()? else {
         return Err(missing(id));
     };
-    let bytes = row.get_ref(0)?.as_blob().map_err(|error| StoreError::Damaged(error.to_string()))?;
+    decode(row.get_ref(0)?, records)
+}
+
+fn decode<A: DeserializeOwned>(stored: ValueRef<'_>, records: &mut Vec<Record<A>>) -> StoreResult<()> {
+    let bytes = stored.as_blob().map_err(|error| StoreError::Damaged(error.to_string()))?;
     decode_row(bytes, records).map_err(|error| match error {
         // Of a newer engine: left as it is, for that engine.
         DecodeError::Newer(_) => StoreError::Failed(error.to_string()),

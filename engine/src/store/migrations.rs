@@ -12,6 +12,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("0003_retention.sql"),
     include_str!("0004_audit.sql"),
     include_str!("0005_schedules.sql"),
+    include_str!("0006_journal_head.sql"),
 ];
 
 /// Brings a database to the newest format, in one transaction: a failure leaves it as it was. A newer one is refused.
@@ -51,6 +52,7 @@ mod tests {
                 "ed546b0502edf5b3aebbaf0c5a8e7b9a300cf2383e36b66952fc1ca0ba12f84e",
                 "97bb9e00659bf42f944c4156133d5562b13d2ca2263d64745baa53dd75dfb4a9",
                 "80f9299ea560d82279287995f90284b3ad93e409657d958d255f4e9ac8a9041a",
+                "d445915d88d3c4990672eebc5b10edad986f438e61df6ca37766a11f1d8ff5a7",
             ]
         );
     }

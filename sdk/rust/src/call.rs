@@ -187,7 +187,7 @@ impl CallInputs {
     fn into_text(self) -> Result<String> {
         match self.error {
             Some(error) => Err(error),
-            None => Ok(Value::Object(self.map).to_string()),
+            None => json_text::encode("the inputs", &self.map),
         }
     }
 }

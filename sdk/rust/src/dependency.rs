@@ -67,8 +67,9 @@ impl Dependency {
     }
 
     fn wait_in(&self, timeout: Option<Duration>) -> Result<Ended> {
-        let ended = wait_for([self], ReturnWhen::AllSucceeded, timeout)?;
-        ended.into_iter().next().ok_or_else(|| Error::other(format!("the host did not say how {} ended", self.name)))
+        let ended = host::wait(std::slice::from_ref(&self.id), ReturnWhen::AllSucceeded, timeout)?;
+        let unsaid = || Error::other(format!("the host did not say how {} ended", self.name));
+        Ended::from_host(ended.into_iter().next().ok_or_else(unsaid)?, self.name.clone())
     }
 }
 

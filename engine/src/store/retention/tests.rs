@@ -166,7 +166,7 @@ impl Forest {
     fn work(&mut self, id: &str) {
         let key = self.known[id].key;
         for n in 0..self.rng.next_u32() % 40 {
-            let outcome = Outcome::Success(Value::Null).into();
+            let outcome = Outcome::Success(Value::Null.into()).into();
             let record = Record::Settled { n, began: Timestamp(1), at: Timestamp(2), outcome };
             journal::append(&self.connection, key, &record).unwrap();
             self.known.get_mut(id).unwrap().journal_rows += 1;
