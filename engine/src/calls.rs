@@ -2,6 +2,8 @@
 //! cancelling that never
 //! touches it, and its end is always recorded.
 
+mod results;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,10 +15,12 @@ use surefoot_connector_api::{CallContext, CallError, Effect, ErrorClass, Inputs,
 use crate::clock::Timestamp;
 use crate::core::{Core, Event, LostMark, Resident, Settled, lock};
 use crate::files::{self, ConnectionFiles};
-use crate::journal::{ConnectionStart, Failure, Outcome, Record, Status};
+use crate::journal::{Attempt, CallKind, ConnectionStart, Digest, Failure, Outcome, Record, Status, canonical_object};
 use crate::planted::{Bug, is_planted};
 use crate::store::writer::Ticket;
 use crate::store::{Concerns, Refusal, StoreError, Urgency, journal};
+
+pub(crate) use results::ResultCache;
 
 /// Between attempts to record an end.
 const RECORD_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -32,9 +36,33 @@ pub(crate) struct Performance {
     pub(crate) lost: LostMark,
 }
 
+/// How a call ended.
+pub(crate) struct CallEnd {
+    /// When it was performed for the last time.
+    began: Timestamp,
+    outcome: Arc<Outcome>,
+    /// Attempts before that.
+    attempts: Vec<Attempt>,
+    /// When the result was got, if it was that of an earlier call.
+    cached_at: Option<Timestamp>,
+    /// Files that it wrote, whose names change hands with the record.
+    staged: Vec<StoredFile>,
+}
+
+impl CallEnd {
+    pub(crate) fn new(began: Timestamp, outcome: Outcome) -> Self {
+        Self { began, outcome: Arc::new(outcome), attempts: Vec::new(), cached_at: None, staged: Vec::new() }
+    }
+
+    fn record(&self, n: u32, at: Timestamp) -> Record {
+        let Self { began, outcome, attempts, cached_at, .. } = self;
+        let (began, cached_at) = (*began, *cached_at);
+        Record::Settled { n, began, at, outcome: outcome.clone(), attempts: attempts.clone(), cached_at }
+    }
+}
+
 /// Performs a call, after its intent is durable if it has one, and records how it ended.
 pub(crate) async fn perform(performance: Arc<Performance>, intent: Option<Ticket<()>>) {
-    let Performance { core, resident, n, start, inputs, .. } = &*performance;
     if let Some(intent) = intent
         && !is_planted(Bug::WriteBeforeIntent)
         && intent.done().await.is_err()
@@ -42,71 +70,44 @@ pub(crate) async fn perform(performance: Arc<Performance>, intent: Option<Ticket
         // Nothing has left, and nothing is recorded: after recovery the flow asks again.
         return performance.over();
     }
-    let began = core.now();
-    if resident.cancel.load(Ordering::SeqCst) {
-        return settle(performance.clone(), began, Outcome::Cancelled, Vec::new()).await;
+    let end = match performance.earlier_result() {
+        Some(end) => Some(end),
+        None => performance.to_the_end().await,
+    };
+    match end {
+        Some(end) => settle(performance, end).await,
+        None => performance.over(),
     }
-    let Some(ty) = core.connectors.get(start.connector_type.as_str()) else {
-        let error = CallError::not_sent(
-            ErrorClass::InvalidInput,
-            format!("there is no connector type `{}`", start.connector_type),
-        );
-        return settle(performance.clone(), began, Outcome::Failed(error), Vec::new()).await;
-    };
-    let store = ConnectionFiles::new(core.clone());
-    let timeout = Duration::from_millis(start.timeout_ms);
-    let idempotency_key = match start.effect {
-        Effect::Read => String::new(),
-        Effect::Idempotent | Effect::Write => core.digester.idempotency_key(&resident.execution.id, *n),
-    };
-    let context = CallContext { dialer: &core.dialer, files: &store, idempotency_key: &idempotency_key, timeout };
-    let unknown = |class, message| {
-        let sent = if start.effect == Effect::Write { Sent::Unknown } else { Sent::No };
-        Outcome::Failed(CallError { class, sent, message, peer_code: None })
-    };
-    // A panic of a connector is a failure of this call and of nothing else.
-    let call = AssertUnwindSafe(ty.connector.call(&context, inputs.clone())).catch_unwind();
-    let outcome = match tokio::time::timeout(timeout, call).await {
-        Ok(Ok(Ok(output))) if crate::journal::is_too_deep(&output) => {
-            unknown(ErrorClass::Protocol, "the output is nested too deep".to_owned())
-        }
-        Ok(Ok(Ok(output))) => Outcome::Success(output.into()),
-        Ok(Ok(Err(error))) => Outcome::Failed(error),
-        Ok(Err(_)) => unknown(ErrorClass::Protocol, "the connector panicked".to_owned()),
-        Err(_) => unknown(ErrorClass::Timeout, format!("no end within {} ms", start.timeout_ms)),
-    };
-    let staged = if matches!(outcome, Outcome::Success(_)) { store.take_staged() } else { Vec::new() };
-    settle(performance.clone(), began, outcome, staged).await;
 }
 
 /// Records how a call ended, and tells the execution. What has happened outside stays in memory until it is recorded:
 /// after a failed commit it is tried again.
-pub(crate) async fn settle(performance: Arc<Performance>, began: Timestamp, outcome: Outcome, staged: Vec<StoredFile>) {
-    let outcome = Arc::new(outcome);
-    if staged.is_empty() {
-        return record_end(performance, began, outcome);
+pub(crate) async fn settle(performance: Arc<Performance>, end: CallEnd) {
+    if end.staged.is_empty() {
+        return record_end(performance, Arc::new(end));
     }
-    match record_end_with_files(&performance, began, outcome, &staged).await {
+    match record_end_with_files(&performance, &end).await {
         Ok(()) => performance.over(),
         // Nothing was recorded: a file's name was refused. That is how the call ended, then.
         Err(refusal) => {
             let error = CallError::rejected(ErrorClass::InvalidInput, refusal.to_string());
-            record_end(performance, began, Arc::new(Outcome::Failed(error)));
+            let outcome = Arc::new(Outcome::Failed(error));
+            record_end(performance, Arc::new(CallEnd { outcome, staged: Vec::new(), ..end }));
         }
     }
 }
 
 /// Of a call that wrote no file. The execution sees the end at once: the wait that returns it commits after it.
-fn record_end(performance: Arc<Performance>, began: Timestamp, outcome: Arc<Outcome>) {
+fn record_end(performance: Arc<Performance>, end: Arc<CallEnd>) {
     let Performance { core, resident, n, start, lost, .. } = &*performance;
     if lost.load(Ordering::SeqCst) {
         return performance.over();
     }
-    let record = Record::Settled { n: *n, began, at: core.now(), outcome: outcome.clone() };
+    let record = end.record(*n, core.now());
     // The wait of an instance that is there commits at once and takes a read along.
     let lazy = start.effect == Effect::Read && resident.has_instance.load(Ordering::SeqCst);
     let urgency = if lazy { Urgency::Lazy } else { Urgency::Now };
-    let (recorded, seen) = (performance.clone(), Settled { outcome: outcome.clone() });
+    let (recorded, seen) = (performance.clone(), Settled { outcome: end.outcome.clone() });
     // The lock is held while the record is queued: a wait that sees the end is queued after it. The touch comes first:
     // when the record is durable, an instance that goes away at that moment has been told.
     let mut settled = lock(&resident.settled);
@@ -114,7 +115,7 @@ fn record_end(performance: Arc<Performance>, began: Timestamp, outcome: Arc<Outc
     let is_queued = core.writer.record_then(urgency, resident.execution.key, &record, move |result| match result {
         Ok(()) => recorded.over(),
         Err(_) if is_planted(Bug::ResultForgotten) => recorded.over(),
-        Err(error) => record_end_again(recorded, began, outcome, &error),
+        Err(error) => record_end_again(recorded, end, &error),
     });
     if is_queued {
         settled.insert(*n, seen);
@@ -123,12 +124,12 @@ fn record_end(performance: Arc<Performance>, began: Timestamp, outcome: Arc<Outc
 
 /// What the store lost is forgotten when it is opened anew, see [`Resident::keep_recorded`], before any guest is on its
 /// way again. Called with `settled` locked.
-fn record_end_again(performance: Arc<Performance>, began: Timestamp, outcome: Arc<Outcome>, error: &StoreError) {
+fn record_end_again(performance: Arc<Performance>, end: Arc<CallEnd>, error: &StoreError) {
     performance.not_recorded(error);
     let core = performance.core.clone();
     let again = async move {
         match performance.may_record_again().await {
-            true => record_end(performance, began, outcome),
+            true => record_end(performance, end),
             false => performance.over(),
         }
     };
@@ -137,17 +138,12 @@ fn record_end_again(performance: Arc<Performance>, began: Timestamp, outcome: Ar
 
 /// Together with the names of the files that the call wrote. A name may be refused, so the end is seen later. Returns
 /// the refusal.
-async fn record_end_with_files(
-    performance: &Performance,
-    began: Timestamp,
-    outcome: Arc<Outcome>,
-    staged: &[StoredFile],
-) -> Result<(), Refusal> {
+async fn record_end_with_files(performance: &Performance, end: &CallEnd) -> Result<(), Refusal> {
     let Performance { core, resident, n, lost, .. } = performance;
     while !lost.load(Ordering::SeqCst) {
         let key = resident.execution.key;
-        let record = Record::Settled { n: *n, began, at: core.now(), outcome: outcome.clone() };
-        let (staged, stamp) = (staged.to_vec(), core.stamp(&format!("execution {}", resident.execution.id)));
+        let record = end.record(*n, core.now());
+        let (staged, stamp) = (end.staged.clone(), core.stamp(&format!("execution {}", resident.execution.id)));
         let recorded = core.writer.submit(Urgency::Now, Concerns::One(key), move |connection| {
             for file in &staged {
                 files::save_name(connection, &file.name, file.size_bytes, &file.sha256, &stamp)?;
@@ -156,7 +152,7 @@ async fn record_end_with_files(
         });
         match recorded.done().await {
             Ok(()) => {
-                lock(&resident.settled).insert(*n, Settled { outcome });
+                lock(&resident.settled).insert(*n, Settled { outcome: end.outcome.clone() });
                 resident.touch();
                 break;
             }
@@ -173,6 +169,112 @@ async fn record_end_with_files(
 }
 
 impl Performance {
+    /// Performs the call as often as its policy wants. None when the engine stops, or lost the start, between two
+    /// attempts: then it is nobody's, or asked for again after the restart.
+    async fn to_the_end(&self) -> Option<CallEnd> {
+        let Self { core, resident, start, lost, .. } = self;
+        let (first, mut attempts) = (core.now(), Vec::new());
+        if resident.cancel.load(Ordering::SeqCst) {
+            return Some(CallEnd::new(first, Outcome::Cancelled));
+        }
+        loop {
+            let began = core.now();
+            let (outcome, staged) = self.attempt().await;
+            let again = match (&outcome, &start.retry) {
+                (Outcome::Failed(error), Some(retry)) => {
+                    let attempt = attempts.len() as u32 + 1;
+                    let at = core.now();
+                    let again = retry.again_at((start.effect, error), attempt, first, at, &core.config.entropy);
+                    again.map(|again| (again, Attempt { began, at, error: error.clone() }))
+                }
+                _ => None,
+            };
+            let end = |attempts| CallEnd { attempts, staged, ..CallEnd::new(began, outcome) };
+            let Some((again, failed)) = again else {
+                let end = end(attempts);
+                self.keep_result(&end);
+                return Some(end);
+            };
+            tokio::select! {
+                () = core.stopping.cancelled() => {
+                    // A write whose intent stands alone would look interrupted; this one has certainly not happened.
+                    return (start.effect == Effect::Write).then(|| end(attempts));
+                }
+                () = core.config.clock.wait_until(again) => {}
+            }
+            if lost.load(Ordering::SeqCst) {
+                return None;
+            }
+            if resident.cancel.load(Ordering::SeqCst) {
+                return Some(end(attempts));
+            }
+            attempts.push(failed);
+        }
+    }
+
+    /// Performs the call once.
+    async fn attempt(&self) -> (Outcome, Vec<StoredFile>) {
+        let Self { core, resident, n, start, inputs, .. } = self;
+        let Some(ty) = core.connectors.get(start.connector_type.as_str()) else {
+            let message = format!("there is no connector type `{}`", start.connector_type);
+            return (Outcome::Failed(CallError::not_sent(ErrorClass::InvalidInput, message)), Vec::new());
+        };
+        let store = ConnectionFiles::new(core.clone());
+        let timeout = Duration::from_millis(start.timeout_ms);
+        let idempotency_key = match start.effect {
+            Effect::Read => String::new(),
+            Effect::Idempotent | Effect::Write => core.digester.idempotency_key(&resident.execution.id, *n),
+        };
+        let context = CallContext { dialer: &core.dialer, files: &store, idempotency_key: &idempotency_key, timeout };
+        let unknown = |class, message| {
+            let sent = if start.effect == Effect::Write { Sent::Unknown } else { Sent::No };
+            Outcome::Failed(CallError { class, sent, message, peer_code: None })
+        };
+        // A panic of a connector is a failure of this call and of nothing else.
+        let call = AssertUnwindSafe(ty.connector.call(&context, inputs.clone())).catch_unwind();
+        let outcome = match tokio::time::timeout(timeout, call).await {
+            Ok(Ok(Ok(output))) if crate::journal::is_too_deep(&output) => {
+                unknown(ErrorClass::Protocol, "the output is nested too deep".to_owned())
+            }
+            Ok(Ok(Ok(output))) => Outcome::Success(output.into()),
+            Ok(Ok(Err(error))) => Outcome::Failed(error),
+            Ok(Err(_)) => unknown(ErrorClass::Protocol, "the connector panicked".to_owned()),
+            Err(_) => unknown(ErrorClass::Timeout, format!("no end within {} ms", start.timeout_ms)),
+        };
+        let staged = if matches!(outcome, Outcome::Success(_)) { store.take_staged() } else { Vec::new() };
+        (outcome, staged)
+    }
+
+    /// The end with an earlier result, if the policy allows one and there is one.
+    fn earlier_result(&self) -> Option<CallEnd> {
+        let now = self.core.now();
+        let age = Duration::from_millis(self.start.cache_ms?);
+        let (at, result) = self.core.results.get(self.result_key()?, now, age)?;
+        Some(CallEnd { cached_at: Some(at), ..CallEnd::new(now, Outcome::Success(result)) })
+    }
+
+    /// Lets a result serve equal calls. One that came with files is not whole without them.
+    fn keep_result(&self, end: &CallEnd) {
+        if self.start.cache_ms.is_some()
+            && end.staged.is_empty()
+            && let (Outcome::Success(result), Some(key)) = (&*end.outcome, self.result_key())
+        {
+            self.core.results.put(key, end.began, result);
+        }
+    }
+
+    /// What equal calls have in common; none for a call that does more than read.
+    fn result_key(&self) -> Option<Digest> {
+        let ConnectionStart { connector_id, connector_type, revision, effect, .. } = &*self.start;
+        let parts = [
+            connector_type.as_bytes(),
+            connector_id.as_bytes(),
+            &revision.to_le_bytes(),
+            &canonical_object(&self.inputs),
+        ];
+        (*effect == Effect::Read).then(|| self.core.digester.digest(CallKind::StartConnection, &parts))
+    }
+
     /// The call is over. A later one of the same number is another's.
     fn over(&self) {
         let Self { core, resident, n, lost, .. } = self;

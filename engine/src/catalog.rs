@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use crate::calls;
 use crate::core::Core;
 use crate::id;
-use crate::journal::{Outcome, Record, Started, Status, shown_args};
+use crate::journal::{Outcome, Record, Started, Status, shown_args, shown_attempt};
+use crate::policy::CallPolicy;
 use crate::query::{Cursor, FieldType, Filter, Kind, Page, Query};
 use crate::schedules;
 use crate::store::executions::{self, ExecutionType, Key, NewExecution};
@@ -71,6 +72,9 @@ impl Core {
                 known.join(", ")
             )));
         };
+        if let Err(error) = CallPolicy::of(fields) {
+            return Err(StoreError::invalid(error));
+        }
         let schema = connector.rules.schema();
         let Some(config) = fields.get_mut("config").and_then(Value::as_object_mut) else {
             return Ok(());
@@ -240,13 +244,17 @@ impl Core {
                         "created_at": at.to_string(),
                         "created_by": format!("execution {parent_id}"), "started_at": at.to_string(), "ended_at": null,
                         "scheduled_for": null, "input": input, "output": null, "response": null,
-                        "continued_as": null,
+                        "continued_as": null, "attempts": [], "cached_at": null,
                     }));
                     starts.push((n, start));
                 }
-                Record::Settled { n, began, at, outcome } => {
+                Record::Settled { n, began, at, outcome, attempts, cached_at } => {
                     if let Some(index) = starts.iter().position(|(start, _)| *start == n) {
-                        settle(&mut rows[index], &starts[index].1, &outcome, began.to_string(), at.to_string());
+                        let row = &mut rows[index];
+                        let first = attempts.first().map_or(began, |attempt| attempt.began);
+                        settle(row, &starts[index].1, &outcome, first.to_string(), at.to_string());
+                        row["attempts"] = attempts.iter().map(shown_attempt).collect();
+                        row["cached_at"] = json!(cached_at.map(|at| at.to_string()));
                     }
                 }
                 _ => {}

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bells::Bells;
+use crate::calls::ResultCache;
 use crate::clock::{Clock, Timestamp};
 use crate::files::Blobs;
 use crate::host::WasmHost;
@@ -154,6 +155,8 @@ pub(crate) struct Core {
     pub(crate) connector_records: RecordCache,
     pub(crate) webhook_records: RecordCache,
     pub(crate) token_records: RecordCache,
+    /// Results of calls that may serve others.
+    pub(crate) results: ResultCache,
     pub(crate) natives: HashMap<String, Arc<dyn NativeFlow>>,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) changes: broadcast::Sender<Change>,

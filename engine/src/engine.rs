@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bells::Bells;
+use crate::calls::ResultCache;
 use crate::clock::Timestamp;
 use crate::core::{Config, ConnectorType, Core, Event, lock};
 use crate::executor::Executor;
@@ -209,6 +210,7 @@ impl Engine {
             connector_records: RecordCache::new(Kind::Connector),
             webhook_records: RecordCache::new(Kind::Webhook),
             token_records: RecordCache::new(Kind::Token),
+            results: ResultCache::new(),
             natives: flows,
             events,
             changes: broadcast::Sender::new(1024),

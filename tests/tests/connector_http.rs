@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -14,6 +15,7 @@ use surefoot_tests::connector_harness::{
 use surefoot_tests::servers::certificates::TestCertificates;
 use surefoot_tests::servers::http::{HttpServer, PASSWORD, USER};
 use surefoot_tests::servers::stand_in::{CutAfter, StandIn};
+use surefoot_tests::workspace::{Workspace, id};
 
 /// `more` on top of inputs that every test can use.
 fn inputs(more: Value) -> Value {
@@ -473,4 +475,34 @@ fn effects_follow_method_and_wish() {
     ] {
         assert_eq!(Http.effect(inputs(more.clone()).as_object().expect("an object")), effect, "{more}");
     }
+}
+
+/// What answers 503 twice is asked a third time, by the engine within one call or by the flow in calls of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_comes_back_is_asked_again() -> Result<()> {
+    for (mode, attempts_of_last, connections) in [("connect", 2, 1), ("retry-connect", 0, 3)] {
+        let asked = AtomicU32::new(0);
+        let server = StandIn::start(move |mut stream| {
+            let mut head = BufReader::new(stream.try_clone().expect("a second handle"));
+            let mut line = String::new();
+            while head.read_line(&mut line).is_ok_and(|read| read > 2) {
+                line.clear();
+            }
+            let status = if asked.fetch_add(1, Ordering::SeqCst) < 2 { "503 Service Unavailable" } else { "200 OK" };
+            // A caller that hung up has its answer already.
+            let _ = write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        })?;
+        let workspace = Workspace::open()?;
+        workspace.deploy(&["test-guest"]).await?;
+        let inputs = json!({ "url": format!("http://{}/", server.address()) });
+        let input = json!({ "mode": mode, "connector": "type:http", "inputs": inputs, "attempts": 3 });
+        let row = workspace.run("test-guest", input).await?;
+        assert_eq!(row["output"]["output"]["status_code"], 200, "{mode}: {row:#}");
+        let calls = workspace.connections(id(&row)).await?;
+        assert_eq!(calls.len(), connections, "{mode}: {calls:#?}");
+        let attempts = calls[0]["attempts"].as_array().context("attempts")?;
+        assert_eq!(attempts.len(), attempts_of_last, "{mode}: {calls:#?}");
+        assert!(attempts.iter().all(|attempt| attempt["code"] == "network"), "{attempts:#?}");
+    }
+    Ok(())
 }

@@ -54,6 +54,15 @@ pub(crate) struct SetArguments {
     /// The whole configuration: JSON, `@FILE`, or `-` for standard input; without it the stored one is changed
     #[arg(long, value_name = "JSON")]
     config: Option<String>,
+    /// The longest duration of one attempt of a call, in milliseconds
+    #[arg(long, value_name = "N")]
+    timeout_ms: Option<u64>,
+    /// When a failed attempt is followed by another: JSON, such as '{"attempts": 5}', or `null`
+    #[arg(long, value_name = "JSON")]
+    retry: Option<String>,
+    /// How old the result of an equal call may be that serves in place of a new one, in milliseconds
+    #[arg(long, value_name = "N")]
+    cache_ms: Option<u64>,
     /// What it is for
     #[arg(long)]
     description: Option<String>,
@@ -95,9 +104,14 @@ async fn set(arguments: SetArguments, context: &Context) -> Result<u8> {
     };
     config.extend(typed(&schema, &arguments.values)?);
     fields.insert("config".into(), Value::Object(config));
-    if let Some(description) = arguments.description {
-        fields.insert("description".into(), description.into());
-    }
+    let retry = arguments.retry.as_deref().map(inputs::json).transpose()?;
+    let optional = [
+        ("timeout_ms", arguments.timeout_ms.map(Value::from)),
+        ("retry", retry),
+        ("cache_ms", arguments.cache_ms.map(Value::from)),
+        ("description", arguments.description.map(Value::from)),
+    ];
+    fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     if let Some(project) = arguments.project {
         fields.insert("project_id".into(), records::id_of(client, "projects", &project).await?.into());
     }

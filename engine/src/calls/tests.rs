@@ -1,5 +1,7 @@
 //! That the end of a call is seen and told in the right order; and a call under way for other tests.
 
+mod policies;
+
 use std::sync::TryLockError;
 
 use async_trait::async_trait;

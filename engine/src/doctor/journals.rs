@@ -231,6 +231,8 @@ mod tests {
             effect: Effect::Read,
             retry_on_interrupt: false,
             timeout_ms: 1,
+            retry: None,
+            cache_ms: None,
         };
         let connection = Some(connection.into());
         Record::Call { n, kind, digest, args: IgnoredAny, at, due: None, connection, reply }
@@ -241,7 +243,8 @@ mod tests {
     }
 
     fn settled(n: u32) -> Record<IgnoredAny> {
-        Record::Settled { n, began: Timestamp(1), at: Timestamp(1), outcome: Outcome::Interrupted.into() }
+        let (began, at, outcome) = (Timestamp(1), Timestamp(1), Outcome::Interrupted.into());
+        Record::Settled { n, began, at, outcome, attempts: Vec::new(), cached_at: None }
     }
 
     fn codes<const N: usize>(records: [Record<IgnoredAny>; N]) -> Vec<&'static str> {

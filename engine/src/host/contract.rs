@@ -154,16 +154,17 @@ impl surefoot::flow::execution::Host for Guest {
         inputs: String,
         options: WitConnectionOptions,
     ) -> Answer<String> {
-        let inputs = match parse_object(&inputs, "the connector's inputs") {
-            Ok(inputs) => inputs,
-            Err(error) => return Ok(Err(error.into())),
-        };
-        let options = ConnectionOptions {
-            name: options.name,
-            timeout: options.timeout_ms.map(Duration::from_millis),
-            retry_on_interrupt: options.on_interrupt == OnInterrupt::Retry,
-        };
-        answer(self.called().start_connection(&connector, inputs, options).await, |id| id)
+        start_connection(self, &connector, &inputs, options, None).await
+    }
+
+    async fn start_connection_with(
+        &mut self,
+        connector: String,
+        inputs: String,
+        options: WitConnectionOptions,
+        policy: String,
+    ) -> Answer<String> {
+        start_connection(self, &connector, &inputs, options, Some(policy)).await
     }
 
     async fn start_flow(&mut self, flow: String, inputs: String, options: FlowOptions) -> Answer<String> {
@@ -252,6 +253,26 @@ impl surefoot::flow::execution::Host for Guest {
             Err(error) => Err(End::Error("invalid_input".into(), error.to_string()).into()),
         }
     }
+}
+
+async fn start_connection(
+    guest: &mut Guest,
+    connector: &str,
+    inputs: &str,
+    options: WitConnectionOptions,
+    policy: Option<String>,
+) -> Answer<String> {
+    let inputs = match parse_object(inputs, "the connector's inputs") {
+        Ok(inputs) => inputs,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    let options = ConnectionOptions {
+        name: options.name,
+        timeout: options.timeout_ms.map(Duration::from_millis),
+        retry_on_interrupt: options.on_interrupt == OnInterrupt::Retry,
+        policy,
+    };
+    answer(guest.called().start_connection(connector, inputs, options).await, |id| id)
 }
 
 fn to_wit(ended: EndedDependency) -> Ended {

@@ -78,6 +78,13 @@ impl Visitor<'_> for CallKindVisitor {
 #[serde(transparent)]
 pub struct Digest(#[serde(with = "serde_bytes")] [u8; 16]);
 
+impl Digest {
+    /// Itself, to be looked up by.
+    pub(crate) fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
 impl std::fmt::Debug for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&hex::encode(self.0))

@@ -7,7 +7,7 @@
 //! - `1`, the first: one record a row.
 //! - `2`: several records a row. Kinds of calls are numbers. Of an id that belongs to the execution itself only the
 //!   part from the dot on is kept, and records leave out what the rest of them says: arguments, and the answer to a
-//!   start.
+//!   start. Since then calls may have a policy, and their ends attempts; both are left out where there are none.
 
 mod call;
 mod record;
@@ -20,10 +20,10 @@ use serde::de::DeserializeOwned;
 
 pub use call::{Call, CallKind, Digest, Digester, canonical, canonical_object};
 pub use record::{
-    ConnectionStart, Ended, EndedFlow, Failure, HostError, Limits, Outcome, Record, Reply, Started, Status,
+    Attempt, ConnectionStart, Ended, EndedFlow, Failure, HostError, Limits, Outcome, Record, Reply, Started, Status,
 };
 
-pub use shown::{shown, shown_args, start_args, wait_args};
+pub use shown::{shown, shown_args, shown_attempt, start_args, wait_args};
 
 /// The format that this engine writes.
 pub const FORMAT: u8 = 2;
@@ -119,6 +119,8 @@ mod tests {
                 began: Timestamp(1),
                 at: Timestamp(2),
                 outcome: Outcome::Success(json!({"rows": [1, "two", null]}).into()).into(),
+                attempts: Vec::new(),
+                cached_at: None,
             },
             Record::Call { n: 4, kind, digest, args: json!(null), at, due: None, connection: None, reply: None },
         ]
@@ -169,7 +171,8 @@ mod tests {
         let cases = std::env::var("SUREFOOT_FUZZ_CASES").map_or(2_000, |cases| cases.parse().expect("a number"));
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(1);
         let outcome = Outcome::Success(json!({"rows": [1, "two", null, {"deep": [[], {}]}]}).into()).into();
-        let whole = encode(&Record::Settled { n: 3, began: Timestamp(1), at: Timestamp(2), outcome });
+        let (began, at) = (Timestamp(1), Timestamp(2));
+        let whole = encode(&Record::Settled { n: 3, began, at, outcome, attempts: Vec::new(), cached_at: None });
         let mut damaged = 0;
         for _ in 0..cases {
             let mut bytes = whole.clone();

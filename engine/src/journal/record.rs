@@ -8,6 +8,7 @@ use surefoot_connector_api::{CallError, Effect};
 
 use super::call::{CallKind, Digest};
 use crate::clock::Timestamp;
+use crate::policy::Retry;
 
 /// One record. Their order within an execution is the order of commits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,6 +69,12 @@ pub enum Record<A = Value> {
         /// How it ended.
         #[serde(rename = "o")]
         outcome: Arc<Outcome>,
+        /// Attempts before the last one.
+        #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
+        attempts: Vec<Attempt>,
+        /// When the result was got that served here, if it was an earlier one.
+        #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+        cached_at: Option<Timestamp>,
     },
 }
 
@@ -176,9 +183,29 @@ pub struct ConnectionStart {
     /// Performed again after a crash even if it is a write.
     #[serde(rename = "i", default, skip_serializing_if = "std::ops::Not::not")]
     pub retry_on_interrupt: bool,
-    /// Longest duration, milliseconds.
+    /// Longest duration of one attempt, milliseconds.
     #[serde(rename = "o")]
     pub timeout_ms: u64,
+    /// When a failed attempt is followed by another.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// How old the result of an equal call may be that serves in place of a new one, milliseconds.
+    #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
+    pub cache_ms: Option<u64>,
+}
+
+/// A failed attempt of a call that was tried again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When it began.
+    #[serde(rename = "b")]
+    pub began: Timestamp,
+    /// When it failed.
+    #[serde(rename = "t")]
+    pub at: Timestamp,
+    /// Why.
+    #[serde(rename = "e")]
+    pub error: CallError,
 }
 
 /// How a connection ended.

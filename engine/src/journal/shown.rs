@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{CallKind, ConnectionStart, Record, Reply};
+use super::{Attempt, CallKind, ConnectionStart, Record, Reply};
 
 /// A record: without the seed of the execution's randomness, with the names of the calls.
 pub fn shown(seq: usize, record: &Record) -> Value {
@@ -18,13 +18,20 @@ pub fn shown(seq: usize, record: &Record) -> Value {
             "effect": connection.as_ref().map(|start| start.effect), "reply": reply})
         }
         Record::Reply { n, at, reply } => json!({"record": "reply", "call": n, "at": at.to_string(), "reply": reply}),
-        Record::Settled { n, began, at, outcome } => {
+        Record::Settled { n, began, at, outcome, attempts, cached_at } => {
             json!({"record": "settled", "call": n, "began": began.to_string(), "at": at.to_string(),
-            "outcome": outcome})
+            "outcome": outcome, "attempts": attempts.iter().map(shown_attempt).collect::<Vec<_>>(),
+            "cached_at": cached_at.map(|at| at.to_string())})
         }
     };
     shown["seq"] = seq.into();
     shown
+}
+
+/// An attempt that was followed by another.
+pub fn shown_attempt(attempt: &Attempt) -> Value {
+    let Attempt { began, at, error } = attempt;
+    json!({"began": began.to_string(), "at": at.to_string(), "code": error.class.code(), "message": error.message})
 }
 
 /// What the guest passed. A record leaves out what stands elsewhere in it: see [`start_args`] and [`wait_args`].

@@ -67,8 +67,15 @@ const COMMON: &[Field] = &[
 
 const FLOW: &[Field] =
     &[data("description", Text), data("project_id", Text), computed("version", Text), computed("size_bytes", Integer)];
-const CONNECTOR: &[Field] =
-    &[data("type", Text), data("config", Json), data("description", Text), data("project_id", Text)];
+const CONNECTOR: &[Field] = &[
+    data("type", Text),
+    data("config", Json),
+    data("timeout_ms", Integer),
+    data("retry", Json),
+    data("cache_ms", Integer),
+    data("description", Text),
+    data("project_id", Text),
+];
 const FILE: &[Field] = &[computed("size_bytes", Integer), computed("sha256", Text), data("project_id", Text)];
 const SCHEDULE: &[Field] = &[
     data("scheduler_id", Text),
@@ -130,8 +137,13 @@ const EXECUTION: &[Field] = &[
 ];
 
 /// What the rows of executions of type CONNECTION have besides. They are shown, and not to be asked for in a query.
-pub const CONNECTION_FIELDS: &[Field] =
-    &[computed("connector_id", Text), computed("connector_type", Text), computed("effect", Text)];
+pub const CONNECTION_FIELDS: &[Field] = &[
+    computed("connector_id", Text),
+    computed("connector_type", Text),
+    computed("effect", Text),
+    computed("attempts", Json),
+    computed("cached_at", Time),
+];
 
 /// Longer names are compared with nothing, bytes.
 const NAME_BYTES_MAX: usize = 64;

@@ -7,13 +7,14 @@ use serde_json::{Map, Value, json};
 use surefoot_connector_api::{Effect, InputError, Inputs, merge};
 
 use super::{CallResult, End, HostError, Session, Turn};
-use crate::calls::{self, Performance};
+use crate::calls::{self, CallEnd, Performance};
 use crate::core::{Event, LostMark, lock};
 use crate::id;
 use crate::journal::{
     Call, CallKind, ConnectionStart, Outcome, Record, Reply, canonical, canonical_object, start_args,
 };
 use crate::planted::{Bug, is_planted};
+use crate::policy::CallPolicy;
 use crate::query::Kind;
 use crate::store::executions;
 use crate::store::{StoreError, StoreResult, Urgency, records};
@@ -23,8 +24,10 @@ use crate::store::{StoreError, StoreResult, Urgency, records};
 pub struct ConnectionOptions {
     /// Display name; the connector's when there is none.
     pub name: Option<String>,
-    /// Longest duration.
+    /// Longest duration of one attempt.
     pub timeout: Option<Duration>,
+    /// A [`CallPolicy`] as JSON text, over that of the connector.
+    pub policy: Option<String>,
     /// Perform a write again although a crash made its outcome unknown.
     pub retry_on_interrupt: bool,
 }
@@ -53,10 +56,13 @@ impl Session {
             options.name.as_deref().unwrap_or_default().as_bytes(),
             &timeout_ms.to_le_bytes(),
             &[u8::from(options.retry_on_interrupt)],
+            options.policy.as_deref().unwrap_or_default().as_bytes(),
         ];
+        // Who brings no policy has the digest that he had before there were any.
+        let parts = if options.policy.is_some() { &parts[..] } else { &parts[..parts.len() - 1] };
         // The journal shows inputs only after redaction, which needs the connector's schema: until then their names.
         let shown = || json!({"connector": connector, "inputs": inputs.keys().collect::<Vec<_>>()});
-        match self.turn(CallKind::StartConnection, &parts, shown)? {
+        match self.turn(CallKind::StartConnection, parts, shown)? {
             Turn::Replayed(reply) => {
                 if matches!(reply, Reply::Id(_)) {
                     self.replayed_start(connector, inputs)?;
@@ -119,7 +125,12 @@ impl Session {
         {
             return Ok(Err(refusal.into()));
         }
-        let timeout = options.timeout.unwrap_or(self.core.config.connection_timeout);
+        let policy = match self.policy(&record, options) {
+            Ok(policy) => policy,
+            Err(error) => return Ok(Err(HostError::InvalidInput(format!("the policy of the call: {error}")))),
+        };
+        let timeout = options.timeout.or(policy.timeout_ms.map(Duration::from_millis));
+        let timeout = timeout.unwrap_or(self.core.config.connection_timeout);
         let start = Arc::new(ConnectionStart {
             name: options.name.clone().unwrap_or_else(|| text("name")),
             connector_id: text("id"),
@@ -128,8 +139,16 @@ impl Session {
             effect: ty.connector.effect(&merged),
             retry_on_interrupt: options.retry_on_interrupt,
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            retry: policy.retry,
+            cache_ms: policy.cache_ms,
         });
         Ok(Ok(Prepared { start, inputs: merged, redacted: ty.rules.redact(inputs) }))
+    }
+
+    fn policy(&self, record: &Value, options: &ConnectionOptions) -> Result<CallPolicy, String> {
+        let stored = record.as_object().map(CallPolicy::of).transpose()?.unwrap_or_default();
+        let own = options.policy.as_deref().map(CallPolicy::parse).transpose()?.unwrap_or_default();
+        Ok(stored.overridden(own))
     }
 
     /// Records the start and performs the call in a task of its own.
@@ -225,6 +244,7 @@ impl Session {
             name: Some(start.name.clone()),
             timeout: Some(Duration::from_millis(start.timeout_ms)),
             retry_on_interrupt: start.retry_on_interrupt,
+            policy: None,
         };
         let prepared = self.prepare(connector, inputs, &options)?;
         let again = match (&prepared, start.effect) {
@@ -240,7 +260,8 @@ impl Session {
             Some(prepared) => self.perform(n, start, prepared.inputs.clone(), None),
             None => {
                 let performance = self.performance(n, start, Inputs::new());
-                self.core.tasks.spawn(calls::settle(performance, self.core.now(), Outcome::Interrupted, Vec::new()));
+                let end = CallEnd::new(self.core.now(), Outcome::Interrupted);
+                self.core.tasks.spawn(calls::settle(performance, end));
             }
         }
         Ok(())

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::dependency::{Dependency, Ended};
 use crate::error::{Error, Result};
+use crate::retry::Retry;
 use crate::{host, json_text};
 
 /// What happens to a connector call whose outcome a crash of the host made unknown.
@@ -41,11 +42,22 @@ pub struct Connection {
     inputs: CallInputs,
     timeout: Option<Duration>,
     on_interrupt: OnInterrupt,
+    policy: Policy,
+}
+
+/// What the engine is to do around the call, in place of what the connector says.
+#[derive(Debug, Default, Serialize)]
+struct Policy {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<Retry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_ms: Option<u64>,
 }
 
 impl Connection {
     pub(crate) fn new(connector: String) -> Self {
-        Self { connector, name: None, inputs: CallInputs::default(), timeout: None, on_interrupt: OnInterrupt::Fail }
+        let (inputs, policy) = (CallInputs::default(), Policy::default());
+        Self { connector, name: None, inputs, timeout: None, on_interrupt: OnInterrupt::Fail, policy }
     }
 
     /// The name that people see.
@@ -65,7 +77,7 @@ impl Connection {
         self
     }
 
-    /// How long the call may take; after that it ends with code `timeout` or `unknown_outcome`.
+    /// How long an attempt may take; after that it ends with code `timeout` or `unknown_outcome`.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self { timeout: Some(timeout), ..self }
     }
@@ -73,6 +85,18 @@ impl Connection {
     /// What to do after a crash of the host in the middle of the call.
     pub fn on_interrupt(self, on_interrupt: OnInterrupt) -> Self {
         Self { on_interrupt, ..self }
+    }
+
+    /// Tries again after a failure, within this call.
+    pub fn retry(self, retry: Retry) -> Self {
+        Self { policy: Policy { retry: Some(retry), ..self.policy }, ..self }
+    }
+
+    /// Takes the result of an equal call that is no older than that, if there is one: only of calls that read, and none
+    /// that wrote a file. The journal says when the result was got.
+    pub fn cached_for(self, age: Duration) -> Self {
+        let cache_ms = Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        Self { policy: Policy { cache_ms, ..self.policy }, ..self }
     }
 
     /// Starts the call and waits for its end.
@@ -91,7 +115,12 @@ impl Connection {
     pub fn start(self) -> Result<Dependency> {
         let inputs = self.inputs.into_text()?;
         let name = self.name.clone().unwrap_or_else(|| self.connector.clone());
-        let id = host::start_connection(&self.connector, &inputs, self.name, self.timeout, self.on_interrupt)?;
+        let policy = match &self.policy {
+            Policy { retry: None, cache_ms: None } => None,
+            policy => Some(json_text::encode("the policy", policy)?),
+        };
+        let (timeout, policy) = (self.timeout, policy.as_deref());
+        let id = host::start_connection(&self.connector, &inputs, self.name, timeout, self.on_interrupt, policy)?;
         Ok(Dependency::new(id, name))
     }
 }

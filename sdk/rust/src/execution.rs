@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::log::Level;
 use crate::on_end::OnEnd;
 use crate::response::Response;
+use crate::retry::{self, Retry};
 use crate::{host, json_text};
 
 /// The running execution: calls, waits, reports, and ways to end. A handler gets it as `this`.
@@ -79,6 +80,27 @@ impl Execution {
         timeout: Duration,
     ) -> Result<Vec<Ended>> {
         dependency::wait_for(dependencies, when, Some(timeout))
+    }
+
+    /// Does something until it succeeds, again after failures that the policy names, with durable sleeps between the
+    /// attempts, which are counted from 1. The steps of each attempt stand in the journal.
+    ///
+    /// ```no_run
+    /// # use surefoot::prelude::*;
+    /// # fn example(this: &Execution) -> Result<()> {
+    /// let retry = Retry::attempts(10).backoff(Duration::from_secs(60)).on(["network", "my-critical-flow-failed"]);
+    /// this.retry(&retry, |_attempt| this.flow("my-critical-flow-1").run())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// That of the last attempt. An error that is no failure of a dependency is never followed by another attempt.
+    #[expect(clippy::disallowed_methods, reason = "in a guest it is the execution's own clock")]
+    pub fn retry<T>(&self, retry: &Retry, attempt: impl FnMut(u32) -> Result<T>) -> Result<T> {
+        let first = std::time::Instant::now();
+        let pause = |pause, error: &crate::Error| self.sleep(pause, &format!("tries again after: {error}"));
+        retry::until_it_succeeds(retry, attempt, || first.elapsed(), pause)
     }
 
     /// Waits for a signal of that name, or takes one that came before.

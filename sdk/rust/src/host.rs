@@ -94,6 +94,7 @@ pub(crate) fn start_connection(
     name: Option<String>,
     timeout: Option<Duration>,
     on_interrupt: OnInterrupt,
+    policy: Option<&str>,
 ) -> Result<String> {
     need_host("execution.start-connection");
     let on_interrupt = match on_interrupt {
@@ -101,7 +102,11 @@ pub(crate) fn start_connection(
         OnInterrupt::Retry => execution::OnInterrupt::Retry,
     };
     let options = execution::ConnectionOptions { name, timeout_ms: timeout.map(millis), on_interrupt };
-    Ok(execution::start_connection(connector, inputs, &options)?)
+    // A flow that has no policy also runs on hosts that know of none.
+    Ok(match policy {
+        None => execution::start_connection(connector, inputs, &options),
+        Some(policy) => execution::start_connection_with(connector, inputs, &options, policy),
+    }?)
 }
 
 pub(crate) fn start_flow(flow: &str, inputs: &str, name: Option<String>, orphan: bool) -> Result<String> {

@@ -70,6 +70,7 @@ pub use crate::on_end::OnEnd;
 pub use crate::query::{Field, Filter, Query, Rows, field};
 pub use crate::record::{Kind, Record, RecordRef};
 pub use crate::response::Response;
+pub use crate::retry::Retry;
 pub use crate::system::System;
 
 mod call;
@@ -84,6 +85,7 @@ mod on_end;
 mod query;
 mod record;
 mod response;
+mod retry;
 mod system;
 
 #[doc(hidden)]
@@ -98,7 +100,7 @@ pub mod prelude {
 
     pub use crate::{
         CheckResult, Dependency, Ended, Error, Execution, Failure, Filter, Inputs, Level, OnInterrupt, Record,
-        Response, Result, ReturnWhen, System, Value, debug, ensure, error, field, info, json, warn,
+        Response, Result, Retry, ReturnWhen, System, Value, debug, ensure, error, field, info, json, warn,
     };
 }
 

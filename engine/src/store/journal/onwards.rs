@@ -229,6 +229,8 @@ mod tests {
             effect: surefoot_connector_api::Effect::Read,
             retry_on_interrupt: false,
             timeout_ms: 1,
+            retry: None,
+            cache_ms: None,
         };
         let call = |n: u32, name: &str| Record::Call {
             n,

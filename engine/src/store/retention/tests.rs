@@ -167,7 +167,8 @@ impl Forest {
         let key = self.known[id].key;
         for n in 0..self.rng.next_u32() % 40 {
             let outcome = Outcome::Success(Value::Null.into()).into();
-            let record = Record::Settled { n, began: Timestamp(1), at: Timestamp(2), outcome };
+            let (began, at, attempts) = (Timestamp(1), Timestamp(2), Vec::new());
+            let record = Record::Settled { n, began, at, outcome, attempts, cached_at: None };
             journal::append(&self.connection, key, &record).unwrap();
             self.known.get_mut(id).unwrap().journal_rows += 1;
         }

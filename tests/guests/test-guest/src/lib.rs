@@ -41,8 +41,10 @@ enum Task {
     Exists { file: String, connector: String, inputs: Value },
     /// Deletes a file twice, and returns both results.
     DeleteTwice { file: String },
-    /// Calls a connector and returns `{output}` or `{failure}`.
-    Connect { connector: String, inputs: Value },
+    /// Calls a connector, in so many attempts, and returns `{output}` or `{failure}`.
+    Connect { connector: String, inputs: Value, attempts: Option<u32> },
+    /// Calls a connector in attempts that are calls of their own, and returns `{output}` or `{failure}`.
+    RetryConnect { connector: String, inputs: Value, attempts: u32 },
     /// Runs a flow and returns `{output}` or `{failure}`.
     Child { flow: String, inputs: Value },
     /// Returns `{rows}` of a query, or `{error, message}`; takes no more rows than `take` from it.
@@ -92,7 +94,13 @@ fn handler(system: &System, this: &Execution, inputs: Value) -> Result<Value> {
             let deleted = [system.file(&file).delete(true)?, system.file(&file).delete(true)?];
             Ok(json!({ "deleted": deleted }))
         }
-        Task::Connect { connector, inputs } => caught(this.connect(connector).inputs(inputs).run()),
+        Task::Connect { connector, inputs, attempts } => {
+            let call = this.connect(connector).inputs(inputs);
+            caught(attempts.into_iter().fold(call, |call, attempts| call.retry(quick_retry(attempts))).run())
+        }
+        Task::RetryConnect { connector, inputs, attempts } => {
+            caught(this.retry(&quick_retry(attempts), |_| this.connect(&connector).inputs(&inputs).run()))
+        }
         Task::Child { flow, inputs } => caught(this.flow(flow).inputs(inputs).run()),
         Task::Query { kind, filter, order, limit, page_rows, take } => {
             let mut query = system.records(kind_named(&kind)?);
@@ -128,6 +136,10 @@ fn without_envelope(mut inputs: Value) -> Value {
     }
     let is_envelope = inputs.get("method").is_some();
     if is_envelope { inputs["json"].take() } else { inputs }
+}
+
+fn quick_retry(attempts: u32) -> Retry {
+    Retry::attempts(attempts).backoff(Duration::from_millis(1))
 }
 
 fn caught(result: Result<Ended>) -> Result<Value> {
