@@ -1,14 +1,16 @@
 //! The commands: one file and one line in each table here.
 
+mod apply;
 mod audit;
 mod backup;
 mod build;
-mod connector;
+pub(crate) mod connector;
 #[cfg(feature = "demo")]
 mod demo;
 mod deploy;
 mod doctor;
 mod execution;
+mod export;
 mod file;
 mod flow;
 mod new;
@@ -75,6 +77,10 @@ pub(crate) enum Command {
     /// What programs and people show to the API
     #[command(subcommand, visible_alias = "tokens")]
     Token(token::Command),
+    /// Bring the configuration of the workspace to what the files of a folder say
+    Apply(apply::Arguments),
+    /// Write the configuration of the workspace to files
+    Export(export::Arguments),
     /// Who changed what, and when
     #[command(subcommand)]
     Audit(audit::Command),
@@ -125,6 +131,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
         Command::Project(command) => project::run(command, context).await,
         Command::Token(command) => token::run(command, context).await,
         Command::Audit(command) => audit::run(command, context).await,
+        Command::Apply(arguments) => apply::run(arguments, context).await,
+        Command::Export(arguments) => export::run(arguments, context).await,
         Command::Backup(arguments) => backup::run(arguments, context).await,
         Command::Doctor(arguments) => doctor::run(&arguments, context).await,
         Command::Restore(arguments) => restore::run(&arguments, context).await,

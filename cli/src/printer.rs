@@ -79,6 +79,11 @@ impl Printer {
         let _ = writeln!(io::stderr().lock(), "{message}");
     }
 
+    /// Asks people something; the answer is to stand on the same line.
+    pub(crate) fn ask(self, question: impl Display) {
+        let _ = write!(io::stderr().lock(), "{question}");
+    }
+
     /// Warns people.
     pub(crate) fn warn(self, message: impl Display) {
         self.say(format_args!("warning: {message}"));

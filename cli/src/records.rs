@@ -113,7 +113,7 @@ pub(crate) struct Wanted {
 /// Prints a list: an array of rows, or a table.
 pub(crate) async fn list(kind: &Kind, wanted: &Wanted, context: &Context) -> Result<u8> {
     let client = context.existing().await?;
-    let (rows, has_more) = fetch(client, kind, wanted).await?;
+    let (rows, has_more) = fetch(client, kind.plural, wanted).await?;
     let printer = context.printer;
     if printer.is_json() {
         printer.json(&Value::Array(rows))?;
@@ -133,13 +133,18 @@ pub(crate) async fn list(kind: &Kind, wanted: &Wanted, context: &Context) -> Res
     Ok(exit_codes::SUCCESS)
 }
 
+/// All records of a kind, by what the API calls them, that are not in the trash.
+pub(crate) async fn all(client: &Client, plural: &str) -> Result<Vec<Value>> {
+    Ok(fetch(client, plural, &Wanted { limit: u32::MAX, ..Wanted::default() }).await?.0)
+}
+
 /// The rows, and whether there are more than were wanted.
-async fn fetch(client: &Client, kind: &Kind, wanted: &Wanted) -> Result<(Vec<Value>, bool)> {
+async fn fetch(client: &Client, plural: &str, wanted: &Wanted) -> Result<(Vec<Value>, bool)> {
     let mut rows: Vec<Value> = Vec::new();
     let mut cursor: Option<String> = None;
     loop {
         let left = wanted.limit - u32::try_from(rows.len()).unwrap_or(u32::MAX).min(wanted.limit);
-        let path = Path::api([kind.plural])
+        let path = Path::api([plural])
             .query("limit", left.min(PAGE_MAX))
             .query_if("filter", wanted.filter.as_ref())
             .query_if("order", wanted.order.as_ref())

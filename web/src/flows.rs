@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::LOCATION;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,10 @@ pub(crate) fn operations() -> Vec<Operation> {
             .role(Role::Viewer)
             .summary("The versions of a flow, newest first")
             .answers::<Versions>(StatusCode::OK),
+        Operation::get("/api/v1/flows/{key}/component", component)
+            .role(Role::Viewer)
+            .summary("The component of a flow's present version")
+            .answers_bytes(StatusCode::OK, "application/wasm"),
     ]
 }
 
@@ -74,6 +78,12 @@ async fn deploy(
 
 async fn versions(State(app): State<App>, InPath(key): InPath<String>) -> Answer<Json<Versions>> {
     Ok(Json(Versions { rows: app.engine().versions(&key).await? }))
+}
+
+async fn component(State(app): State<App>, InPath(key): InPath<String>) -> Answer<Response> {
+    let component = app.engine().component(&key).await?;
+    let headers = [(CONTENT_TYPE, "application/wasm"), (CONTENT_DISPOSITION, "attachment")];
+    Ok((headers, component).into_response())
 }
 
 /// The body of a run.

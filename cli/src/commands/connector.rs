@@ -177,7 +177,8 @@ async fn all_types(client: &Client) -> Result<Vec<Value>> {
     })
 }
 
-async fn input_schema(client: &Client, ty: &str) -> Result<Value> {
+/// The schema of the inputs of a type.
+pub(crate) async fn input_schema(client: &Client, ty: &str) -> Result<Value> {
     Ok(named(all_types(client).await?, ty)?["input_schema"].take())
 }
 

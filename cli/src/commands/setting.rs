@@ -39,6 +39,9 @@ pub(crate) struct SetArguments {
     /// What it is for
     #[arg(long)]
     description: Option<String>,
+    /// The project it belongs to
+    #[arg(long, value_name = "NAME|ID")]
+    project: Option<String>,
 }
 
 pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
@@ -47,6 +50,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
             let mut fields = json!({ "value": inputs::json(&arguments.value)? });
             if let Some(description) = arguments.description {
                 fields["description"] = description.into();
+            }
+            if let Some(project) = arguments.project {
+                fields["project_id"] = records::id_of(context.client().await?, "projects", &project).await?.into();
             }
             records::set(&KIND, &arguments.key, fields, context).await
         }

@@ -68,6 +68,14 @@ impl Engine {
         .await
     }
 
+    /// The bytes of a flow's present version.
+    pub async fn component(&self, flow: &str) -> EngineResult<Vec<u8>> {
+        let record = self.record(Kind::Flow, flow).await?;
+        let (core, digest) = (self.core.clone(), record["version"].as_str().unwrap_or_default().to_owned());
+        let read = tokio::task::spawn_blocking(move || core.host.read(&digest)).await;
+        Ok(read.map_err(|error| StoreError::Failed(error.to_string()))??)
+    }
+
     /// Starts a flow. Returns the execution's id once that is durable, and whether it was started now (true) or
     /// joined (false).
     pub async fn start(&self, request: StartRequest) -> EngineResult<(String, bool)> {

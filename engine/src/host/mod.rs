@@ -230,7 +230,8 @@ impl WasmHost {
         unsafe { Component::deserialize(&self.engine, code) }.ok()
     }
 
-    fn compile(&self, digest: &str) -> Result<Component, ComponentError> {
+    /// The bytes of a component, as they were deployed.
+    pub(crate) fn read(&self, digest: &str) -> Result<Vec<u8>, ComponentError> {
         let path = self.folder.join(format!("{digest}.wasm"));
         let bytes = std::fs::read(&path).map_err(|source| ComponentError::Io {
             doing: "reading",
@@ -240,6 +241,11 @@ impl WasmHost {
         if sha256_hex(&bytes) != digest {
             return Err(ComponentError::Damaged(path));
         }
+        Ok(bytes)
+    }
+
+    fn compile(&self, digest: &str) -> Result<Component, ComponentError> {
+        let bytes = self.read(digest)?;
         let invalid =
             |error: wasmtime::Error| ComponentError::Invalid(format!("the component cannot be compiled: {error:#}"));
         let component = Component::new(&self.engine, &bytes).map_err(invalid)?;
