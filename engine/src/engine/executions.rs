@@ -71,7 +71,11 @@ impl Engine {
     /// The bytes of a flow's present version.
     pub async fn component(&self, flow: &str) -> EngineResult<Vec<u8>> {
         let record = self.record(Kind::Flow, flow).await?;
-        let (core, digest) = (self.core.clone(), record["version"].as_str().unwrap_or_default().to_owned());
+        let Some(digest) = record["version"].as_str().filter(|digest| !digest.is_empty()).map(str::to_owned) else {
+            let text = format!("the flow `{flow}` has no component yet; deploy one");
+            return Err(StoreError::Refused(Refusal::NotFound(text)).into());
+        };
+        let core = self.core.clone();
         let read = tokio::task::spawn_blocking(move || core.host.read(&digest)).await;
         Ok(read.map_err(|error| StoreError::Failed(error.to_string()))??)
     }

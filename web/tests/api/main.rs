@@ -8,6 +8,7 @@ mod events;
 mod executions;
 mod files;
 mod flows;
+mod fuzz;
 mod problems;
 mod records;
 mod roles;
