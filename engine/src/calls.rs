@@ -83,6 +83,11 @@ pub(crate) async fn perform(performance: Arc<Performance>, intent: Option<Ticket
 /// Records how a call ended, and tells the execution. What has happened outside stays in memory until it is recorded:
 /// after a failed commit it is tried again.
 pub(crate) async fn settle(performance: Arc<Performance>, end: CallEnd) {
+    if end.cached_at.is_none()
+        && let Some(ty) = performance.core.connectors.get(performance.start.connector_type.as_str())
+    {
+        ty.metrics.ended(&end.outcome, performance.core.now().since(end.began));
+    }
     if end.staged.is_empty() {
         return record_end(performance, Arc::new(end));
     }

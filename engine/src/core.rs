@@ -19,6 +19,7 @@ use crate::files::Blobs;
 use crate::host::WasmHost;
 use crate::id::Entropy;
 use crate::journal::{Digester, Limits, Outcome, Started};
+use crate::metrics;
 use crate::native::NativeFlow;
 use crate::reserve::Reserve;
 use crate::retention::{Attention, Retention};
@@ -126,12 +127,13 @@ pub(crate) enum Departure {
 pub(crate) struct ConnectorType {
     pub(crate) connector: Arc<dyn Connector>,
     pub(crate) rules: InputRules,
+    pub(crate) metrics: metrics::OfConnector,
 }
 
 impl ConnectorType {
     pub(crate) fn new(connector: Arc<dyn Connector>) -> Self {
         let rules = InputRules::new(connector.input_schema());
-        Self { connector, rules }
+        Self { connector, rules, metrics: metrics::OfConnector::default() }
     }
 }
 
@@ -174,6 +176,7 @@ pub(crate) struct Core {
     pub(crate) degraded: AtomicBool,
     pub(crate) reserve: Reserve,
     pub(crate) attention: Attention,
+    pub(crate) counters: metrics::Counters,
     /// A backup holds it shared from its snapshot until it has all contents. Who collects contents or components takes
     /// it exclusively, for each small step.
     pub(crate) contents_lock: Arc<RwLock<()>>,

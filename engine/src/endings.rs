@@ -129,7 +129,7 @@ async fn record(
     actions: Vec<EndAction>,
     continued: Option<Value>,
 ) -> Departure {
-    let (id, status) = (execution.id.clone(), finish.status);
+    let (id, flow_id, status) = (execution.id.clone(), execution.flow_id.clone(), finish.status);
     let apart = is_planted(Bug::NextIterationApart).then(|| (execution.clone(), finish.clone()));
     let ending = core.clone();
     let ticket = core.writer.submit(Urgency::Now, Concerns::One(execution.key), move |connection| {
@@ -138,6 +138,7 @@ async fn record(
     match ticket.done().await {
         Ok(woken) => {
             tracing::debug!(execution = %id, status = status.as_str(), "ended");
+            core.counters.ended(&flow_id, status);
             core.changed(&id);
             core.ended.ring(&id);
             for key in woken {

@@ -189,7 +189,7 @@ impl Engine {
         let failed = events.clone();
         let stopping = CancellationToken::new();
         let stop = stopping.clone();
-        let writer = Writer::new(&database, connection, epoch, config.dies_at.clone(), move |error| match error {
+        let writer = Writer::new(&database, connection, epoch, &config, move |error| match error {
             // Taking the workspace back would only make the other process do the same.
             StoreError::Stale { .. } => stop.cancel(),
             _ => {
@@ -225,6 +225,7 @@ impl Engine {
             degraded: false.into(),
             reserve: Reserve::open(&data, config.reserve_bytes),
             attention: Default::default(),
+            counters: Default::default(),
             contents_lock: Arc::default(),
             config,
         });

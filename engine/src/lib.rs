@@ -21,6 +21,7 @@ mod host;
 mod id;
 pub mod journal;
 mod key;
+mod metrics;
 mod native;
 mod people;
 mod planted;
@@ -48,6 +49,7 @@ pub use engine::{Engine, EngineError, EngineResult, FlowVersion, JournalPlace, J
 pub use host::ComponentError;
 pub use id::Entropy;
 pub use journal::Status;
+pub use metrics::{Calls, Distribution, Ended, Figures, Histogram};
 pub use native::NativeFlow;
 pub use people::{Role, UnknownRole};
 pub use policy::{CallPolicy, Retry};

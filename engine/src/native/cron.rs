@@ -2,6 +2,7 @@
 //! by [`Plan`].
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -68,6 +69,9 @@ fn host(error: HostError) -> End {
 /// A line in the log about times that have no run of their own.
 fn tell(session: &Session, plan: &Plan, round: &Round) -> Result<(), End> {
     let Some(oldest) = round.left_out else { return Ok(()) };
+    if session.is_live() {
+        session.core().counters.schedule_rounds_late.fetch_add(1, Ordering::Relaxed);
+    }
     let made_up = match round.times.first() {
         Some(time) => format!("before {time}"),
         None => format!("until {}", round.until),

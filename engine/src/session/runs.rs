@@ -1,5 +1,7 @@
 //! Host calls of the built-in scheduler alone: the time, a run of its schedule, the end of its schedule.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::{Value, json};
 
 use super::{CallResult, End, Session, Turn, record};
@@ -53,7 +55,7 @@ impl Session {
 
     /// The reply, if the run need not wait. `begun` is the call when nothing of it was recorded so far.
     async fn take_turn(&self, n: u32, begun: Option<Call>, request: RunRequest) -> Result<Option<Reply>, End> {
-        let (at, key) = (self.advance(), self.execution().key);
+        let (at, due, key) = (self.advance(), request.at, self.execution().key);
         let (core, iteration) = (self.core.clone(), self.execution().clone());
         let ticket = self.core.writer.submit(Urgency::Now, Concerns::One(key), move |connection| {
             let started = guarded(connection, |connection| runs::start(&core, connection, &iteration, &request));
@@ -74,6 +76,13 @@ impl Session {
             Ok(Some((reply, woken)))
         });
         let Some((reply, woken)) = ticket.done().await.map_err(|_| End::dropped())? else { return Ok(None) };
+        match &reply {
+            Reply::Id(_) => self.core.counters.schedule_runs.observe(at.since(due)),
+            Reply::Json(_) => {
+                self.core.counters.schedule_runs_skipped.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
         self.core.changed(&self.execution().id);
         woken.into_iter().for_each(|key| self.core.send(Event::Wake(key)));
         Ok(Some(reply))

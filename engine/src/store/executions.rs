@@ -132,7 +132,7 @@ pub(crate) enum ActiveState {
 }
 
 impl ActiveState {
-    fn from_number(number: i64) -> Self {
+    pub(super) fn from_number(number: i64) -> Self {
         match number {
             1 => Self::Parked,
             2 => Self::Paused,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+use super::executions::ActiveState;
 use super::trees::unsigned;
 use super::{StoreResult, retention};
 
@@ -36,6 +37,13 @@ pub(crate) fn count_after(connection: &Connection, after: Option<i64>) -> StoreR
 /// How many executions have not ended.
 pub(crate) fn count_active(connection: &Connection) -> StoreResult<u64> {
     Ok(connection.prepare_cached("SELECT count(*) FROM active")?.query_row([], |row| unsigned(row, 0))?)
+}
+
+/// How many executions have not ended, by their state.
+pub(crate) fn count_active_by_state(connection: &Connection) -> StoreResult<Vec<(ActiveState, u64)>> {
+    let mut statement = connection.prepare_cached("SELECT state, count(*) FROM active GROUP BY state")?;
+    let rows = statement.query_map([], |row| Ok((ActiveState::from_number(row.get(0)?), unsigned(row, 1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// How many executions there are.

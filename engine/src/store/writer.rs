@@ -15,8 +15,10 @@ use tokio::sync::oneshot;
 
 use super::executions::Key;
 use super::{Epoch, StoreError, StoreResult, journal};
-use crate::core::{CommitMoment, DiesAt};
+use crate::clock::Clock;
+use crate::core::{CommitMoment, Config, DiesAt};
 use crate::journal::{Record, encode_onto, new_row};
+use crate::metrics::OfWriter;
 use crate::planted::{Bug, is_planted};
 
 /// How soon a write must be durable.
@@ -107,6 +109,8 @@ struct Shared {
     connection: Mutex<Option<Connection>>,
     path: PathBuf,
     epoch: Mutex<Epoch>,
+    clock: Clock,
+    metrics: OfWriter,
     dies_at: Option<DiesAt>,
     on_failure: Box<dyn Fn(&StoreError) + Send + Sync>,
     /// Whether the open transaction changed records.
@@ -135,7 +139,7 @@ impl Writer {
         path: &Path,
         connection: Connection,
         epoch: Epoch,
-        dies_at: Option<DiesAt>,
+        config: &Config,
         on_failure: impl Fn(&StoreError) + Send + Sync + 'static,
     ) -> Self {
         let records_touched = Arc::default();
@@ -146,7 +150,9 @@ impl Writer {
             connection: Mutex::new(Some(connection)),
             path: path.to_owned(),
             epoch: Mutex::new(epoch),
-            dies_at,
+            clock: config.clock.clone(),
+            metrics: OfWriter::default(),
+            dies_at: config.dies_at.clone(),
             on_failure: Box::new(on_failure),
             records_touched,
             record_changes: AtomicU64::new(0),
@@ -265,6 +271,16 @@ impl Writer {
         self.0.record_changes.load(Ordering::SeqCst)
     }
 
+    /// What was counted so far.
+    pub(crate) fn metrics(&self) -> &OfWriter {
+        &self.0.metrics
+    }
+
+    /// How many writes wait for a commit.
+    pub(crate) fn queued(&self) -> usize {
+        lock(&self.0.queue).jobs.len()
+    }
+
     /// Whether something is queued.
     pub(crate) fn has_work(&self) -> bool {
         !lock(&self.0.queue).jobs.is_empty()
@@ -285,6 +301,7 @@ impl Writer {
         if self.dies(CommitMoment::Before) {
             return;
         }
+        let (began, batch) = (self.0.clock.now(), Batch::of(&jobs));
         let mut connection = lock(&self.0.connection);
         let result = match connection.as_ref() {
             Some(connection) => run(connection, self.epoch().number, jobs, ending),
@@ -296,6 +313,8 @@ impl Writer {
                 if self.dies(CommitMoment::After) {
                     return;
                 }
+                self.0.metrics.commits.observe(self.0.clock.now().since(began));
+                batch.count(&self.0.metrics);
                 if self.0.records_touched.swap(false, Ordering::SeqCst) {
                     self.0.record_changes.fetch_add(1, Ordering::SeqCst);
                 }
@@ -382,6 +401,34 @@ impl Writer {
             connection.close().map_err(|(_, error)| StoreError::from(error))?;
         }
         Ok(())
+    }
+}
+
+/// How much there is to commit.
+struct Batch {
+    writes: usize,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Batch {
+    fn of(jobs: &[Job]) -> Self {
+        let sizes = jobs.iter().filter_map(|job| match job {
+            Job::Records { row, .. } => Some(row.len()),
+            Job::Work { .. } => None,
+        });
+        let (rows, bytes) = sizes.fold((0, 0), |(rows, bytes), size| (rows + 1, bytes + size));
+        Self { writes: jobs.len(), rows, bytes }
+    }
+
+    fn count(self, metrics: &OfWriter) {
+        for (counter, more) in [
+            (&metrics.writes, self.writes),
+            (&metrics.journal_records, self.rows),
+            (&metrics.journal_bytes, self.bytes),
+        ] {
+            counter.fetch_add(more as u64, Ordering::Relaxed);
+        }
     }
 }
 
@@ -495,7 +542,7 @@ mod tests {
         let path = folder.path().join("surefoot.db");
         let writer = || {
             let (connection, epoch) = super::super::open_for_writing(&path, 7).unwrap();
-            Writer::new(&path, connection, epoch, None, |_| {})
+            Writer::new(&path, connection, epoch, &Config::new(folder.path()), |_| {})
         };
         let (lost, taken) = (writer(), writer());
         lost.mark_clean().unwrap();
