@@ -11,7 +11,7 @@ use axum::Router;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sha2::{Digest as _, Sha256};
 use surefoot_engine::Engine;
-use surefoot_web::{Access, Options};
+use surefoot_web::{Access, Connections, Options};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -85,11 +85,12 @@ impl Server {
         let stop = CancellationToken::new();
         let mut listeners = JoinSet::new();
         let stopped = stop.clone();
-        let connections_max = connections_max();
-        listeners.spawn(async move { Ok(surefoot_web::serve_tcp(listener, remote, connections_max, stopped).await?) });
+        let connections = Connections { max: connections_max(), ..Connections::default() };
+        let of_owner = Connections { max: LOCAL_CONNECTIONS_MAX, ..Connections::default() };
+        listeners.spawn(async move { Ok(surefoot_web::serve_tcp(listener, remote, connections, stopped).await?) });
         let (local, path, stopped) = (local_router(&engine), socket.clone(), stop.clone());
         listeners.spawn(async move {
-            let served = surefoot_web::serve_unix(&path, local, LOCAL_CONNECTIONS_MAX, stopped).await;
+            let served = surefoot_web::serve_unix(&path, local, of_owner, stopped).await;
             served.map_err(|error| no_socket(&path, &error))
         });
         let mut server = Self { engine, address, socket, stop, listeners };

@@ -15,7 +15,7 @@ use surefoot_engine::query::Kind;
 use surefoot_engine::session::QueryCall;
 use surefoot_engine::{Clock, Config, Engine, ManualClock, StartRequest, Timestamp};
 use surefoot_fixtures::{System, Targets};
-use surefoot_web::{Access, Options};
+use surefoot_web::{Access, Connections, Options};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -115,7 +115,7 @@ impl Workspace {
         let stopping = CancellationToken::new();
         let mut serving = JoinSet::new();
         let router = surefoot_web::router(self.engine.clone(), options);
-        serving.spawn(surefoot_web::serve_tcp(listener, router, 1024, stopping.clone()));
+        serving.spawn(surefoot_web::serve_tcp(listener, router, Connections::default(), stopping.clone()));
         let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
         Ok(Server { url, token, client, stopping, serving })
     }

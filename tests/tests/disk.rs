@@ -98,8 +98,8 @@ async fn ensure_only_looks(server: &SurefootProcess) -> Result<()> {
         let (status, problem) = answer(reqwest::Client::new().request(method, &webhook)).await?;
         ensure!(is_degraded(status, &problem), "a webhook answered {status}: {problem:#}");
     }
-    let (status, problem) = answer(reqwest::Client::new().get(format!("{}/healthz", server.url()))).await?;
-    ensure!(is_degraded(status, &problem), "healthz answered {status}: {problem:#}");
+    let (status, problem) = answer(reqwest::Client::new().get(format!("{}/readyz", server.url()))).await?;
+    ensure!(is_degraded(status, &problem), "readyz answered {status}: {problem:#}");
     for path in ["flows", "executions", "settings"] {
         server.api(Method::GET, path, None).await?;
     }
@@ -108,7 +108,7 @@ async fn ensure_only_looks(server: &SurefootProcess) -> Result<()> {
 
 /// Whoever is refused is told why, and `doctor` does not say that all is well.
 async fn ensure_said(server: &SurefootProcess) -> Result<()> {
-    let (_, problem) = answer(reqwest::Client::new().get(format!("{}/healthz", server.url()))).await?;
+    let (_, problem) = answer(reqwest::Client::new().get(format!("{}/readyz", server.url()))).await?;
     ensure!(problem["detail"].as_str().is_some_and(|detail| detail.contains("is full")), "{problem:#}");
     ensure!(problem["hint"].as_str().is_some_and(|hint| hint.contains("make room")), "{problem:#}");
     let found = server.api(Method::GET, "system/doctor", None).await?;

@@ -16,8 +16,8 @@ use crate::Access;
 use crate::app::App;
 use crate::problem::Problem;
 
-/// Under this path the token is needed, also for what does not exist there.
-pub(crate) const API: &str = "/api/v1";
+/// Under these paths the token is needed, also for what does not exist there.
+pub(crate) const GUARDED: [&str; 2] = ["/api/v1", "/metrics"];
 
 /// Hosts that are always allowed, with any port.
 const OWN_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -104,10 +104,14 @@ fn is_allowed(named: &str, hosts: &[String]) -> bool {
     is_own || hosts.iter().any(|host| host.eq_ignore_ascii_case(authority.host()) || host.eq_ignore_ascii_case(named))
 }
 
-/// Under the API's prefix a caller must be known, also where nothing is; elsewhere nobody is asked.
+/// Whether a caller must be known there, also where nothing is; elsewhere nobody is asked.
+pub(crate) fn is_guarded(path: &str) -> bool {
+    let below = GUARDED.iter().find_map(|guarded| path.strip_prefix(guarded));
+    below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+}
+
 fn check_token(app: &App, request: &Request, token_sha256: &str) -> Result<Option<Caller>, Problem> {
-    let below = request.uri().path().strip_prefix(API);
-    if !below.is_some_and(|below| below.is_empty() || below.starts_with('/')) {
+    if !is_guarded(request.uri().path()) {
         return Ok(None);
     }
     let token = bearer_token(request.headers()).ok_or_else(Problem::no_token)?;

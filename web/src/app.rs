@@ -8,13 +8,16 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use serde_json::Value;
 use surefoot_engine::{Engine, EngineResult};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::Options;
 use crate::operation::Operation;
+use crate::peers::ClientAddress;
 use crate::problem::Problem;
+use crate::rate::Rate;
 
 /// State of the router. Clones are the same.
 #[derive(Clone)]
@@ -24,6 +27,7 @@ struct Shared {
     engine: Engine,
     options: Options,
     paths: Vec<String>,
+    rate: Option<Rate>,
     tasks: TaskTracker,
 }
 
@@ -52,7 +56,8 @@ impl<S: Sync> FromRequestParts<S> for Stopping {
 impl App {
     pub(crate) fn new(engine: Engine, options: Options, operations: &[Operation]) -> Self {
         let paths = operations.iter().map(|operation| operation.path.clone()).collect();
-        Self(Arc::new(Shared { engine, options, paths, tasks: TaskTracker::new() }))
+        let rate = options.requests_per_second_max.map(Rate::new);
+        Self(Arc::new(Shared { engine, options, paths, rate, tasks: TaskTracker::new() }))
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -61,6 +66,17 @@ impl App {
 
     pub(crate) fn options(&self) -> &Options {
         &self.0.options
+    }
+
+    /// Counts a request of that address against its limit, if it has one.
+    ///
+    /// # Errors
+    /// When there were too many.
+    pub(crate) fn admit(&self, client: ClientAddress) -> Result<(), Problem> {
+        match (&self.0.rate, client.ip.filter(|ip| self.0.options.peers.limits(*ip))) {
+            (Some(rate), Some(ip)) => rate.take(ip, Instant::now()).map_err(Problem::too_many_requests),
+            _ => Ok(()),
+        }
     }
 
     /// The path templates of all routes.

@@ -21,6 +21,7 @@ use surefoot_engine::{Engine, EngineResult, JournalPlace, JournalReader, Role, W
 
 use crate::app::{App, Stopping};
 use crate::extract::{InPath, InQuery};
+use crate::metrics::OpenStream;
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
 
@@ -29,6 +30,9 @@ const PAGE: u16 = 100;
 
 /// How often a stream without news shows that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// When a reader is to come back to a server that stopped.
+const RECONNECT_AFTER: Duration = Duration::from_secs(2);
 
 pub(crate) fn operations() -> Vec<Operation> {
     vec![
@@ -110,6 +114,7 @@ async fn follow(
         shown: Value::Null,
         waiting: VecDeque::new(),
         has_ended: false,
+        _counted: app.options().metrics.open_stream(),
         engine,
         stopping,
         place,
@@ -132,10 +137,11 @@ struct Follower {
     shown: Value,
     waiting: VecDeque<Event>,
     has_ended: bool,
+    _counted: OpenStream,
 }
 
 impl Follower {
-    /// The next event. None at the end of the execution, or when the server stops.
+    /// The next event. None at the end of the execution, or after the server said that it stops.
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
@@ -148,7 +154,7 @@ impl Follower {
                 Ok(true) => {}
                 Ok(false) => tokio::select! {
                     () = self.watch.rung() => {}
-                    () = self.stopping.0.cancelled() => return None,
+                    () = self.stopping.0.cancelled() => return Some(self.farewell()),
                 },
                 Err(error) => {
                     // The reader comes back with the id of its last event, when the store does.
@@ -157,6 +163,13 @@ impl Follower {
                 }
             }
         }
+    }
+
+    /// The last one before the server stops: without data, so that it is no event to whoever listens, but tells when to
+    /// come back.
+    fn farewell(&mut self) -> Event {
+        self.has_ended = true;
+        Event::default().comment("the server stops").retry(RECONNECT_AFTER)
     }
 
     /// Reads what is new. False when nothing is.

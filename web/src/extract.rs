@@ -11,12 +11,16 @@ use axum::http::request::Parts;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::problem::Problem;
 
-/// How long a caller may send nothing in the middle of a body.
-const BODY_IDLE_MAX: Duration = Duration::from_secs(30);
+/// For how long a body may be waited for. What comes earns more time, at [`BODY_BYTES_PER_SECOND_MIN`], up to that.
+const BODY_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How fast a body must come. Each byte alone would keep a connection for ever.
+const BODY_BYTES_PER_SECOND_MIN: u32 = 1024;
 
 /// The parameters of the path, percent-decoded.
 pub(crate) struct InPath<T>(pub(crate) T);
@@ -102,32 +106,42 @@ pub(crate) enum BodyCut {
     /// The connection ended, or what came over it was no body.
     #[error("the body ended before its end")]
     Broken,
-    /// Nothing came for too long.
-    #[error("nothing of the body came for {} s", BODY_IDLE_MAX.as_secs())]
-    Idle,
+    /// It did not come, or too slowly.
+    #[error(
+        "the body comes too slowly: {} s and a second for each {BODY_BYTES_PER_SECOND_MIN} bytes are over",
+        BODY_WAIT_MAX.as_secs()
+    )]
+    Slow,
 }
 
 impl From<BodyCut> for Problem {
     fn from(cut: BodyCut) -> Self {
         match cut {
             BodyCut::Broken => Self::malformed(cut.to_string()),
-            BodyCut::Idle => Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", cut.to_string()),
+            BodyCut::Slow => Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", cut.to_string()),
         }
     }
 }
 
 /// The chunks of a body; the first error is the last item.
 pub(crate) fn chunks(body: Body) -> impl futures::Stream<Item = Result<Bytes, BodyCut>> + Send {
-    futures::stream::unfold(Some(body.into_data_stream()), async |stream| {
-        let mut stream = stream?;
-        match tokio::time::timeout(BODY_IDLE_MAX, stream.next()).await {
+    futures::stream::unfold(Some((body.into_data_stream(), BODY_WAIT_MAX)), async |state| {
+        // What the caller may still be waited for; while we are at work ourselves, nobody waits.
+        let (mut stream, patience) = state?;
+        let began = Instant::now();
+        match tokio::time::timeout(patience, stream.next()).await {
             Ok(None) => None,
-            Ok(Some(Ok(chunk))) => Some((Ok(chunk), Some(stream))),
+            Ok(Some(Ok(chunk))) => {
+                let earned = Duration::from_secs(1) * u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+                let earned = earned / BODY_BYTES_PER_SECOND_MIN;
+                let patience = patience.saturating_sub(began.elapsed()) + earned;
+                Some((Ok(chunk), Some((stream, patience.min(BODY_WAIT_MAX)))))
+            }
             Ok(Some(Err(error))) => {
                 tracing::debug!(%error, "a request body was cut");
                 Some((Err(BodyCut::Broken), None))
             }
-            Err(_) => Some((Err(BodyCut::Idle), None)),
+            Err(_) => Some((Err(BodyCut::Slow), None)),
         }
     })
 }
@@ -152,6 +166,21 @@ mod tests {
         let never_ends = futures::stream::iter([Ok::<_, std::io::Error>("begin")]).chain(futures::stream::pending());
         let problem = read_body(Request::new(Body::from_stream(never_ends)), 100).await.unwrap_err();
         assert_eq!(problem_code(&problem), (408, "request_timeout".into()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_byte_by_byte_is_given_up_and_a_slow_one_is_not() {
+        let comes = |bytes: &'static str, chunks: usize| {
+            let chunks = futures::stream::iter(0..chunks).then(move |_| async move {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                Ok::<_, std::io::Error>(bytes)
+            });
+            read_body(Request::new(Body::from_stream(chunks)), usize::MAX)
+        };
+        let problem = comes("x", 10).await.unwrap_err();
+        assert_eq!(problem_code(&problem), (408, "request_timeout".into()));
+        let ten_seconds = std::str::from_utf8(&[b'x'; 10 * 1024]).map(str::to_owned).unwrap().leak();
+        assert_eq!(comes(ten_seconds, 100).await.unwrap().len(), 1024 * 1000);
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::app::App;
+use crate::app::{App, Stopping};
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
 
@@ -16,7 +16,10 @@ use crate::problem::{Answer, Problem};
 pub(crate) fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/healthz", health)
-            .summary("Whether the server can do its work; 503 while it recovers from a failed commit")
+            .summary("Whether the server answers at all: if not, it must be started again")
+            .answers::<Health>(StatusCode::OK),
+        Operation::get("/readyz", readiness)
+            .summary("Whether the server takes work; 503 with the reason while it recovers, has no room, or stops")
             .answers::<Health>(StatusCode::OK),
     ]
 }
@@ -29,11 +32,18 @@ pub(crate) struct Health {
     version: &'static str,
 }
 
-async fn health(State(app): State<App>) -> Answer<Json<Health>> {
-    match app.engine().is_degraded() {
-        true => Err(Problem::degraded(app.engine())),
-        false => Ok(Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })),
+async fn health() -> Json<Health> {
+    Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
+}
+
+async fn readiness(State(app): State<App>, stopping: Stopping) -> Answer<Json<Health>> {
+    if stopping.0.is_cancelled() {
+        return Err(Problem::stopping());
     }
+    if app.engine().is_degraded() || app.engine().is_disk_full() {
+        return Err(Problem::degraded(app.engine()));
+    }
+    Ok(health().await)
 }
 
 /// While the engine recovers nothing new is taken; looking is still allowed. (For webhooks also a GET is something new:

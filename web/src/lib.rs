@@ -1,4 +1,4 @@
-//! HTTP: the REST API under `/api/v1`, webhooks under `/api/latest/webhook`, health.
+//! HTTP: the REST API under `/api/v1`, webhooks under `/api/latest/webhook`, health and metrics.
 //!
 //! This crate reaches data only through the public API of [`surefoot_engine`]; it knows no store, no journal and no
 //! terminal. Reading order: [`router`] (what is served, and to whom), `routes` (the one table), then one module an
@@ -17,15 +17,19 @@ mod extract;
 mod files;
 mod flows;
 mod health;
+mod metrics;
 mod observe;
 mod openapi;
 mod operation;
+mod peers;
 mod problem;
+mod rate;
 mod records;
 mod routes;
 mod schedules;
 mod serve;
 mod system;
+mod tls;
 mod tokens;
 mod webhooks;
 
@@ -38,7 +42,10 @@ use surefoot_engine::Engine;
 
 use app::App;
 
-pub use serve::{serve_tcp, serve_unix};
+pub use metrics::Metrics;
+pub use peers::{ForwardedHeader, NoProxyNet, Peers, ProxyNet};
+pub use serve::{Connections, serve_tcp, serve_unix};
+pub use tls::{Tls, TlsError};
 
 /// Who may call, and how it is checked.
 #[derive(Clone)]
@@ -75,12 +82,25 @@ pub struct Options {
     /// How long the caller of a webhook is kept waiting for the end of its flow. Then the answer is 504, and the flow
     /// runs on.
     pub webhook_deadline: Duration,
+    /// Requests of one address in a second, as far as `peers` limits it, with bursts of ten times as many.
+    pub requests_per_second_max: Option<u32>,
+    /// Who calls, behind proxies.
+    pub peers: Peers,
+    /// Where requests are counted; routers that share it are counted together.
+    pub metrics: Metrics,
 }
 
 impl Options {
-    /// The defaults: bodies of 16 MiB, a webhook deadline of 10 minutes.
+    /// The defaults: bodies of 16 MiB, a webhook deadline of 10 minutes, as many requests as come, no proxies.
     pub fn new(access: Access) -> Self {
-        Self { access, body_bytes_max: 16 << 20, webhook_deadline: Duration::from_secs(600) }
+        Self {
+            access,
+            body_bytes_max: 16 << 20,
+            webhook_deadline: Duration::from_secs(600),
+            requests_per_second_max: None,
+            peers: Peers::default(),
+            metrics: Metrics::default(),
+        }
     }
 }
 
@@ -106,6 +126,6 @@ pub fn router(engine: Engine, options: Options) -> Router {
         .method_not_allowed_fallback(routes::method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), health::refuse_while_degraded))
         .layer(middleware::from_fn_with_state(app.clone(), access::check))
-        .layer(middleware::from_fn(observe::observe))
+        .layer(middleware::from_fn_with_state(app.clone(), observe::observe))
         .with_state(app)
 }

@@ -115,7 +115,7 @@ fn tag(path: &str) -> &str {
     match path.strip_prefix("/api/v1/") {
         Some(rest) => rest.split(['/', '.']).next().unwrap_or_default(),
         None if path.contains("/webhook/") => "webhook calls",
-        None => "health",
+        None => "operations",
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -86,6 +87,15 @@ impl Problem {
             Some(Ok(methods)) => problem.header(ALLOW, methods),
             _ => problem,
         }
+    }
+
+    /// 429.
+    pub(crate) fn too_many_requests(retry_after: Duration) -> Self {
+        // Rounded up: who comes back after that finds room.
+        let seconds = u16::try_from(retry_after.as_secs() + 1).unwrap_or(u16::MAX);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "this address sends too many requests")
+            .hint("send fewer, or ask an admin to raise `limits.address_requests_per_second_max`")
+            .header(RETRY_AFTER, seconds.into())
     }
 
     /// 413.

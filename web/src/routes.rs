@@ -6,7 +6,8 @@ use crate::app::App;
 use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::{
-    bulk, connectors, events, executions, files, flows, health, openapi, records, schedules, system, tokens, webhooks,
+    bulk, connectors, events, executions, files, flows, health, metrics, openapi, records, schedules, system, tokens,
+    webhooks,
 };
 
 /// Everything that can be asked for.
@@ -19,6 +20,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         files::operations(),
         flows::operations(),
         health::operations(),
+        metrics::operations(),
         openapi::operations(),
         records::operations(),
         schedules::operations(),
@@ -85,14 +87,15 @@ mod tests {
         assert_eq!(near_in_table("/something/else"), [""; 0]);
     }
 
-    /// The token is asked for under one prefix; whatever lies outside is open on purpose, and nothing within is.
+    /// The token is asked for under two prefixes; whatever lies outside is open on purpose, and nothing within is.
     #[test]
     fn only_health_and_webhooks_are_open() {
-        let open = |path: &str| path == "/healthz" || path.starts_with("/api/latest/webhook/");
+        let is_health = |path: &str| ["/healthz", "/readyz"].contains(&path);
+        let open = |path: &str| is_health(path) || path.starts_with("/api/latest/webhook/");
         for operation in operations() {
             let path = &operation.path;
             assert_eq!(operation.role.is_none(), open(path), "{path}");
-            assert_eq!(path.starts_with(&format!("{}/", crate::access::API)), !open(path), "{path}");
+            assert_eq!(crate::access::is_guarded(path), !open(path), "{path}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use surefoot_web::serve_unix;
+use surefoot_web::{Connections, serve_unix};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
@@ -23,7 +23,8 @@ impl Listening {
         let (shutdown, path, router) = (CancellationToken::new(), path.to_owned(), server.router.clone());
         let stop = shutdown.clone();
         let socket = path.clone();
-        let task = TaskTracker::new().spawn(async move { serve_unix(&socket, router, 16, stop).await });
+        let task =
+            TaskTracker::new().spawn(async move { serve_unix(&socket, router, Connections::default(), stop).await });
         while UnixStream::connect(&path).await.is_err() && !task.is_finished() {
             tokio::task::yield_now().await;
         }
@@ -66,13 +67,15 @@ async fn a_dead_socket_is_replaced_and_nothing_else_is() {
     let listening = Listening::start(&server, &path).await;
     assert!(get(&path, "/healthz").await.starts_with("HTTP/1.1 200 OK\r\n"));
 
-    let second = serve_unix(&path, server.router.clone(), 16, CancellationToken::new()).await.unwrap_err();
+    let second =
+        serve_unix(&path, server.router.clone(), Connections::default(), CancellationToken::new()).await.unwrap_err();
     assert_eq!(second.kind(), std::io::ErrorKind::AddrInUse);
     assert!(get(&path, "/healthz").await.starts_with("HTTP/1.1 200 OK\r\n"), "the first one still answers");
     listening.stop().await;
 
     std::fs::write(&path, "precious").unwrap();
-    let refused = serve_unix(&path, server.router.clone(), 16, CancellationToken::new()).await.unwrap_err();
+    let refused =
+        serve_unix(&path, server.router.clone(), Connections::default(), CancellationToken::new()).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::AlreadyExists);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
 }
