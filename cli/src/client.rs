@@ -20,6 +20,7 @@ use self::local::Local;
 pub(crate) use self::path::Path;
 use self::remote::Remote;
 use crate::failure::Failure;
+use crate::settings::Settings;
 
 /// See the module.
 pub(crate) struct Client {
@@ -124,14 +125,20 @@ impl Answer {
 }
 
 impl Client {
-    /// To the server at `server`, else to the one on the socket of the data folder, else by opening the workspace.
+    /// To the server at `server`, else to the one on the socket of the data folder, else by opening the workspace, for
+    /// which alone the settings are read.
     ///
     /// # Errors
     /// When another process holds the workspace and answers on no socket, or the workspace cannot be opened.
-    pub(crate) async fn open(data: PathBuf, server: Option<&str>, token: Option<&str>) -> Result<Self> {
+    pub(crate) async fn open(
+        data: PathBuf,
+        settings: impl FnOnce() -> Result<Settings>,
+        server: Option<&str>,
+        token: Option<&str>,
+    ) -> Result<Self> {
         match Self::of_server(&data, server, token).await? {
             Some(client) => Ok(client),
-            None => Ok(Self { transport: Transport::Local(Box::new(Local::open(&data)?)) }),
+            None => Ok(Self { transport: Transport::Local(Box::new(Local::open(&data, &settings()?)?)) }),
         }
     }
 

@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod backup;
 mod build;
+mod config;
 pub(crate) mod connector;
 #[cfg(feature = "demo")]
 mod demo;
@@ -30,6 +31,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use crate::context::Context;
+use crate::settings::{Log, LogFormat, LogLevel};
 
 /// What can be done.
 #[derive(Subcommand)]
@@ -39,6 +41,8 @@ pub(crate) enum Command {
     Demo(demo::Arguments),
     /// Open the workspace, do its work, and answer HTTP
     Serve(serve::Arguments),
+    /// What the server is told, and where each value comes from
+    Config(config::Arguments),
     /// Make the folder of a new flow
     New(new::Arguments),
     /// Build a flow's component
@@ -97,16 +101,19 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// How much of what goes on inside the user wants to read without asking: 0 errors, 1 warnings, 2 everything of
-    /// note.
-    pub(crate) fn log_level(&self) -> usize {
-        match self {
+    /// What of the inside is told without asking: of a server, as its settings say.
+    ///
+    /// # Errors
+    /// When the settings are wrong.
+    pub(crate) fn log(&self, context: &Context) -> Result<Log> {
+        let level = match self {
             // What it breaks on purpose would come as warnings.
             #[cfg(feature = "demo")]
-            Self::Demo(_) => 0,
-            Self::Serve(_) => 2,
-            _ => 1,
-        }
+            Self::Demo(_) => LogLevel::Error,
+            Self::Serve(arguments) => return Ok(context.settings(&arguments.flags)?.log),
+            _ => LogLevel::Warn,
+        };
+        Ok(Log { level, format: LogFormat::Text })
     }
 }
 
@@ -116,6 +123,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => demo::run(arguments, context).await,
         Command::Serve(arguments) => serve::run(arguments, context).await,
+        Command::Config(arguments) => config::run(&arguments, context),
         Command::New(arguments) => new::run(&arguments, context),
         Command::Build(arguments) => build::run(&arguments, context).await,
         Command::Deploy(arguments) => deploy::run(arguments, context).await,

@@ -9,6 +9,7 @@ use crate::cli::Global;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::printer::Printer;
+use crate::settings::{Effective, Flags, Settings, Sources};
 use crate::workspace;
 
 /// The data folder where nobody says otherwise.
@@ -43,6 +44,26 @@ impl Context {
         self.data.clone().or_else(from_environment).unwrap_or_else(|| DATA_DEFAULT.into())
     }
 
+    /// Every setting with its value and its source, with these options of the command line.
+    ///
+    /// # Errors
+    /// When the settings file cannot be read, or has a key that does not exist.
+    pub(crate) fn effective(&self, flags: &Flags) -> Result<Effective> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let chosen = flags.file().map(Path::to_owned).or_else(|| variable("SUREFOOT_CONFIG").map(PathBuf::from));
+        let is_chosen = chosen.is_some();
+        let file = chosen.unwrap_or_else(|| self.data().join("surefoot.toml"));
+        Effective::load(&Sources { file: &file, is_chosen, flags, variable: &variable })
+    }
+
+    /// The settings, with these options of the command line.
+    ///
+    /// # Errors
+    /// When one is wrong, or there is none of that name.
+    pub(crate) fn settings(&self, flags: &Flags) -> Result<Settings> {
+        self.effective(flags)?.settings()
+    }
+
     /// The data folder of the command line, and of nothing else.
     #[cfg_attr(
         not(feature = "demo"),
@@ -59,7 +80,8 @@ impl Context {
 
     /// The way to the workspace, opened when it is first asked for.
     pub(crate) async fn client(&self) -> Result<&Client> {
-        let open = || Client::open(self.data(), self.server.as_deref(), self.token.as_deref());
+        let settings = || self.settings(&Flags::default());
+        let open = || Client::open(self.data(), settings, self.server.as_deref(), self.token.as_deref());
         self.client.get_or_try_init(open).await
     }
 

@@ -14,22 +14,22 @@ mod failure;
 mod follow;
 mod guest;
 mod inputs;
+mod logging;
 mod printer;
 mod records;
-mod retention;
 mod server;
+mod settings;
 mod signals;
+mod supervisor;
 mod table;
 mod workspace;
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use clap::error::ErrorKind;
-use tracing_subscriber::EnvFilter;
 
 use crate::cli::Cli;
 use crate::context::Context;
@@ -41,9 +41,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// How long blocking work may hold up the end of the process: a read of a terminal never returns by itself.
 const LAST_GRACE: Duration = Duration::from_millis(200);
 
-/// What is logged, the least first. `surefoot` means all of our crates.
-const LOG_LEVELS: [&str; 5] = ["error", "warn", "warn,surefoot=info", "warn,surefoot=debug", "info,surefoot=trace"];
-
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -51,7 +48,8 @@ fn main() -> ExitCode {
     };
     let context = Context::new(&cli.global);
     let printer = context.printer;
-    let done = start_logging(&cli).and_then(|()| run(cli, context));
+    let log = cli.command.log(&context).and_then(|log| logging::start(log, cli.global.verbose));
+    let done = log.and_then(|()| run(cli, context));
     ExitCode::from(done.unwrap_or_else(|error| {
         let report = failure::report(&error);
         printer.error(report.message, report.hint.as_deref());
@@ -78,21 +76,4 @@ fn run(cli: Cli, context: Context) -> anyhow::Result<u8> {
     });
     runtime.shutdown_timeout(LAST_GRACE);
     done
-}
-
-/// What the parts of the program note goes to standard error: warnings, or with `-v` and `SUREFOOT_LOG` more.
-fn start_logging(cli: &Cli) -> anyhow::Result<()> {
-    let level = usize::from(cli.global.verbose) + cli.command.log_level();
-    let default = LOG_LEVELS[level.min(LOG_LEVELS.len() - 1)];
-    let filter = match std::env::var("SUREFOOT_LOG") {
-        Ok(directives) => EnvFilter::try_new(&directives).map_err(|error| {
-            failure::Failure::usage(format!("SUREFOOT_LOG=`{directives}` is not a filter: {error}"))
-        })?,
-        Err(_) => EnvFilter::new(default),
-    };
-    let writer = std::io::stderr;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(writer().is_terminal());
-    // Otherwise a line that cannot be written, into a file on a full disk say, is a panic where it was to be written.
-    subscriber.log_internal_errors(false).with_writer(writer).init();
-    Ok(())
 }

@@ -7,34 +7,32 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use axum::Router;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sha2::{Digest as _, Sha256};
 use surefoot_engine::Engine;
-use surefoot_web::{Access, Connections, Options};
+use surefoot_web::{Access, Connections, Options, Peers, Tls};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
+use crate::settings::{Limit, Settings};
 use crate::workspace;
 
 /// How often to look whether the socket is there.
 const SOCKET_POLL: Duration = Duration::from_millis(5);
 
-/// Connections over TCP at one time, where the system allows so many open files.
-const CONNECTIONS_MAX: u64 = 16_384;
-
 /// Connections over the socket at one time.
 const LOCAL_CONNECTIONS_MAX: usize = 256;
 
 /// Open files that are left to the store, to connectors and to the socket.
-const FILES_KEPT: u64 = 1024;
+const FILES_KEPT: usize = 1024;
 
 /// See the module. Stop it with [`Server::stop`]: dropped, it leaves running connector calls to the next start.
 pub(crate) struct Server {
     engine: Engine,
     address: SocketAddr,
+    has_tls: bool,
     socket: PathBuf,
     stop: CancellationToken,
     listeners: JoinSet<Result<()>>,
@@ -45,15 +43,36 @@ pub(crate) struct Server {
 pub(crate) struct Endpoint {
     listener: TcpListener,
     hosts: Vec<String>,
+    options: Options,
+    connections: Connections,
 }
 
 impl Endpoint {
-    /// Takes the address, for a server on that data folder; port 0 takes a free one. `hosts` are names under which
-    /// callers reach it, beside those of the loopback.
-    pub(crate) async fn bind(listen: &str, hosts: Vec<String>, data: &Path) -> Result<Self> {
+    /// Takes the address, for a server on that data folder, and its certificate.
+    ///
+    /// # Errors
+    /// When the address cannot be had, or must not be used without TLS; when the certificate is none.
+    pub(crate) async fn bind(settings: &Settings, data: &Path) -> Result<Self> {
         let socket = workspace::socket(data);
         UnixAddress::from_pathname(&socket).map_err(|error| no_socket(&socket, &error))?;
-        Ok(Self { listener: bind(listen).await?, hosts })
+        let tls = tls(settings)?;
+        let listener = bind(&settings.server.listen).await?;
+        refuse_in_the_open(listener.local_addr()?, settings)?;
+        let limits = &settings.limits;
+        let number = |limit: Limit| limit.0.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let connections = Connections {
+            max: connections_max(limits.connections_max),
+            per_address_max: number(limits.address_connections_max),
+            head_bytes_max: limits.head_bytes_max,
+            headers_max: limits.headers_max,
+            idle_max: Duration::from_secs(limits.idle_seconds_max.into()),
+            write_max: Duration::from_secs(limits.write_seconds_max.into()),
+            drain_max: Duration::from_secs(settings.server.drain_seconds.into()),
+            peers: peers(settings),
+            tls,
+        };
+        let options = options(settings, Access::Local);
+        Ok(Self { listener, hosts: settings.server.hosts.clone(), options, connections })
     }
 }
 
@@ -71,8 +90,8 @@ impl Server {
     async fn answer(engine: Engine, endpoint: Endpoint) -> Result<Self> {
         let data = engine.data().to_owned();
         let token = workspace::token(&data)?;
-        let Endpoint { listener, mut hosts } = endpoint;
-        let address = listener.local_addr()?;
+        let Endpoint { listener, mut hosts, options, connections } = endpoint;
+        let (address, has_tls) = (listener.local_addr()?, connections.tls.is_some());
         if !address.ip().is_unspecified() {
             hosts.push(match address {
                 SocketAddr::V4(v4) => v4.ip().to_string(),
@@ -80,20 +99,21 @@ impl Server {
             });
         }
         let access = Access::Remote { hosts, token_sha256: hex::encode(Sha256::digest(token.as_bytes())) };
-        let remote = surefoot_web::router(engine.clone(), Options::new(access));
+        // Both count in the same place.
+        let remote = surefoot_web::router(engine.clone(), Options { access, ..options.clone() });
+        let local = surefoot_web::router(engine.clone(), options);
         let socket = workspace::socket(&data);
         let stop = CancellationToken::new();
         let mut listeners = JoinSet::new();
         let stopped = stop.clone();
-        let connections = Connections { max: connections_max(), ..Connections::default() };
-        let of_owner = Connections { max: LOCAL_CONNECTIONS_MAX, ..Connections::default() };
+        let of_owner = Connections { max: LOCAL_CONNECTIONS_MAX, tls: None, ..connections.clone() };
         listeners.spawn(async move { Ok(surefoot_web::serve_tcp(listener, remote, connections, stopped).await?) });
-        let (local, path, stopped) = (local_router(&engine), socket.clone(), stop.clone());
+        let (path, stopped) = (socket.clone(), stop.clone());
         listeners.spawn(async move {
             let served = surefoot_web::serve_unix(&path, local, of_owner, stopped).await;
             served.map_err(|error| no_socket(&path, &error))
         });
-        let mut server = Self { engine, address, socket, stop, listeners };
+        let mut server = Self { engine, address, has_tls, socket, stop, listeners };
         server.until_reachable().await?;
         Ok(server)
     }
@@ -121,7 +141,7 @@ impl Server {
                 SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
             });
         }
-        format!("http://{address}")
+        format!("http{}://{address}", if self.has_tls { "s" } else { "" })
     }
 
     /// The socket of its owner.
@@ -152,10 +172,11 @@ impl Server {
     }
 }
 
-/// As many as this process may have open files for, after it has asked for as many as it may have.
-fn connections_max() -> usize {
+/// That many, or as many as this process may have open files for, after it has asked for as many as it may have.
+fn connections_max(max: usize) -> usize {
+    let files = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let allowed = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
-        let wanted = hard.min(CONNECTIONS_MAX + FILES_KEPT);
+        let wanted = hard.min(files(max.saturating_add(FILES_KEPT)));
         if soft < wanted {
             setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
         }
@@ -163,16 +184,59 @@ fn connections_max() -> usize {
     });
     let allowed = allowed.unwrap_or_else(|error| {
         tracing::warn!(%error, "the limit of open files cannot be asked for or raised");
-        FILES_KEPT
+        files(FILES_KEPT)
     });
+    let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
     // A small limit is shared; connections then cannot take all of it.
-    let for_connections = allowed.saturating_sub(FILES_KEPT).max(allowed / 2).min(CONNECTIONS_MAX);
-    usize::try_from(for_connections).unwrap_or(usize::MAX)
+    allowed.saturating_sub(FILES_KEPT).max(allowed / 2).min(max).max(1)
 }
 
-/// Everything that is served, for the owner of the workspace.
-pub(crate) fn local_router(engine: &Engine) -> Router {
-    surefoot_web::router(engine.clone(), Options::new(Access::Local))
+/// How a router is to behave.
+pub(crate) fn options(settings: &Settings, access: Access) -> Options {
+    let limits = &settings.limits;
+    let per_second = limits.address_requests_per_second_max.0;
+    Options {
+        body_bytes_max: limits.body_bytes_max,
+        webhook_deadline: Duration::from_secs(limits.webhook_seconds_max.into()),
+        requests_per_second_max: per_second.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+        peers: peers(settings),
+        ..Options::new(access)
+    }
+}
+
+fn peers(settings: &Settings) -> Peers {
+    Peers {
+        trusted: settings.server.trusted_proxies.clone(),
+        forwarded: settings.server.forwarded_header,
+        limits_loopback: settings.limits.loopback,
+    }
+}
+
+fn tls(settings: &Settings) -> Result<Option<Tls>> {
+    match (&settings.tls.certificate, &settings.tls.key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => {
+            let loaded = Tls::load(certificate.clone(), key.clone());
+            let hint = "Name PEM files: the certificate with those above it, and its private key.";
+            Ok(Some(loaded.map_err(|error| Failure::usage(error.to_string()).hint(hint))?))
+        }
+        _ => Err(Failure::usage("`tls.certificate` and `tls.key` belong together, and one is missing").into()),
+    }
+}
+
+/// Beyond the loopback nothing is served that others can read on the way, unless somebody said so.
+fn refuse_in_the_open(address: SocketAddr, settings: &Settings) -> Result<()> {
+    let is_safe = address.ip().is_loopback()
+        || settings.tls.certificate.is_some()
+        || !settings.server.trusted_proxies.is_empty()
+        || settings.server.insecure_http;
+    if is_safe {
+        return Ok(());
+    }
+    let message = format!("listening on {address} without TLS: tokens and keys could be read on the way");
+    let hint = "Give --tls-certificate and --tls-key, or --trusted-proxy for a proxy that has TLS; --insecure-http \
+                listens all the same.";
+    Err(Failure::usage(message).hint(hint).into())
 }
 
 async fn bind(address: &str) -> Result<TcpListener> {

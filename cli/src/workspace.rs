@@ -1,4 +1,4 @@
-//! The data folder as the binary sees it: its settings file, its token, its socket, and how it is opened.
+//! The data folder as the binary sees it: its token, its socket, and how it is opened.
 //!
 //! What is in the database and the stores is the engine's alone.
 
@@ -8,65 +8,11 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use serde::Deserialize;
-use surefoot_connector_api::{EgressPolicy, EgressRule};
-use surefoot_engine::{Config, Engine, Entropy, Retention};
+use surefoot_connector_api::EgressPolicy;
+use surefoot_engine::{Config, Engine, Entropy};
 
 use crate::failure::Failure;
-
-/// The file `surefoot.toml` of the data folder. Unknown keys are errors.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Settings {
-    /// Where connectors may connect to.
-    pub(crate) egress: Egress,
-    /// The HTTP server.
-    pub(crate) server: Server,
-    /// What is kept of what has ended.
-    pub(crate) retention: crate::retention::Settings,
-}
-
-/// The table `[egress]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Egress {
-    /// Hosts that connectors may reach, such as `"db.example.com:1433"` or `"10.0.0.0/8"`.
-    pub(crate) allow: Vec<EgressRule>,
-}
-
-/// The table `[server]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Server {
-    /// Address and port to listen on.
-    pub(crate) listen: Option<String>,
-    /// Names under which callers reach the server, beside those of the loopback.
-    pub(crate) hosts: Vec<String>,
-}
-
-impl Settings {
-    /// The file's settings; the defaults where there is no file.
-    pub(crate) fn read(data: &Path) -> Result<Self> {
-        let path = data.join("surefoot.toml");
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            // Where no folder is, opening the workspace says so.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                return Ok(Self::default());
-            }
-            Err(error) => return Err(Failure::place("read", &path, &error).into()),
-        };
-        toml::from_str(&text).map_err(|error| {
-            let message = format!("{} is wrong: {}", path.display(), error.to_string().trim_end());
-            Failure::usage(message)
-                .hint(
-                    "It may have `[server]` with `listen` and `hosts`, `[egress]` with `allow`, and `[retention]` with \
-                       `age_days`, `executions_max`, `bytes_max` and `trash_age_days`.",
-                )
-                .into()
-        })
-    }
-}
+use crate::settings::Settings;
 
 /// The socket of the server on that data folder.
 pub(crate) fn socket(data: &Path) -> PathBuf {
@@ -84,11 +30,11 @@ pub(crate) fn is_there(data: &Path) -> bool {
 ///
 /// # Errors
 /// When another process holds it; the failure says which.
-pub(crate) fn open(data: &Path, allow: Vec<EgressRule>, retention: Retention) -> Result<Engine> {
+pub(crate) fn open(data: &Path, settings: &Settings) -> Result<Engine> {
     forbid_dumps();
     let mut config = Config::new(data);
-    config.egress = EgressPolicy { allow };
-    config.retention = retention;
+    config.egress = EgressPolicy { allow: settings.egress.allow.clone() };
+    config.retention = settings.retention.of_engine();
     Ok(Engine::open(config, surefoot_connectors::all()).map_err(Failure::from)?)
 }
 
@@ -141,24 +87,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-
-    #[test]
-    fn settings_are_read_and_unknown_keys_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(Settings::read(folder.path()).unwrap().egress.allow.is_empty());
-        let write = |text: &str| fs::write(folder.path().join("surefoot.toml"), text).unwrap();
-        write("[server]\nlisten = \"127.0.0.1:1\"\nhosts = [\"a.example\"]\n[egress]\nallow = [\"10.0.0.0/8\"]\n");
-        let settings = Settings::read(folder.path()).unwrap();
-        assert_eq!(settings.server.listen.as_deref(), Some("127.0.0.1:1"));
-        assert_eq!(settings.egress.allow[0].to_string(), "10.0.0.0/8");
-        for wrong in
-            ["[retention]\nage_hours = 1\n", "[server]\nport = 1\n", "[egress]\nallow = [\"a b\"]\n", "x = 1\n"]
-        {
-            write(wrong);
-            let error = Settings::read(folder.path()).unwrap_err();
-            assert_eq!(crate::failure::report(&error).exit_code, crate::exit_codes::USAGE, "{wrong}");
-        }
-    }
 
     #[test]
     fn the_token_is_made_once_and_private() {

@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 /// How to start a server.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Launch {
     /// The data folder.
     pub data: PathBuf,
@@ -25,12 +25,23 @@ pub struct Launch {
     pub data_seen: PathBuf,
     /// Where its log goes; a temporary file when there is none.
     pub log: Option<File>,
+    /// More arguments of `serve`.
+    pub arguments: Vec<String>,
+    /// Variables of its environment.
+    pub variables: Vec<(String, String)>,
 }
 
 impl Launch {
     /// The plain binary on that data folder.
     pub fn new(data: &Path) -> Self {
-        Self { data: data.to_owned(), through: Vec::new(), data_seen: data.to_owned(), log: None }
+        Self { data: data.to_owned(), data_seen: data.to_owned(), ..Self::default() }
+    }
+
+    /// With these arguments of `serve` too.
+    #[must_use]
+    pub fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
     }
 
     /// The command, not started.
@@ -49,7 +60,8 @@ impl Launch {
             command.env_clear().env("PATH", path);
         }
         command.arg("--data").arg(&self.data).args(["--output", "json", "serve", "--listen", "127.0.0.1:0"]);
-        command.args(["--allow-egress", "127.0.0.1"]).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        command.args(["--allow-egress", "127.0.0.1"]).args(&self.arguments).envs(self.variables.clone());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         Ok(command)
     }
 
@@ -177,6 +189,22 @@ impl SurefootProcess {
             answer(self.request(Method::POST, &format!("flows/{flow}/deploy")).body(component)).await?;
         ensure!(status.is_success(), "deploying {flow} answered {status}: {said:#}");
         Ok(())
+    }
+
+    /// Address and port of its HTTP server.
+    pub fn address(&self) -> &str {
+        self.url.split_once("://").map_or("", |(_, address)| address)
+    }
+
+    /// The token of its data folder.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Its figures, as text.
+    pub async fn metrics(&self) -> Result<String> {
+        let request = self.client.get(format!("{}/metrics", self.url)).bearer_auth(&self.token);
+        Ok(request.send().await?.error_for_status()?.text().await?)
     }
 
     /// What the server says of itself.

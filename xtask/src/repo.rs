@@ -37,6 +37,9 @@ pub fn binary() -> PathBuf {
     target_dir().join("debug").join(format!("surefoot{}", env::consts::EXE_SUFFIX))
 }
 
+/// The reference of all settings, relative to [`root`]: the binary writes it.
+pub const SETTINGS_REFERENCE: &str = "docs/reference/configuration.md";
+
 /// The Python environment with the test servers: `SUREFOOT_TEST_VENV`, or `~/.cache/surefoot/venv`.
 ///
 /// # Errors

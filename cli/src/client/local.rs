@@ -9,11 +9,13 @@ use axum::body::Body;
 use axum::http::Request;
 use futures::{StreamExt as _, TryStreamExt as _};
 use surefoot_engine::Engine;
+use surefoot_web::Access;
 use tokio_util::io::ReaderStream;
 use tower::ServiceExt as _;
 
 use super::{Answer, Call, Content};
 use crate::failure::Failure;
+use crate::settings::Settings;
 use crate::{server, workspace};
 
 /// How long connector calls that are under way may take when the command is done.
@@ -26,10 +28,9 @@ pub(super) struct Local {
 
 impl Local {
     /// Opens the workspace. What has not ended there goes on, as it would in a server.
-    pub(super) fn open(data: &Path) -> Result<Self> {
-        let settings = workspace::Settings::read(data)?;
-        let engine = workspace::open(data, settings.egress.allow, settings.retention.retention())?;
-        let router = server::local_router(&engine);
+    pub(super) fn open(data: &Path, settings: &Settings) -> Result<Self> {
+        let engine = workspace::open(data, settings)?;
+        let router = surefoot_web::router(engine.clone(), server::options(settings, Access::Local));
         Ok(Self { engine, router })
     }
 

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use surefoot_engine::Retention;
 use surefoot_fixtures::{System, Targets};
 
 use self::breakage::Breakable;
@@ -24,6 +23,7 @@ use crate::failure::Failure;
 use crate::guest::{self, Component};
 use crate::printer::Printer;
 use crate::server::{Endpoint, Server};
+use crate::settings::Settings;
 use crate::signals::Signals;
 use crate::{exit_codes, workspace};
 
@@ -52,9 +52,12 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     printer.say(format_args!("started the target systems: {}", addresses.join(", ")));
 
     let home = Home::new(context.data_option())?;
-    let allow = vec!["127.0.0.1".parse().context("the loopback is a rule")?];
-    let endpoint = Endpoint::bind("127.0.0.1:0", Vec::new(), home.path()).await?;
-    let engine = workspace::open(home.path(), allow, Retention::default())?;
+    // Whatever a settings file says: the demo is for this machine alone.
+    let mut settings = Settings::default_ones()?;
+    settings.server.listen = "127.0.0.1:0".to_owned();
+    settings.egress.allow = vec!["127.0.0.1".parse().context("the loopback is a rule")?];
+    let endpoint = Endpoint::bind(&settings, home.path()).await?;
+    let engine = workspace::open(home.path(), &settings)?;
     let mut server = Server::start(engine, endpoint).await?;
     printer.say(format_args!("started the server: {}, workspace {}", server.url(), home.path().display()));
 
@@ -82,7 +85,7 @@ async fn show(
     home: &Home,
     printer: Printer,
 ) -> Result<u8> {
-    let client = Client::open(home.path().to_owned(), None, None).await?;
+    let client = Client::open(home.path().to_owned(), Settings::default_ones, None, None).await?;
     let key = stage::set(&client, targets, flows).await?;
     printer.say(format_args!("deployed {} flows; set up connectors, scheduler, webhook", flows.len()));
     breakage::apply(&arguments.breakage, targets, &client).await?;

@@ -1,65 +1,69 @@
 //! `surefoot serve`: opens the workspace, does its work, answers HTTP, until it is told to stop.
 
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::json;
-use surefoot_connector_api::EgressRule;
 
+use crate::client::{Call, Client, Method, Path as ApiPath};
 use crate::context::Context;
 use crate::exit_codes;
 use crate::server::{Endpoint, Server};
+use crate::settings::Flags;
 use crate::signals::Signals;
+use crate::supervisor::Supervisor;
 use crate::workspace;
-
-/// Where to listen when nobody says: the loopback, since a deployed flow is code that runs.
-const LISTEN_DEFAULT: &str = "127.0.0.1:7070";
-
-/// How long connector calls and callers may take after the first signal.
-const GRACE: Duration = Duration::from_secs(30);
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:7070, or what surefoot.toml says]
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<String>,
-    /// A name under which callers reach the server, beside localhost; may be repeated
-    #[arg(long, value_name = "HOST")]
-    allow_host: Vec<String>,
-    /// A host that connectors may reach, such as db.example.com:1433 or 10.0.0.0/8; may be repeated
-    #[arg(long, value_name = "HOST")]
-    allow_egress: Vec<EgressRule>,
+    #[command(flatten)]
+    pub(crate) flags: Flags,
 }
 
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let data = context.data();
-    let settings = workspace::Settings::read(&data)?;
+    let settings = context.settings(&arguments.flags)?;
+    let supervisor = Supervisor::from_environment()?;
     let mut signals = Signals::new()?;
-    let egress = [settings.egress.allow, arguments.allow_egress].concat();
-    let listen = arguments.listen.or(settings.server.listen).unwrap_or_else(|| LISTEN_DEFAULT.to_owned());
-    let endpoint = Endpoint::bind(&listen, [settings.server.hosts, arguments.allow_host].concat(), &data).await?;
-    let engine = workspace::open(&data, egress, settings.retention.retention())?;
+    let endpoint = Endpoint::bind(&settings, &data).await?;
+    let engine = workspace::open(&data, &settings)?;
     let mut server = Server::start(engine, endpoint).await?;
-    let printer = context.printer;
-    if printer.is_json() {
-        printer.json_line(&json!({ "url": server.url(), "socket": server.socket(), "data": data }))?;
-    } else {
-        printer.line(server.url())?;
-        printer.say(format_args!("the workspace {} is open; commands with this --data reach it", data.display()));
-        printer.say(format_args!("the token for the API is in {}", data.join("token").display()));
-    }
+    announce(&server, &data, context)?;
+    supervisor.tell(&format!("READY=1\nSTATUS=answers at {}", server.url()));
     let broken = tokio::select! {
         error = server.failed() => Some(error),
         () = signals.next() => None,
+        never = supervisor.watch(async || answers(&data).await) => match never {},
     };
+    supervisor.tell("STOPPING=1\nSTATUS=lets what is under way end");
+    let printer = context.printer;
     printer.say("stopping; a second signal stops at once");
     tokio::select! {
-        stopped = server.stop(GRACE) => stopped?,
+        stopped = server.stop(Duration::from_secs(settings.server.drain_seconds.into())) => stopped?,
         () = signals.next() => {
             printer.warn("stopped at once: what was under way is taken up at the next start");
             return Ok(exit_codes::INTERRUPTED);
         }
     }
     broken.map_or(Ok(exit_codes::SUCCESS), Err)
+}
+
+fn announce(server: &Server, data: &Path, context: &Context) -> Result<()> {
+    let printer = context.printer;
+    if printer.is_json() {
+        return printer.json_line(&json!({ "url": server.url(), "socket": server.socket(), "data": data }));
+    }
+    printer.line(server.url())?;
+    printer.say(format_args!("the workspace {} is open; commands with this --data reach it", data.display()));
+    printer.say(format_args!("the token for the API is in {}", data.join("token").display()));
+    Ok(())
+}
+
+/// Whether this server answers, as one who calls it finds out. What it answers does not matter: one that recovers, or
+/// has no room, is not mended by a restart.
+async fn answers(data: &Path) -> Result<()> {
+    let client = Client::of_server(data, None, None).await?.context("nobody listens on the socket")?;
+    client.send(Call::new(Method::GET, ApiPath::below("", ["readyz"]))).await.map(drop)
 }

@@ -14,6 +14,7 @@ use crate::commands::webhook;
 use crate::follow;
 use crate::printer::Printer;
 use crate::server::Server;
+use crate::settings::Settings;
 
 /// How late a check may be seen.
 const CHECK_DELAY: Duration = Duration::from_millis(200);
@@ -41,7 +42,7 @@ pub(super) async fn webhook(server: &Server, client: &Client, key: &str, printer
     printer.say(format_args!("\nPOST {url}\n"));
     let webhook_id = crate::records::id_of(client, "webhooks", WEBHOOK).await?;
     let before = newest(client, &webhook_id).await?;
-    let http = Client::open(PathBuf::new(), Some(&server.url()), None).await?;
+    let http = Client::open(PathBuf::new(), Settings::default_ones, Some(&server.url()), None).await?;
     let began = Instant::now();
     let called = async {
         let answer = http.send(webhook::request(WEBHOOK, Method::POST, Some(key), None)).await?;
