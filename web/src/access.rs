@@ -30,6 +30,23 @@ pub(crate) struct Caller {
     pub(crate) role: Role,
 }
 
+impl Caller {
+    /// Refuses one whose role is lower.
+    pub(crate) fn require(&self, role: Role) -> Result<(), Problem> {
+        if self.role >= role {
+            return Ok(());
+        }
+        let detail = format!("this needs the role {role}, and {} has the role {}", self.who, self.role);
+        Err(Problem::forbidden(detail).hint("ask an admin of this workspace for the role"))
+    }
+
+    /// Refuses to start a built-in flow for one who may not try connectors: with inputs of its own such a flow would
+    /// send what a connector keeps secret to any host.
+    pub(crate) fn may_start(&self, flow: &str) -> Result<(), Problem> {
+        if flow.starts_with("native:") { self.require(Role::Author) } else { Ok(()) }
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 

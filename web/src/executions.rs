@@ -183,6 +183,8 @@ async fn rerun(
     InPath(id): InPath<String>,
     InOptionalJson(RerunBody { input }): InOptionalJson<RerunBody>,
 ) -> Answer<Response> {
+    let row = app.engine().execution(&id).await?;
+    caller.may_start(row["flow_id"].as_str().unwrap_or_default())?;
     let started = app.complete(|engine| async move { engine.rerun(&id, input, &caller.who).await }).await?;
     Ok(StartedExecution::answer(started))
 }

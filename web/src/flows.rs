@@ -103,6 +103,7 @@ async fn run(
     InPath(flow): InPath<String>,
     InOptionalJson(body): InOptionalJson<RunBody>,
 ) -> Answer<Response> {
+    caller.may_start(&flow)?;
     let by = caller.who;
     let request = StartRequest { flow, input: body.input, name: body.name, by, ..StartRequest::default() };
     let (id, _) = app.complete(|engine| async move { engine.start(request).await }).await?;

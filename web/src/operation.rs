@@ -182,12 +182,9 @@ fn schema<T: JsonSchema>() -> Value {
 
 /// Refuses callers whose role is too low. Who calls was found out by `access::check`; without that nobody is let in.
 async fn require(role: Role, request: Request, next: Next) -> Response {
-    match request.extensions().get::<Caller>() {
-        Some(caller) if caller.role >= role => next.run(request).await,
-        Some(caller) => {
-            let detail = format!("this needs the role {role}, and {} has the role {}", caller.who, caller.role);
-            Problem::forbidden(detail).hint("ask an admin of this workspace for the role").into_response()
-        }
+    match request.extensions().get::<Caller>().map(|caller| caller.require(role)) {
+        Some(Ok(())) => next.run(request).await,
+        Some(Err(problem)) => problem.into_response(),
         None => Problem::no_token().into_response(),
     }
 }

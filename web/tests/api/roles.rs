@@ -81,7 +81,8 @@ fn what_the_roles_may_do() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys().filter(|_| path.starts_with("/api/v1/")) {
             let role = role(method, path);
-            let is_about_people = ["/api/v1/tokens", "/api/v1/audit"].iter().any(|about| path.starts_with(about));
+            let is_about_people =
+                ["/api/v1/tokens", "/api/v1/audit"].iter().any(|about| path.starts_with(about));
             let is_about_all = path.starts_with("/api/v1/system/");
             match method.as_str() {
                 _ if is_about_people || is_about_all => assert_eq!(role, "admin", "{method} {path}"),
@@ -99,6 +100,20 @@ fn what_the_roles_may_do() {
     for path in ["/api/v1/flows/{key}/run", "/api/v1/executions/{id}/cancel", "/api/v1/schedules/{key}/enable"] {
         assert_eq!(role("post", path), "operator");
     }
+}
+
+/// With inputs of its own a built-in flow sends what a connector keeps secret wherever it is told to.
+#[tokio::test(flavor = "multi_thread")]
+async fn built_in_flows_are_run_by_those_who_may_try_connectors() {
+    let remote = Remote::new();
+    let run = json!({"input": {"connector": "type:probe", "inputs": {"text": "a"}}}).to_string();
+    let path = "/api/v1/flows/native:connect/run";
+    let (operator, author) = (remote.token("operator", "operator").await, remote.token("author", "author").await);
+    remote.send(Method::POST, path, &operator, &run).await.problem(403, "forbidden");
+    let id = remote.send(Method::POST, path, &author, &run).await.json(201)["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/executions/{id}/rerun");
+    remote.send(Method::POST, &path, &operator, &run).await.problem(403, "forbidden");
+    remote.send(Method::POST, &path, &author, &run).await.json(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
