@@ -33,6 +33,8 @@ pub(crate) struct Performance {
     pub(crate) n: u32,
     pub(crate) start: Arc<ConnectionStart>,
     pub(crate) inputs: Inputs,
+    /// What of them is to be taken out of what comes back.
+    pub(crate) secrets: Vec<String>,
     pub(crate) lost: LostMark,
 }
 
@@ -237,7 +239,7 @@ impl Performance {
         };
         // A panic of a connector is a failure of this call and of nothing else.
         let call = AssertUnwindSafe(ty.connector.call(&context, inputs.clone())).catch_unwind();
-        let outcome = match tokio::time::timeout(timeout, call).await {
+        let mut outcome = match tokio::time::timeout(timeout, call).await {
             Ok(Ok(Ok(output))) if crate::journal::is_too_deep(&output) => {
                 unknown(ErrorClass::Protocol, "the output is nested too deep".to_owned())
             }
@@ -246,6 +248,11 @@ impl Performance {
             Ok(Err(_)) => unknown(ErrorClass::Protocol, "the connector panicked".to_owned()),
             Err(_) => unknown(ErrorClass::Timeout, format!("no end within {} ms", start.timeout_ms)),
         };
+        // Before anybody has it: another attempt, the journal, the flow, an equal call.
+        if let Err(error) = core.redact_outcome(&mut outcome, &self.secrets) {
+            let message = format!("what came back could not be searched for secrets: {error}");
+            outcome = unknown(ErrorClass::Protocol, message);
+        }
         let staged = if matches!(outcome, Outcome::Success(_)) { store.take_staged() } else { Vec::new() };
         (outcome, staged)
     }

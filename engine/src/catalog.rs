@@ -8,9 +8,9 @@ use crate::calls;
 use crate::core::Core;
 use crate::id;
 use crate::journal::{Outcome, Record, Started, Status, shown_args, shown_attempt};
-use crate::policy::CallPolicy;
 use crate::query::{Cursor, FieldType, Filter, Kind, Page, Query};
 use crate::schedules;
+use crate::secrets;
 use crate::store::executions::{self, ExecutionType, Key, NewExecution};
 use crate::store::records::{self, Saved, Saving, Stamp};
 use crate::store::{StoreError, StoreResult, journal};
@@ -29,10 +29,11 @@ impl Core {
         stamp: &Stamp,
     ) -> StoreResult<Saved> {
         let mut fields = fields.clone();
-        if kind == Kind::Connector {
-            self.check_connector(connection, saving.key(), &mut fields)?;
+        let sealing = self.take_secrets(connection, kind, saving, &mut fields)?;
+        let mut saved = records::write(connection, kind, saving, &fields, stamp)?;
+        if let Some(sealing) = sealing {
+            saved.after = self.seal(connection, kind, saved.after, &sealing, stamp)?;
         }
-        let saved = records::write(connection, kind, saving, &fields, stamp)?;
         match kind {
             Kind::Schedule => drop(schedules::reconcile(self, connection, &saved.after)?),
             Kind::Setting => schedules::setting_saved(self, connection, saved.before.as_ref(), &saved.after)?,
@@ -57,41 +58,6 @@ impl Core {
             schedules::reconcile(self, connection, &record)?;
         }
         records::delete(connection, kind, key, permanently, stamp)
-    }
-
-    /// A connector's type must exist and its stored inputs must be known ones. A secret that comes back as it was
-    /// shown keeps its value.
-    fn check_connector(&self, connection: &Connection, key: &str, fields: &mut Map<String, Value>) -> StoreResult<()> {
-        let present = records::get(connection, Kind::Connector, key)?.unwrap_or_default();
-        let ty =
-            fields.get("type").or_else(|| present.get("type")).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let Some(connector) = self.connectors.get(ty.as_str()) else {
-            let known: Vec<_> = self.connectors.keys().copied().collect();
-            return Err(StoreError::invalid(format!(
-                "there is no connector type `{ty}`; types are {}",
-                known.join(", ")
-            )));
-        };
-        if let Err(error) = CallPolicy::of(fields) {
-            return Err(StoreError::invalid(error));
-        }
-        let schema = connector.rules.schema();
-        let Some(config) = fields.get_mut("config").and_then(Value::as_object_mut) else {
-            return Ok(());
-        };
-        for (name, value) in config.iter_mut() {
-            if *value == "***" && connector.rules.is_secret(name) {
-                *value = present["config"][name].clone();
-            }
-            if schema["properties"].get(name).is_none() {
-                let known: Vec<_> = schema["properties"].as_object().into_iter().flat_map(Map::keys).cloned().collect();
-                return Err(StoreError::invalid(format!(
-                    "connector type `{ty}` has no input `{name}`; inputs are {}",
-                    known.join(", ")
-                )));
-            }
-        }
-        Ok(())
     }
 
     /// A record as users see it: without secrets.
@@ -153,6 +119,10 @@ impl Core {
                 (text("id"), text("name"), text("version"))
             }
         };
+        let mut input = input;
+        if flow_id == secrets::TRY {
+            secrets::seal_tried(&self.secrets.vault, &self.connectors, connection, &mut input)?;
+        }
         let now = self.now();
         let started = Started {
             at: now,
@@ -192,19 +162,10 @@ impl Core {
 
     /// An execution as users see it: what a connector was tried with may hold secrets.
     pub(crate) fn present_execution(&self, mut row: Value) -> Value {
-        if row["flow_id"] != "native:connect" {
+        if row["flow_id"] != secrets::TRY {
             return row;
         }
-        let connector = row["input"]["connector"].as_str().unwrap_or_default();
-        let ty = match connector.strip_prefix("type:") {
-            Some(ty) => Some(ty.to_owned()),
-            None => self
-                .readers
-                .read(|connection| records::get(connection, Kind::Connector, connector))
-                .ok()
-                .flatten()
-                .and_then(|record| Some(record["type"].as_str()?.to_owned())),
-        };
+        let ty = self.readers.read(|connection| secrets::type_tried(connection, &row["input"])).ok().flatten();
         if let Some(inputs) = row["input"]["inputs"].as_object() {
             row["input"]["inputs"] = Value::Object(self.redact(ty.as_deref().unwrap_or_default(), inputs));
         }

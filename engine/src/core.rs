@@ -23,6 +23,7 @@ use crate::metrics;
 use crate::native::NativeFlow;
 use crate::reserve::Reserve;
 use crate::retention::{Attention, Retention};
+use crate::secrets::{Redaction, Secrets, SecretsKey};
 use crate::store::executions::{Execution, Key};
 use crate::store::journal::Connections;
 use crate::store::records::Stamp;
@@ -50,6 +51,10 @@ pub struct Config {
     pub reserve_bytes: u64,
     /// What is kept of what has ended, and for how long.
     pub retention: Retention,
+    /// What the secrets are encrypted with; none for a key that is made from the file `key` of the data folder.
+    pub secrets_key: Option<SecretsKey>,
+    /// Is told of all secrets, for those who print while the engine runs.
+    pub redaction: Redaction,
     /// The clock.
     pub clock: Clock,
     /// The source of randomness.
@@ -84,6 +89,8 @@ impl Config {
             schedule_retry_delay: Duration::from_secs(60),
             reserve_bytes: 8 << 20,
             retention: Retention::default(),
+            secrets_key: None,
+            redaction: Redaction::default(),
             clock: Clock::System,
             entropy: Entropy::System,
             dies_at: None,
@@ -123,6 +130,9 @@ pub(crate) enum Departure {
     Dropped,
 }
 
+/// The connector types that this engine has, by name.
+pub(crate) type ConnectorTypes = BTreeMap<&'static str, ConnectorType>;
+
 /// A connector type that this engine has, with its rules made ready.
 pub(crate) struct ConnectorType {
     pub(crate) connector: Arc<dyn Connector>,
@@ -153,8 +163,8 @@ pub(crate) struct Core {
     pub(crate) blobs: Blobs,
     pub(crate) host: WasmHost,
     pub(crate) dialer: Dialer,
-    pub(crate) connectors: BTreeMap<&'static str, ConnectorType>,
-    pub(crate) connector_records: RecordCache,
+    pub(crate) connectors: ConnectorTypes,
+    pub(crate) secrets: Secrets,
     pub(crate) webhook_records: RecordCache,
     pub(crate) token_records: RecordCache,
     /// Results of calls that may serve others.

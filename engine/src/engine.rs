@@ -5,6 +5,7 @@
 mod executions;
 mod opening;
 mod records;
+mod rekeying;
 mod tokens;
 mod watching;
 
@@ -33,6 +34,7 @@ use crate::journal::Digester;
 use crate::native::{self, NativeFlow};
 use crate::query::Kind;
 use crate::reserve::Reserve;
+use crate::secrets::Secrets;
 use crate::store::records::Saving;
 use crate::store::{self, Concerns, Readers, RecordCache, Refusal, StoreError, StoreResult, Urgency, Writer};
 use crate::upkeep;
@@ -182,6 +184,8 @@ impl Engine {
         let database = data.join(upkeep::DATABASE);
         let (connection, epoch) = open_database(&database, &key, &config)?;
         upkeep::lost::finish(&data)?;
+        let connectors = connectors.into_iter().map(|one| (one.type_name(), ConnectorType::new(one))).collect();
+        let secrets = Secrets::open(&config, &key, &connection, &connectors)?;
         if !epoch.was_clean {
             store::executions::count_deaths(&connection)?;
         }
@@ -196,8 +200,6 @@ impl Engine {
                 let _ = failed.send(Event::StoreFailed);
             }
         });
-        let mut flows = native::all();
-        flows.extend(natives);
         let failed = |error: &dyn std::fmt::Display| EngineError::Failed(error.to_string());
         let core = Arc::new(Core {
             digester: Digester::new(&key),
@@ -206,12 +208,12 @@ impl Engine {
             blobs: Blobs::local(&data.join("blobs")).map_err(|error| failed(&error))?,
             host: WasmHost::new(&data.join("components"), &key).map_err(|error| failed(&error))?,
             dialer: Dialer::new(config.egress.clone()),
-            connectors: connectors.into_iter().map(|one| (one.type_name(), ConnectorType::new(one))).collect(),
-            connector_records: RecordCache::new(Kind::Connector),
+            connectors,
+            secrets,
             webhook_records: RecordCache::new(Kind::Webhook),
             token_records: RecordCache::new(Kind::Token),
             results: ResultCache::new(),
-            natives: flows,
+            natives: native::all().into_iter().chain(natives).collect(),
             events,
             changes: broadcast::Sender::new(1024),
             ended: Bells::default(),

@@ -33,6 +33,7 @@ mod runs;
 #[cfg(test)]
 mod scenarios;
 mod schedules;
+mod secrets;
 pub mod session;
 #[cfg(test)]
 mod simulation;
@@ -54,6 +55,7 @@ pub use native::NativeFlow;
 pub use people::{Role, UnknownRole};
 pub use policy::{CallPolicy, Retry};
 pub use retention::Retention;
+pub use secrets::{Redaction, SecretsKey, WeakKey};
 pub use storage::Storage;
 pub use store::logs::LogLine;
 pub use store::{Refusal, StoreError};

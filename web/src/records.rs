@@ -109,12 +109,12 @@ fn deleting(kind: Kind) -> Vec<Operation> {
 fn saving(kind: Kind) -> [Operation; 2] {
     let (all, one) = paths(kind);
     let created = Operation::post(all, move |app, caller, fields| create(kind, app, caller, fields))
-        .role(Role::Author)
+        .role(role(kind, Role::Author))
         .summary(format!("Create a {}; one of that name is a conflict", kind.as_str()))
         .body_of(move || openapi::writable(kind, true))
         .answers_of(StatusCode::CREATED, move || openapi::record_reference(kind));
     let updated = Operation::patch(one, move |app, caller, key, fields| update(kind, app, caller, key, fields))
-        .role(Role::Author)
+        .role(role(kind, Role::Author))
         .summary(format!("Change the fields given of one of the {}; null removes one", kind.plural()))
         .body_of(move || openapi::writable(kind, false))
         .answers_of(StatusCode::OK, move || openapi::record_reference(kind));

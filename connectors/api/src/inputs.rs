@@ -91,11 +91,54 @@ impl InputRules {
         Err(InputError::Invalid(if at.is_empty() { text } else { format!("input `{at}`: {text}") }))
     }
 
-    /// `inputs` with every secret replaced by `"***"`.
+    /// `inputs` with every secret replaced by `"***"`. What only names a secret of the workspace stays.
     pub fn redact(&self, inputs: &Inputs) -> Inputs {
+        let is_shown =
+            |name: &str, value: &Value| !self.is_secret(name) || value.as_str().and_then(secret_reference).is_some();
         let shown = |(name, value): (&String, &Value)| {
-            (name.clone(), if self.is_secret(name) { Value::from("***") } else { value.clone() })
+            (name.clone(), if is_shown(name, value) { value.clone() } else { REDACTED.into() })
         };
         inputs.iter().map(shown).collect()
+    }
+}
+
+/// What stands in the place of a secret wherever something is shown or recorded.
+pub const REDACTED: &str = "***";
+
+/// The name in `secret(NAME)`, a text that stands for the value of a secret of the workspace; none in any other text.
+pub fn secret_reference(text: &str) -> Option<&str> {
+    text.strip_prefix("secret(")?.strip_suffix(')').filter(|name| is_secret_name(name))
+}
+
+/// Whether a secret may have that name: letters and digits of ASCII, `_`, `-` and `.`.
+pub fn is_secret_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_is_the_whole_text() {
+        assert_eq!(secret_reference("secret(db-password.v2)"), Some("db-password.v2"));
+        for other in ["", "secret()", "secret(a b)", "secret(a)b", " secret(a)", "secret(a", "secret(a))", "Secret(a)"]
+        {
+            assert_eq!(secret_reference(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_redacted_and_their_names_are_not() {
+        let schema = serde_json::json!({"properties": {"user": {}, "password": {"writeOnly": true}}});
+        let rules = InputRules::new(schema);
+        let redact = |value: Value| Value::Object(rules.redact(value.as_object().expect("an object")));
+        for (inputs, shown) in [
+            (serde_json::json!({"user": "u", "password": "p"}), serde_json::json!({"user": "u", "password": "***"})),
+            (serde_json::json!({"password": "secret(a)"}), serde_json::json!({"password": "secret(a)"})),
+            (serde_json::json!({"password": {"a": "secret(a)"}}), serde_json::json!({"password": "***"})),
+        ] {
+            assert_eq!(redact(inputs), shown);
+        }
     }
 }

@@ -9,7 +9,7 @@ mod inputs;
 
 pub use dialer::{CompanionDialer, Dialer, EgressPolicy, EgressRule, EgressRuleError};
 pub use error::{CallError, ErrorClass, Sent};
-pub use inputs::{InputError, InputRules, merge};
+pub use inputs::{InputError, InputRules, REDACTED, is_secret_name, merge, secret_reference};
 
 use std::time::Duration;
 

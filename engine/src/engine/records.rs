@@ -53,7 +53,9 @@ impl Engine {
     ) -> EngineResult<Value> {
         let (core, stamp) = (self.core.clone(), self.core.stamp(by));
         let save = move |connection: &rusqlite::Connection| {
-            let kind = crate::session::writable_kind(kind.as_str())?;
+            if kind != Kind::Secret {
+                crate::session::writable_kind(kind.as_str())?;
+            }
             let Saved { before, after } = core.save_record(connection, kind, &saving, &fields, &stamp)?;
             let action = if before.is_some() { "update" } else { "create" };
             let deed = Deed { action, kind, before: before.unwrap_or_default(), after: after.clone() };

@@ -30,7 +30,7 @@ pub struct Field {
     pub writable: bool,
     /// Whether it stands in a column of its own and not in the record's document.
     pub column: bool,
-    /// Whether it is the engine's own business, and shown to nobody.
+    /// Whether it is shown to nobody.
     pub hidden: bool,
 }
 
@@ -44,6 +44,11 @@ const fn data(name: &'static str, ty: FieldType) -> Field {
 
 const fn computed(name: &'static str, ty: FieldType) -> Field {
     Field { name, ty, required: false, writable: false, column: false, hidden: false }
+}
+
+/// What users set and nobody sees. It is not stored in the record.
+const fn write_only(name: &'static str, ty: FieldType) -> Field {
+    Field { hidden: true, ..data(name, ty) }
 }
 
 /// What the engine alone sees. A document to queries: nobody compares it or orders by it.
@@ -101,6 +106,13 @@ const WEBHOOK: &[Field] = &[
 const PROJECT: &[Field] = &[data("description", Text)];
 const TOKEN: &[Field] =
     &[data("role", Text), data("expires_at", Time), data("description", Text), hidden("secret_sha256")];
+const SECRET: &[Field] = &[
+    write_only("value", Text),
+    computed("version", Integer),
+    computed("value_set_at", Time),
+    data("description", Text),
+    data("project_id", Text),
+];
 const AUDIT: &[Field] = &[
     computed("action", Text),
     computed("record_kind", Text),
@@ -161,13 +173,14 @@ pub enum Kind {
     Webhook,
     Project,
     Token,
+    Secret,
     Audit,
     Execution,
 }
 
 impl Kind {
     /// All, with their names and own fields.
-    pub const ALL: [(Self, &'static str, &'static [Field]); 11] = [
+    pub const ALL: [(Self, &'static str, &'static [Field]); 12] = [
         (Self::Flow, "flow", FLOW),
         (Self::Connector, "connector", CONNECTOR),
         (Self::File, "file", FILE),
@@ -177,6 +190,7 @@ impl Kind {
         (Self::Webhook, "webhook", WEBHOOK),
         (Self::Project, "project", PROJECT),
         (Self::Token, "token", TOKEN),
+        (Self::Secret, "secret", SECRET),
         (Self::Audit, "audit", AUDIT),
         (Self::Execution, "execution", EXECUTION),
     ];
@@ -194,9 +208,9 @@ impl Kind {
         }
     }
 
-    /// Whether it is about who may do what, and who did: flows neither see nor change it.
+    /// Whether it is for admins alone: who may do what, who did, and what is secret. Flows neither see nor change it.
     pub fn is_about_people(self) -> bool {
-        matches!(self, Self::Token | Self::Audit)
+        matches!(self, Self::Token | Self::Secret | Self::Audit)
     }
 
     /// The kind with that name, for a flow.

@@ -16,6 +16,7 @@ use crate::journal::{
 use crate::planted::{Bug, is_planted};
 use crate::policy::CallPolicy;
 use crate::query::Kind;
+use crate::secrets::OpenConnector;
 use crate::store::executions;
 use crate::store::{StoreError, StoreResult, Urgency, records};
 
@@ -36,7 +37,9 @@ pub struct ConnectionOptions {
 struct Prepared {
     start: Arc<ConnectionStart>,
     inputs: Inputs,
-    redacted: Inputs,
+    secrets: Vec<String>,
+    /// What the call passed, as the journal may show it.
+    shown: Value,
 }
 
 impl Session {
@@ -73,8 +76,7 @@ impl Session {
             Turn::Resumed(..) => Err(self.damaged()),
             Turn::Live(n, mut call) => match self.prepare(connector, &inputs, &options)? {
                 Ok(mut prepared) => {
-                    let inputs = Value::Object(std::mem::take(&mut prepared.redacted));
-                    call.args = start_args(connector, inputs, &prepared.start);
+                    call.args = start_args(connector, std::mem::take(&mut prepared.shown), &prepared.start);
                     self.begin_connection(n, call, prepared)
                 }
                 Err(error) => {
@@ -94,24 +96,32 @@ impl Session {
             ))));
         }
         let found = match connector.strip_prefix("type:") {
-            Some(ty) => Ok(Arc::new(json!({"id": "", "name": ty, "type": ty, "revision": 0}))),
-            None => self.core.connector_records.require(&self.core.readers, &self.core.writer, connector),
+            Some(ty) => Ok(Arc::new(OpenConnector::of_type(ty))),
+            None => self.core.secrets.connectors.require(&self.core.readers, &self.core.writer, connector),
         };
-        let record = match found {
-            Ok(record) => record,
+        let stored = match found {
+            Ok(stored) => stored,
             Err(StoreError::Refused(refusal)) => return Ok(Err(refusal.into())),
+            Err(StoreError::Damaged(text)) => return Ok(Err(HostError::InvalidInput(text))),
             Err(_) => return Err(End::dropped()),
         };
+        let record = &stored.record;
         let text = |field: &str| record[field].as_str().unwrap_or_default().to_owned();
         let Some(ty) = self.core.connectors.get(text("type").as_str()) else {
             let known: Vec<_> = self.core.connectors.keys().copied().collect();
             let message = format!("there is no connector type `{}`; types are {}", text("type"), known.join(", "));
             return Ok(Err(HostError::NotFound(message)));
         };
-        let merged = Value::Object(match record["config"].as_object() {
-            Some(stored) => merge(stored, inputs),
-            None => merge(&Inputs::new(), inputs),
-        });
+        let mut merged = merge(&stored.config, inputs);
+        let secrets = match self.core.resolve_secrets(&stored, &ty.rules, self.execution(), inputs, &mut merged) {
+            Ok(secrets) => secrets,
+            Err(StoreError::Refused(refusal)) => {
+                return Ok(Err(HostError::InvalidInput(format!("connector `{}`: {refusal}", text("name")))));
+            }
+            Err(StoreError::Damaged(text)) => return Ok(Err(HostError::InvalidInput(text))),
+            Err(_) => return Err(End::dropped()),
+        };
+        let merged = Value::Object(merged);
         if let Err(error) = ty.rules.validate(&merged) {
             let text = format!("connector `{}`: {error}", text("name"));
             return Ok(Err(match error {
@@ -125,7 +135,7 @@ impl Session {
         {
             return Ok(Err(refusal.into()));
         }
-        let policy = match self.policy(&record, options) {
+        let policy = match self.policy(record, options) {
             Ok(policy) => policy,
             Err(error) => return Ok(Err(HostError::InvalidInput(format!("the policy of the call: {error}")))),
         };
@@ -142,7 +152,11 @@ impl Session {
             retry: policy.retry,
             cache_ms: policy.cache_ms,
         });
-        Ok(Ok(Prepared { start, inputs: merged, redacted: ty.rules.redact(inputs) }))
+        let mut shown = Value::Object(ty.rules.redact(inputs));
+        for redactor in self.core.redactors(&secrets).map_err(|_| End::dropped())? {
+            redactor.value(&mut shown);
+        }
+        Ok(Ok(Prepared { start, inputs: merged, secrets, shown }))
     }
 
     fn policy(&self, record: &Value, options: &ConnectionOptions) -> Result<CallPolicy, String> {
@@ -153,7 +167,7 @@ impl Session {
 
     /// Records the start and performs the call in a task of its own.
     fn begin_connection(&self, n: u32, call: Call, prepared: Prepared) -> CallResult<String> {
-        let Prepared { start, inputs, .. } = prepared;
+        let Prepared { start, inputs, secrets, .. } = prepared;
         let connection_id = id::connection_id(&self.execution().id, n);
         lock(&self.state).connections.add(n, start.clone());
         let record = Record::Call {
@@ -177,7 +191,7 @@ impl Session {
             self.core.writer.record_lazily(key, &record);
             None
         };
-        self.perform(n, start, inputs, intent);
+        self.perform(n, start, inputs, secrets, intent);
         Ok(Ok(connection_id))
     }
 
@@ -186,16 +200,23 @@ impl Session {
         n: u32,
         start: Arc<ConnectionStart>,
         inputs: Inputs,
+        secrets: Vec<String>,
         intent: Option<crate::store::writer::Ticket<()>>,
     ) {
-        let performance = self.performance(n, start, inputs);
+        let performance = self.performance(n, start, inputs, secrets);
         self.core.tasks.spawn(calls::perform(performance, intent));
     }
 
-    fn performance(&self, n: u32, start: Arc<ConnectionStart>, inputs: Inputs) -> Arc<Performance> {
+    fn performance(
+        &self,
+        n: u32,
+        start: Arc<ConnectionStart>,
+        inputs: Inputs,
+        secrets: Vec<String>,
+    ) -> Arc<Performance> {
         let (core, resident, lost) = (self.core.clone(), self.resident.clone(), LostMark::default());
         lock(&resident.running).insert(n, lost.clone());
-        Arc::new(Performance { core, resident, n, start, inputs, lost })
+        Arc::new(Performance { core, resident, n, start, inputs, secrets, lost })
     }
 
     /// A start that the journal has. What becomes of the connection is known when the journal has been read to its end.
@@ -257,9 +278,9 @@ impl Session {
             (Err(_), _) => None,
         };
         match again {
-            Some(prepared) => self.perform(n, start, prepared.inputs.clone(), None),
+            Some(prepared) => self.perform(n, start, prepared.inputs.clone(), prepared.secrets.clone(), None),
             None => {
-                let performance = self.performance(n, start, Inputs::new());
+                let performance = self.performance(n, start, Inputs::new(), Vec::new());
                 let end = CallEnd::new(self.core.now(), Outcome::Interrupted);
                 self.core.tasks.spawn(calls::settle(performance, end));
             }

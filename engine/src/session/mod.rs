@@ -44,6 +44,7 @@ use crate::clock::Timestamp;
 use crate::core::{Core, Departure, Resident, lock};
 use crate::journal::{Call, CallKind, ConnectionStart, HostError, Record, Reply, Status, canonical, shown_args};
 use crate::planted::{Bug, is_planted};
+use crate::secrets::Redactor;
 use crate::store::executions::{self, Execution};
 use crate::store::journal::Onwards;
 use crate::store::logs::{self, LogLine};
@@ -290,7 +291,8 @@ impl Session {
     pub fn set_message(&self, text: &str) -> Result<(), End> {
         self.check_payload(text.len())?;
         if self.is_live() {
-            let (key, text) = (self.execution().key, text.to_owned());
+            let (key, mut text) = (self.execution().key, text.to_owned());
+            self.without_secrets(|redactor| redactor.replace(&mut text))?;
             self.write_behind(text.len(), move |connection| executions::set_message(connection, key, &text));
         }
         Ok(())
@@ -300,7 +302,7 @@ impl Session {
     pub fn log(&self, level: &str, source: &str, message: &str, fields: Value) -> Result<(), End> {
         let bytes = message.len() + if fields.is_null() { 0 } else { fields.to_string().len() };
         self.check_payload(bytes)?;
-        let line = {
+        let mut line = {
             let mut state = lock(&self.state);
             state.budget.take_log_line(&self.resident.started.limits, bytes)?;
             if source == "stderr" {
@@ -327,6 +329,10 @@ impl Session {
             }
             line
         };
+        self.without_secrets(|redactor| {
+            redactor.replace(&mut line.message);
+            redactor.value(&mut line.fields);
+        })?;
         let key = self.execution().key;
         self.write_behind(bytes, move |connection| logs::insert(connection, key, &line));
         Ok(())
@@ -407,7 +413,12 @@ impl Session {
         let Some(past) = state.past.take_next() else {
             drop(state);
             self.resume_unsettled()?;
-            return Ok(Turn::Live(n, Call { kind, digest, args: args() }));
+            let mut args = args();
+            // An action at the end is done with what stands in the journal.
+            if kind != CallKind::OnEnd {
+                self.without_secrets(|redactor| redactor.value(&mut args))?;
+            }
+            return Ok(Turn::Live(n, Call { kind, digest, args }));
         };
         self.read_on(&mut state).map_err(End::unreadable)?;
         if let Some(start) = &past.connection {
@@ -421,6 +432,14 @@ impl Session {
         self.resume_unsettled()?;
         self.show_waiting(past.due);
         Ok(Turn::Resumed(n, past.due))
+    }
+
+    /// Takes the workspace's secrets out of what is about to be stored for people to read. A replay never sees it.
+    fn without_secrets(&self, redact: impl FnOnce(&Redactor)) -> Result<(), End> {
+        if let Some(redactor) = self.core.redactor().map_err(|_| End::dropped())? {
+            redact(&redactor);
+        }
+        Ok(())
     }
 
     /// Reads the journal until the next call in it is whole.

@@ -13,6 +13,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("0004_audit.sql"),
     include_str!("0005_schedules.sql"),
     include_str!("0006_journal_head.sql"),
+    include_str!("0007_secrets.sql"),
 ];
 
 /// Brings a database to the newest format, in one transaction: a failure leaves it as it was. A newer one is refused.
@@ -53,6 +54,7 @@ mod tests {
                 "97bb9e00659bf42f944c4156133d5562b13d2ca2263d64745baa53dd75dfb4a9",
                 "80f9299ea560d82279287995f90284b3ad93e409657d958d255f4e9ac8a9041a",
                 "d445915d88d3c4990672eebc5b10edad986f438e61df6ca37766a11f1d8ff5a7",
+                "e1d1654d0bcd423585aa0b40af0f11b240280315395705ae4211e38612154c71",
             ]
         );
     }

@@ -15,6 +15,7 @@ pub(crate) mod records;
 pub(crate) mod restored;
 pub(crate) mod retention;
 pub(crate) mod schedules;
+pub(crate) mod sealed;
 pub(crate) mod signals;
 pub(crate) mod sizes;
 pub(crate) mod trash;
@@ -232,6 +233,12 @@ pub(crate) fn meta(connection: &Connection, key: &str) -> StoreResult<Option<i64
 fn settle_log(connection: &Connection) -> StoreResult<()> {
     // A reader that is in the way keeps the log's index alive, and that does not name what was not synced.
     Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+}
+
+/// Writes the database anew, without a byte of what stood in it before. Takes as much room again.
+pub(crate) fn forget_deleted(connection: &Connection) -> StoreResult<()> {
+    connection.execute_batch("VACUUM")?;
+    settle_log(connection)
 }
 
 /// One opening of the workspace.

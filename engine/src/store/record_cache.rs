@@ -3,30 +3,41 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rusqlite::Connection;
 use serde_json::Value;
 
 use super::{Readers, StoreResult, Writer, records};
 use crate::query::Kind;
 
-/// Records of one kind by name or id, as of the newest commit that changed any record.
-pub(crate) struct RecordCache {
-    kind: Kind,
+/// Records of one kind by name or id, made ready for their use, as of the newest commit that changed any record.
+pub(crate) struct RecordCache<T = Value> {
+    read: Read<T>,
     /// With the number of changes that each was read at.
-    entries: Mutex<HashMap<String, (u64, Arc<Value>)>>,
+    entries: Mutex<HashMap<String, (u64, Arc<T>)>>,
 }
+
+/// Reads the record with that name or id, refusing when there is none.
+type Read<T> = Box<dyn Fn(&Connection, &str) -> StoreResult<T> + Send + Sync>;
 
 /// Entries, at most; then all are read anew.
 const ENTRIES_MAX: usize = 1000;
 
 impl RecordCache {
-    /// An empty cache.
+    /// An empty cache of records as they are stored.
     pub(crate) fn new(kind: Kind) -> Self {
-        Self { kind, entries: Mutex::default() }
+        Self::of(move |connection, key| records::require(connection, kind, key))
+    }
+}
+
+impl<T> RecordCache<T> {
+    /// An empty cache of what `read` makes of records.
+    pub(crate) fn of(read: impl Fn(&Connection, &str) -> StoreResult<T> + Send + Sync + 'static) -> Self {
+        Self { read: Box::new(read), entries: Mutex::default() }
     }
 
     /// The record with that name or id, refusing when there is none. Sees every change that was answered before the
     /// call.
-    pub(crate) fn require(&self, readers: &Readers, writer: &Writer, key: &str) -> StoreResult<Arc<Value>> {
+    pub(crate) fn require(&self, readers: &Readers, writer: &Writer, key: &str) -> StoreResult<Arc<T>> {
         // Read before the record is: a change in between makes the entry old, not wrong.
         let changes = writer.record_changes();
         let lock = || self.entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -35,7 +46,7 @@ impl RecordCache {
         {
             return Ok(record.clone());
         }
-        let record = Arc::new(readers.read(|connection| records::require(connection, self.kind, key))?);
+        let record = Arc::new(readers.read(|connection| (self.read)(connection, key))?);
         let mut entries = lock();
         if entries.len() >= ENTRIES_MAX {
             entries.clear();

@@ -3,6 +3,7 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params, params_from_iter};
 use serde_json::{Map, Value, json};
+use surefoot_connector_api::is_secret_name;
 
 use super::{Refusal, StoreError, StoreResult};
 use crate::clock::Timestamp;
@@ -354,6 +355,8 @@ pub(crate) fn check_name(kind: Kind, name: &str) -> StoreResult<()> {
         "cannot stand in an address"
     } else if name.trim() != name {
         "begins or ends with a space"
+    } else if kind == Kind::Secret && !is_secret_name(name) {
+        "has other characters than letters and digits of ASCII, `_`, `-` and `.`"
     } else {
         return Ok(());
     };

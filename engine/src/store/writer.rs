@@ -113,10 +113,25 @@ struct Shared {
     metrics: OfWriter,
     dies_at: Option<DiesAt>,
     on_failure: Box<dyn Fn(&StoreError) + Send + Sync>,
-    /// Whether the open transaction changed records.
-    records_touched: Arc<AtomicBool>,
-    /// Counts the commits that changed records.
-    record_changes: AtomicU64,
+    records: Arc<Watched>,
+    sealed: Arc<Watched>,
+}
+
+/// A table whose changes matter to what is kept in memory.
+#[derive(Default)]
+struct Watched {
+    /// Whether the open transaction changed it.
+    is_touched: AtomicBool,
+    /// Counts the commits that changed it.
+    changes: AtomicU64,
+}
+
+impl Watched {
+    fn committed(&self) {
+        if self.is_touched.swap(false, Ordering::SeqCst) {
+            self.changes.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
 
 /// The one writer of a workspace.
@@ -142,8 +157,8 @@ impl Writer {
         config: &Config,
         on_failure: impl Fn(&StoreError) + Send + Sync + 'static,
     ) -> Self {
-        let records_touched = Arc::default();
-        watch_records(&connection, &records_touched);
+        let (records, sealed) = (Arc::default(), Arc::default());
+        watch(&connection, &records, &sealed);
         Self(Arc::new(Shared {
             queue: Mutex::new(Queue { jobs: VecDeque::new(), urgent: false, closing: false, failed: None }),
             wake: Condvar::new(),
@@ -154,8 +169,8 @@ impl Writer {
             metrics: OfWriter::default(),
             dies_at: config.dies_at.clone(),
             on_failure: Box::new(on_failure),
-            records_touched,
-            record_changes: AtomicU64::new(0),
+            records,
+            sealed,
         }))
     }
 
@@ -268,7 +283,12 @@ impl Writer {
 
     /// A number that is another after each commit that changed a record, before anybody is told of that commit.
     pub(crate) fn record_changes(&self) -> u64 {
-        self.0.record_changes.load(Ordering::SeqCst)
+        self.0.records.changes.load(Ordering::SeqCst)
+    }
+
+    /// Like [`record_changes`](Self::record_changes), of sealed values.
+    pub(crate) fn sealed_changes(&self) -> u64 {
+        self.0.sealed.changes.load(Ordering::SeqCst)
     }
 
     /// What was counted so far.
@@ -315,9 +335,8 @@ impl Writer {
                 }
                 self.0.metrics.commits.observe(self.0.clock.now().since(began));
                 batch.count(&self.0.metrics);
-                if self.0.records_touched.swap(false, Ordering::SeqCst) {
-                    self.0.record_changes.fetch_add(1, Ordering::SeqCst);
-                }
+                self.0.sealed.committed();
+                self.0.records.committed();
                 answers.into_iter().for_each(|answer| answer.give(Ok(())));
             }
             Err(error) => {
@@ -358,7 +377,7 @@ impl Writer {
     /// After a failed commit: opens the database anew.
     pub(crate) fn reopen(&self) -> StoreResult<()> {
         let (connection, epoch) = super::reopen_for_writing(&self.0.path, self.epoch())?;
-        watch_records(&connection, &self.0.records_touched);
+        watch(&connection, &self.0.records, &self.0.sealed);
         *lock(&self.0.connection) = Some(connection);
         *lock(&self.0.epoch) = epoch;
         lock(&self.0.queue).failed = None;
@@ -462,12 +481,12 @@ fn run(connection: &Connection, epoch: i64, jobs: Vec<Job>, ending: Ending) -> S
     }
 }
 
-fn watch_records(connection: &Connection, touched: &Arc<AtomicBool>) {
-    let touched = touched.clone();
-    let hook = move |_, _: &str, table: &str, _| {
-        if table == "records" {
-            touched.store(true, Ordering::SeqCst);
-        }
+fn watch(connection: &Connection, records: &Arc<Watched>, sealed: &Arc<Watched>) {
+    let (records, sealed) = (records.clone(), sealed.clone());
+    let hook = move |_, _: &str, table: &str, _| match table {
+        "records" => records.is_touched.store(true, Ordering::SeqCst),
+        "sealed" => sealed.is_touched.store(true, Ordering::SeqCst),
+        _ => {}
     };
     connection.update_hook(Some(hook)).expect("this connection is ours");
 }

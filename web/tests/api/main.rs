@@ -12,6 +12,7 @@ mod fuzz;
 mod problems;
 mod records;
 mod roles;
+mod secrets;
 mod serve;
 mod support;
 mod webhooks;

@@ -82,7 +82,7 @@ fn what_the_roles_may_do() {
         for method in item.as_object().unwrap().keys().filter(|_| path.starts_with("/api/v1/")) {
             let role = role(method, path);
             let is_about_people =
-                ["/api/v1/tokens", "/api/v1/audit"].iter().any(|about| path.starts_with(about));
+                ["/api/v1/tokens", "/api/v1/secrets", "/api/v1/audit"].iter().any(|about| path.starts_with(about));
             let is_about_all = path.starts_with("/api/v1/system/");
             match method.as_str() {
                 _ if is_about_people || is_about_all => assert_eq!(role, "admin", "{method} {path}"),
