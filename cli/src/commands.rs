@@ -21,6 +21,7 @@ mod restore;
 mod run;
 mod schedule;
 mod scheduler;
+mod secret;
 mod serve;
 mod setting;
 mod system;
@@ -78,6 +79,9 @@ pub(crate) enum Command {
     /// Groups of records
     #[command(subcommand, visible_alias = "projects")]
     Project(project::Command),
+    /// Values that connectors use and nobody sees
+    #[command(subcommand, visible_alias = "secrets")]
+    Secret(secret::Command),
     /// What programs and people show to the API
     #[command(subcommand, visible_alias = "tokens")]
     Token(token::Command),
@@ -137,6 +141,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
         Command::Setting(command) => setting::run(command, context).await,
         Command::Webhook(command) => webhook::run(command, context).await,
         Command::Project(command) => project::run(command, context).await,
+        Command::Secret(command) => secret::run(command, context).await,
         Command::Token(command) => token::run(command, context).await,
         Command::Audit(command) => audit::run(command, context).await,
         Command::Apply(arguments) => apply::run(arguments, context).await,

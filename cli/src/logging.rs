@@ -1,8 +1,11 @@
-//! What the parts of the program note goes to standard error, as text or as JSON.
+//! What the parts of the program note goes to standard error, as text or as JSON: without the secrets of the workspace
+//! that is open.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::LazyLock;
 
 use anyhow::Result;
+use surefoot_engine::Redaction;
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::Failure;
@@ -22,13 +25,32 @@ pub(crate) fn start(log: Log, verbose: u8) -> Result<()> {
             .map_err(|error| Failure::usage(format!("SUREFOOT_LOG=`{directives}` is not a filter: {error}")))?,
         Err(_) => EnvFilter::new(LEVELS[level]),
     };
-    let writer = std::io::stderr;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(writer().is_terminal());
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(io::stderr().is_terminal());
     // Otherwise a line that cannot be written, into a file on a full disk say, is a panic where it was to be written.
-    let subscriber = subscriber.log_internal_errors(false).with_writer(writer);
+    let subscriber = subscriber.log_internal_errors(false).with_writer(|| Redacted);
     match log.format {
         LogFormat::Text => subscriber.init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// What the workspace of this process tells its secrets to.
+pub(crate) fn redaction() -> Redaction {
+    static REDACTION: LazyLock<Redaction> = LazyLock::new(Redaction::default);
+    REDACTION.clone()
+}
+
+/// Standard error. Each write is a whole line.
+struct Redacted;
+
+impl Write for Redacted {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        io::stderr().write_all(&redaction().redacted(line))?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }

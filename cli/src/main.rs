@@ -2,7 +2,8 @@
 //! command does is in [`commands`], one file each.
 //!
 //! Invariant: data is reached through [`client`] alone, which speaks the HTTP API, whether a server runs or not. But
-//! for two commands, on a folder that is not at work: `restore` makes one, `doctor` must not set a sick one going.
+//! for three commands, on a folder that is not at work: `restore` makes one, `doctor` must not set a sick one going,
+//! and `secret rekey` changes what it is opened with.
 
 mod cli;
 mod client;
@@ -17,6 +18,7 @@ mod inputs;
 mod logging;
 mod printer;
 mod records;
+mod secrets_key;
 mod server;
 mod settings;
 mod signals;

@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) log: Log,
     pub(crate) egress: Egress,
     pub(crate) retention: Retention,
+    #[serde(default)]
+    pub(crate) secrets: crate::secrets_key::Source,
 }
 
 impl Settings {

@@ -35,6 +35,8 @@ pub(crate) fn open(data: &Path, settings: &Settings) -> Result<Engine> {
     let mut config = Config::new(data);
     config.egress = EgressPolicy { allow: settings.egress.allow.clone() };
     config.retention = settings.retention.of_engine();
+    config.secrets_key = settings.secrets.key(data)?;
+    config.redaction = crate::logging::redaction();
     Ok(Engine::open(config, surefoot_connectors::all()).map_err(Failure::from)?)
 }
 
@@ -75,7 +77,7 @@ fn create_folder(data: &Path) -> Result<()> {
 }
 
 /// This process will hold keys and passwords: no core dump and no debugger of the same user may show them.
-fn forbid_dumps() {
+pub(crate) fn forbid_dumps() {
     #[cfg(target_os = "linux")]
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         tracing::warn!(%error, "the process stays dumpable");

@@ -107,6 +107,12 @@ pub(crate) const KEYS: &[Key] = &[
         "When the database holds more, the oldest are deleted for good."),
     key("retention.trash_age_days", Shape::Limit, "7",
         "What was put into the trash longer ago is deleted for good."),
+    key("secrets.key_file", Shape::Text, "",
+        "File with the key of the secrets, in the data folder unless absolute; without any the workspace makes its own."),
+    key("secrets.key_env", Shape::Text, "",
+        "Variable of the environment that holds the key, in place of the file."),
+    key("secrets.key_command", Shape::Text, "",
+        "Command whose output is the key, in place of the file."),
 ];
 
 impl Key {
