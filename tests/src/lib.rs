@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod connector_harness;
+pub mod leaks;
 pub mod namespace;
 pub mod samples;
 pub mod server_process;

@@ -1,6 +1,7 @@
 //! Real servers for tests: each a child process with a folder and a loopback port of its own, gone when dropped.
 
 pub mod certificates;
+pub mod echo;
 pub mod ftp;
 pub mod http;
 pub mod mssql;

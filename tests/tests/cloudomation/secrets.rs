@@ -5,10 +5,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use surefoot_engine::query::Kind;
 use surefoot_fixtures::{System, Targets};
+use surefoot_tests::leaks::search_data;
 use surefoot_tests::workspace::{Server, Workspace, id, response};
 
-/// No list, record, journal or log shows a password, be it right or wrong, neither in a call that succeeds nor in one
-/// that fails.
+/// No list, record, journal or log shows a password, nor does a byte of the data folder, be it right or wrong, neither
+/// in a call that succeeds nor in one that fails.
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_are_shown_nowhere() -> Result<()> {
     let targets = Targets::start().await?;
@@ -36,6 +37,7 @@ async fn passwords_are_shown_nowhere() -> Result<()> {
     for secret in &secrets {
         assert!(!shown.contains(secret.as_str()), "{secret} is shown: {}", around(&shown, secret));
     }
+    search_data(workspace.data(), &secrets)?;
     Ok(())
 }
 
@@ -52,6 +54,7 @@ async fn a_password_that_is_tried_is_not_kept() -> Result<()> {
     assert!(tried.contains("\"auth\""), "{tried}");
     let shown = tried + &everything(&workspace, &server).await?;
     assert!(!shown.contains(secret), "it is shown: {}", around(&shown, secret));
+    search_data(workspace.data(), &[secret.to_owned()])?;
     Ok(())
 }
 
