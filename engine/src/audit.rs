@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
 use crate::core::Core;
+use crate::grant::Grant;
 use crate::query::Kind;
 use crate::store::records::{self, Stamp};
 use crate::store::{StoreResult, executions};
@@ -26,7 +27,21 @@ pub(crate) struct Deed<'a> {
 }
 
 /// Writes an entry.
-pub(crate) fn note(core: &Core, connection: &Connection, by: &str, deed: Deed<'_>) -> StoreResult<()> {
+///
+/// # Errors
+/// When the deed reaches beyond the grant: where something was, or where it would come to stand.
+pub(crate) fn note(core: &Core, connection: &Connection, grant: &Grant, by: &str, deed: Deed<'_>) -> StoreResult<()> {
+    let Deed { action, kind, before, after } = deed;
+    if !before.is_null() {
+        grant.check(kind, &before, before["name"].as_str().unwrap_or_default())?;
+    }
+    if !after.is_null() {
+        grant.check_target(kind, &after)?;
+    }
+    insert(core, connection, by, Deed { action, kind, before, after })
+}
+
+fn insert(core: &Core, connection: &Connection, by: &str, deed: Deed<'_>) -> StoreResult<()> {
     let Deed { action, kind, before, after } = deed;
     let known = |field: &str| match &after[field] {
         Value::Null => before[field].clone(),
@@ -49,6 +64,7 @@ pub(crate) fn note(core: &Core, connection: &Connection, by: &str, deed: Deed<'_
 pub(crate) fn note_of_execution(
     core: &Core,
     connection: &Connection,
+    grant: &Grant,
     by: &str,
     action: &str,
     id: &str,
@@ -56,8 +72,9 @@ pub(crate) fn note_of_execution(
     let Some((_, row)) = executions::get(connection, id)? else {
         return Ok(());
     };
+    grant.check_execution(connection, id)?;
     let named = json!({ "id": row["id"], "name": row["name"], "status": row["status"] });
-    note(core, connection, by, Deed { action, kind: Kind::Execution, before: named, after: Value::Null })
+    insert(core, connection, by, Deed { action, kind: Kind::Execution, before: named, after: Value::Null })
 }
 
 fn short(document: Value) -> Value {

@@ -13,7 +13,7 @@ use crate::schedules;
 use crate::secrets;
 use crate::store::executions::{self, ExecutionType, Key, NewExecution};
 use crate::store::records::{self, Saved, Saving, Stamp};
-use crate::store::{StoreError, StoreResult, journal};
+use crate::store::{StoreError, StoreResult, journal, sessions};
 
 /// How many parents' journals one query over connections reads at most.
 const PARENTS_MAX: u32 = 1000;
@@ -29,12 +29,16 @@ impl Core {
         stamp: &Stamp,
     ) -> StoreResult<Saved> {
         let mut fields = fields.clone();
+        name_projects_by_id(connection, &mut fields)?;
         let sealing = self.take_secrets(connection, kind, saving, &mut fields)?;
         let mut saved = records::write(connection, kind, saving, &fields, stamp)?;
         if let Some(sealing) = sealing {
             saved.after = self.seal(connection, kind, saved.after, &sealing, stamp)?;
         }
         match kind {
+            Kind::User if saved.after["is_enabled"] == false => {
+                sessions::delete_of_user(connection, id_of(&saved.after), None)?;
+            }
             Kind::Schedule => drop(schedules::reconcile(self, connection, &saved.after)?),
             Kind::Setting => schedules::setting_saved(self, connection, saved.before.as_ref(), &saved.after)?,
             _ => {}
@@ -56,6 +60,12 @@ impl Core {
         {
             record["is_enabled"] = false.into();
             schedules::reconcile(self, connection, &record)?;
+        }
+        if kind == Kind::User
+            && let Some(record) = records::get(connection, kind, key)?
+        {
+            sessions::delete_of_user(connection, id_of(&record), None)?;
+            sessions::delete_links(connection, Some(id_of(&record)))?;
         }
         records::delete(connection, kind, key, permanently, stamp)
     }
@@ -266,7 +276,13 @@ impl Core {
             }
         }
         let matches = |row: &Value| is_wanted(query, row);
-        rows.extend(self.connections_of(connection, parent)?.into_iter().filter(matches));
+        let is_in_reach = match &query.projects {
+            Some(projects) => executions::is_in(connection, parent, projects)?,
+            None => true,
+        };
+        if is_in_reach {
+            rows.extend(self.connections_of(connection, parent)?.into_iter().filter(matches));
+        }
         Ok(sorted_page(query, rows))
     }
 
@@ -275,6 +291,7 @@ impl Core {
         let mut parents = Query::parse(Kind::Execution, None, Some("-created_at"), Some(PARENTS_MAX), None)
             .map_err(|error| StoreError::invalid(error.to_string()))?;
         parents.deleted = query.deleted;
+        parents.projects.clone_from(&query.projects);
         let mut rows = Vec::new();
         for parent in executions::list(connection, &parents)?.rows {
             let found = self.connections_of(connection, parent["id"].as_str().unwrap_or_default())?;
@@ -282,6 +299,26 @@ impl Core {
         }
         Ok(sorted_page(query, rows))
     }
+}
+
+/// Projects may be given by name, and are named by id from then on: roles are given by it.
+fn name_projects_by_id(connection: &Connection, fields: &mut Map<String, Value>) -> StoreResult<()> {
+    let id = |key: &str| match records::get(connection, Kind::Project, key)? {
+        Some(project) => Ok(id_of(&project).to_owned()),
+        None => Err(StoreError::not_found("project", key)),
+    };
+    if let Some(Value::String(key)) = fields.get_mut("project_id") {
+        *key = id(key)?;
+    }
+    if let Some(Value::Object(roles)) = fields.get_mut("project_roles") {
+        let by_id = std::mem::take(roles).into_iter().map(|(key, role)| Ok((id(&key)?, role)));
+        *roles = by_id.collect::<StoreResult<_>>()?;
+    }
+    Ok(())
+}
+
+fn id_of(record: &Value) -> &str {
+    record["id"].as_str().unwrap_or_default()
 }
 
 fn settle(row: &mut Value, start: &crate::journal::ConnectionStart, outcome: &Outcome, began: String, at: String) {

@@ -21,6 +21,7 @@ use crate::id::Entropy;
 use crate::journal::{Digester, Limits, Outcome, Started};
 use crate::metrics;
 use crate::native::NativeFlow;
+use crate::people::People;
 use crate::reserve::Reserve;
 use crate::retention::{Attention, Retention};
 use crate::secrets::{Redaction, Secrets, SecretsKey};
@@ -166,9 +167,9 @@ pub(crate) struct Core {
     pub(crate) connectors: ConnectorTypes,
     pub(crate) secrets: Secrets,
     pub(crate) webhook_records: RecordCache,
-    pub(crate) token_records: RecordCache,
     /// Results of calls that may serve others.
     pub(crate) results: ResultCache,
+    pub(crate) people: People,
     pub(crate) natives: HashMap<String, Arc<dyn NativeFlow>>,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) changes: broadcast::Sender<Change>,

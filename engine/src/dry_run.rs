@@ -18,8 +18,9 @@ use serde_json::{Value, json};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::core::Config;
 use crate::engine::{Engine, EngineError, EngineResult, WriterMode, create_folder, io};
+use crate::grant::Grant;
 use crate::native::NativeFlow;
-use crate::query::Kind;
+use crate::query::{Kind, Query};
 use crate::retention::Retention;
 use crate::schedules::is_built_in;
 use crate::session::{End, QueryCall, Session};
@@ -85,7 +86,8 @@ impl Engine {
         if to < from {
             return Err(StoreError::invalid(format!("the period ends at {to}, before it begins at {from}")).into());
         }
-        let (built_in, own) = self.read(move |_, connection| chosen(connection, &schedules)).await?;
+        let grant = self.grant.clone();
+        let (built_in, own) = self.read(move |_, connection| chosen(connection, &grant, &schedules)).await?;
         let mut found = DryRun { is_complete: true, ..DryRun::default() };
         let planned = self.read(move |_, connection| planned(connection, &built_in, from, to)).await?;
         found.add(planned);
@@ -130,16 +132,16 @@ impl DryRun {
 }
 
 /// The schedules that were asked for: those of the built-in scheduler, and the others.
-fn chosen(connection: &Connection, keys: &[String]) -> StoreResult<(Vec<Value>, Vec<Value>)> {
+fn chosen(connection: &Connection, grant: &Grant, keys: &[String]) -> StoreResult<(Vec<Value>, Vec<Value>)> {
     let mut chosen = Vec::new();
     for key in keys {
-        chosen.push(records::require(connection, Kind::Schedule, key)?);
+        chosen.push(grant.record(connection, Kind::Schedule, key)?);
     }
     if keys.is_empty() {
         let filter = Some(json!({"field": "is_enabled", "op": "eq", "value": true}));
         let mut call = QueryCall { kind: "schedule".into(), filter, ..QueryCall::default() };
         loop {
-            let page = records::list(connection, &call.parse()?)?;
+            let page = records::list(connection, &Query { projects: grant.projects(), ..call.parse()? })?;
             chosen.extend(page.rows);
             call.cursor = page.next;
             if call.cursor.is_none() {

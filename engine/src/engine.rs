@@ -6,7 +6,9 @@ mod executions;
 mod opening;
 mod records;
 mod rekeying;
+mod sessions;
 mod tokens;
+mod users;
 mod watching;
 
 use std::fs::File;
@@ -29,9 +31,11 @@ use crate::clock::Timestamp;
 use crate::core::{Config, ConnectorType, Core, Event, lock};
 use crate::executor::Executor;
 use crate::files::Blobs;
+use crate::grant::Grant;
 use crate::host::{ComponentError, WasmHost};
 use crate::journal::Digester;
 use crate::native::{self, NativeFlow};
+use crate::people::{People, Rights, Role};
 use crate::query::Kind;
 use crate::reserve::Reserve;
 use crate::secrets::Secrets;
@@ -39,6 +43,8 @@ use crate::store::records::Saving;
 use crate::store::{self, Concerns, Readers, RecordCache, Refusal, StoreError, StoreResult, Urgency, Writer};
 use crate::upkeep;
 
+pub use sessions::{KnownSession, Origin, Session};
+pub use users::{Link, LinkFor};
 pub use watching::{JournalPlace, JournalReader, Watch};
 
 pub(crate) use opening::{create_folder, held_by, hold, io};
@@ -133,10 +139,11 @@ pub struct FlowVersion {
     pub is_present: bool,
 }
 
-/// A workspace that is open and at work. Clones are the same engine.
+/// A workspace that is open and at work. Clones are the same engine, and ask on the same behalf.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) core: Arc<Core>,
+    pub(crate) grant: Arc<Grant>,
     shared: Arc<Shared>,
 }
 
@@ -211,8 +218,8 @@ impl Engine {
             connectors,
             secrets,
             webhook_records: RecordCache::new(Kind::Webhook),
-            token_records: RecordCache::new(Kind::Token),
             results: ResultCache::new(),
+            people: People::new(),
             natives: native::all().into_iter().chain(natives).collect(),
             events,
             changes: broadcast::Sender::new(1024),
@@ -238,9 +245,16 @@ impl Engine {
         core.tasks.spawn(Executor::new(core.clone(), received).run());
         core.tasks.spawn(crate::retention::run(core.clone()));
         let shared = Arc::new(Shared { lock: Mutex::new(Some(lock_file)), writer_thread: Mutex::new(writer_thread) });
-        let engine = Self { core, shared };
+        let engine = Self { core, grant: Arc::new(Grant::everything()), shared };
         engine.settle_in();
         Ok(engine)
+    }
+
+    /// The same engine, asked on behalf of somebody with these rights, for what takes that role: nothing else is in
+    /// its reach. Without this an engine does everything.
+    #[must_use]
+    pub fn on_behalf(&self, rights: Rights, needed: Role) -> Self {
+        Self { grant: Arc::new(Grant::new(rights, needed)), ..self.clone() }
     }
 
     /// What every opening makes sure of: the scheduler `cron`, and an iteration for each enabled schedule.

@@ -17,12 +17,14 @@ mod endings;
 mod engine;
 mod executor;
 mod files;
+mod grant;
 mod host;
 mod id;
 pub mod journal;
 mod key;
 mod metrics;
 mod native;
+mod passwords;
 mod people;
 mod planted;
 mod policy;
@@ -46,13 +48,16 @@ pub use clock::{Clock, ManualClock, Timestamp};
 pub use core::{Change, CommitMoment, Config, DiesAt};
 pub use doctor::{Examination, Finding, Severity, examine};
 pub use dry_run::{DryRun, Problem, Start};
-pub use engine::{Engine, EngineError, EngineResult, FlowVersion, JournalPlace, JournalReader, StartRequest, Watch};
+pub use engine::{
+    Engine, EngineError, EngineResult, FlowVersion, JournalPlace, JournalReader, KnownSession, Link, LinkFor, Origin,
+    Session, StartRequest, Watch,
+};
 pub use host::ComponentError;
 pub use id::Entropy;
 pub use journal::Status;
 pub use metrics::{Calls, Distribution, Ended, Figures, Histogram};
 pub use native::NativeFlow;
-pub use people::{Role, UnknownRole};
+pub use people::{Rights, Role, UnknownRole};
 pub use policy::{CallPolicy, Retry};
 pub use retention::Retention;
 pub use secrets::{Redaction, SecretsKey, WeakKey};

@@ -1,9 +1,16 @@
-//! Who may do what: the four roles.
+//! Who may do what: the four roles, in the whole workspace and in projects.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::passwords::Passwords;
+use crate::query::Kind;
+use crate::store::RecordCache;
 
 /// What somebody may do. Each role may do what those before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -45,6 +52,89 @@ impl FromStr for Role {
 
     fn from_str(text: &str) -> Result<Self, UnknownRole> {
         Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| UnknownRole(text.to_owned()))
+    }
+}
+
+/// What somebody may do: a role in the whole workspace, and roles in projects. Where both say something the higher one
+/// holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Rights {
+    workspace: Option<Role>,
+    /// By the id of the project.
+    projects: BTreeMap<String, Role>,
+}
+
+impl Rights {
+    /// A role in the whole workspace, or none, and roles in projects, by their ids.
+    pub fn new(workspace: Option<Role>, projects: BTreeMap<String, Role>) -> Self {
+        Self { workspace, projects }
+    }
+
+    /// That role, for everything.
+    pub fn everywhere(role: Role) -> Self {
+        Self::new(Some(role), BTreeMap::new())
+    }
+
+    /// What a record of a user says: `role`, and `project_roles` by project. What is no role is none.
+    pub fn of_user(user: &Value) -> Self {
+        let role = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
+        let projects = user["project_roles"].as_object().into_iter().flatten();
+        let projects = projects.filter_map(|(project, value)| Some((project.clone(), role(value)?)));
+        Self::new(role(&user["role"]), projects.collect())
+    }
+
+    /// What a record of a token says: `role`, and the project, where it is for one.
+    pub fn of_token(token: &Value) -> Self {
+        let role: Option<Role> = token["role"].as_str().and_then(|text| text.parse().ok());
+        match token["project_id"].as_str() {
+            Some(project) => Self::new(None, role.map(|role| (project.to_owned(), role)).into_iter().collect()),
+            None => Self::new(role, BTreeMap::new()),
+        }
+    }
+
+    /// The role in the whole workspace.
+    pub fn in_workspace(&self) -> Option<Role> {
+        self.workspace
+    }
+
+    /// The role where a record is: in that project, by id, or in none.
+    pub fn in_project(&self, project: Option<&str>) -> Option<Role> {
+        self.workspace.max(project.and_then(|project| self.projects.get(project).copied()))
+    }
+
+    /// The roles in projects, by the id of the project.
+    pub fn in_projects(&self) -> impl Iterator<Item = (&str, Role)> {
+        self.projects.iter().map(|(project, role)| (project.as_str(), *role))
+    }
+
+    /// The highest role, wherever it holds.
+    pub fn highest(&self) -> Option<Role> {
+        self.workspace.max(self.projects.values().max().copied())
+    }
+
+    /// The projects in which there is that role, or a higher one, by itself.
+    pub fn projects_with(&self, role: Role) -> Vec<String> {
+        self.projects.iter().filter(|(_, has)| **has >= role).map(|(project, _)| project.clone()).collect()
+    }
+}
+
+/// What is kept in memory of people.
+pub(crate) struct People {
+    pub(crate) tokens: RecordCache,
+    pub(crate) users: RecordCache,
+    pub(crate) passwords: Passwords,
+    /// Told whenever somebody may do more or less than before.
+    pub(crate) changes: watch::Sender<()>,
+}
+
+impl People {
+    pub(crate) fn new() -> Self {
+        Self {
+            tokens: RecordCache::new(Kind::Token),
+            users: RecordCache::new(Kind::User),
+            passwords: Passwords::default(),
+            changes: watch::Sender::default(),
+        }
     }
 }
 

@@ -67,7 +67,8 @@ impl Problem {
 
     /// 401: nobody said who calls.
     pub(crate) fn no_token() -> Self {
-        Self::unauthorized("the API needs a token").hint("send `Authorization: Bearer TOKEN`")
+        Self::unauthorized("the API needs a token, or a session")
+            .hint("send `Authorization: Bearer TOKEN`, or log in: POST /api/v1/sessions")
     }
 
     /// 403.
@@ -167,6 +168,8 @@ impl From<EngineError> for Problem {
             EngineError::Refused(Refusal::NotFound(text)) => Self::not_found(text),
             EngineError::Refused(Refusal::Conflict(text)) => Self::new(StatusCode::CONFLICT, "conflict", text),
             EngineError::Refused(Refusal::Invalid(text)) => Self::invalid(text),
+            EngineError::Refused(Refusal::Forbidden(text)) => Self::forbidden(text),
+            EngineError::Refused(Refusal::Busy(text)) => Self::unavailable("busy", &text),
             EngineError::Component(ComponentError::Invalid(text)) => Self::invalid(text),
             EngineError::Unavailable(reason) => {
                 tracing::error!(reason, "the store is not available");

@@ -9,6 +9,7 @@ use super::{Engine, EngineError, EngineResult, FlowVersion, StartRequest};
 use crate::audit::{self, Deed};
 use crate::clock::Timestamp;
 use crate::core::{Change, Event};
+use crate::grant::Grant;
 use crate::journal::shown;
 use crate::planted::{Bug, is_planted};
 use crate::query::Kind;
@@ -21,16 +22,19 @@ impl Engine {
     /// Makes a component the present version of a flow, which is created where there is none. What runs goes on with
     /// its own version.
     pub async fn deploy(&self, name: &str, component: Vec<u8>, by: &str) -> EngineResult<Value> {
+        self.check_write(Kind::Flow, name, None).await?;
         let (core, size) = (self.core.clone(), component.len() as u64);
         let installed = tokio::task::spawn_blocking(move || core.host.install(&component)).await;
         let (digest, _held) = installed.map_err(|error| EngineError::Failed(error.to_string()))??;
         let (core, name, stamp) = (self.core.clone(), name.to_owned(), self.core.stamp(by));
+        let grant = self.grant.clone();
         self.write(move |connection| {
-            let before = records::get(connection, Kind::Flow, &name)?.unwrap_or_default();
-            let record = match records::get(connection, Kind::Flow, &name)? {
+            let before = records::get(connection, Kind::Flow, &name)?;
+            let record = match before.clone() {
                 Some(record) => record,
                 None => records::save(connection, Kind::Flow, &name, &Map::new(), &stamp)?,
             };
+            let before = before.unwrap_or_default();
             let id = record["id"].as_str().unwrap_or_default();
             schedules::add_version(connection, id, &digest, size, stamp.now, &stamp.who)?;
             if record["version"] != digest.as_str() {
@@ -44,7 +48,7 @@ impl Engine {
             }
             let after = records::require(connection, Kind::Flow, id)?;
             let deed = Deed { action: "deploy", kind: Kind::Flow, before, after: after.clone() };
-            audit::note(&core, connection, &stamp.who, deed)?;
+            audit::note(&core, connection, &grant, &stamp.who, deed)?;
             Ok(after)
         })
         .await
@@ -52,9 +56,9 @@ impl Engine {
 
     /// Versions of a flow, newest first.
     pub async fn versions(&self, flow: &str) -> EngineResult<Vec<FlowVersion>> {
-        let flow = flow.to_owned();
+        let (flow, grant) = (flow.to_owned(), self.grant.clone());
         self.read(move |_, connection| {
-            let record = records::require(connection, Kind::Flow, &flow)?;
+            let record = grant.record(connection, Kind::Flow, &flow)?;
             let versions = schedules::versions(connection, record["id"].as_str().unwrap_or_default())?;
             let to_version = |(digest, size, at, deployed_by): (String, i64, Timestamp, String)| FlowVersion {
                 is_present: record["version"] == digest,
@@ -90,6 +94,7 @@ impl Engine {
             records::check_name(Kind::Execution, name)?;
         }
         let (core, id, now) = (self.core.clone(), self.core.new_id(), self.core.now());
+        let grant = self.grant.clone();
         let (id, key) = self
             .write_and_wake(
                 move |connection| {
@@ -98,6 +103,7 @@ impl Engine {
                     {
                         return Ok((present, None));
                     }
+                    grant.check_start(connection, &request.flow, &request.input)?;
                     let mut new =
                         core.new_flow_execution(connection, id.clone(), &request.flow, request.input, &request.by)?;
                     new.name = request.name.unwrap_or(new.name);
@@ -114,9 +120,12 @@ impl Engine {
     /// Starts the flow of an execution anew, in the flow's present version, with the same input or another one. Returns
     /// the new execution's id once that is durable.
     pub async fn rerun(&self, id: &str, input: Option<Value>, by: &str) -> EngineResult<String> {
-        let owned = id.to_owned();
-        let row = self.read(move |_, connection| executions::get(connection, &owned)).await?;
-        let Some((_, row)) = row else {
+        let (owned, grant) = (id.to_owned(), self.grant.clone());
+        let row = self.read(move |_, connection| {
+            grant.check_execution(connection, &owned)?;
+            executions::get(connection, &owned)
+        });
+        let Some((_, row)) = row.await? else {
             let error = match crate::id::parse_connection_id(id) {
                 Some(_) => {
                     StoreError::invalid("a connection is not run again by itself; rerun the flow that called it")
@@ -142,6 +151,7 @@ impl Engine {
 
     /// Waits until an execution, or the one that takes its place, has ended. None when `timeout` comes first.
     pub async fn wait_ended(&self, id: &str, timeout: Option<Duration>) -> EngineResult<Option<Value>> {
+        self.core.readers.read(|connection| self.grant.check_execution(connection, id))?;
         let ended = async {
             let mut place = id.to_owned();
             loop {
@@ -171,8 +181,9 @@ impl Engine {
 
     /// An execution or connection by id.
     pub async fn execution(&self, id: &str) -> EngineResult<Value> {
-        let id = id.to_owned();
+        let (id, grant) = (id.to_owned(), self.grant.clone());
         self.read(move |core, connection| {
+            grant.check_execution(connection, &id)?;
             core.execution_json(connection, &id)?.ok_or_else(|| StoreError::not_found("execution", &id))
         })
         .await
@@ -180,16 +191,18 @@ impl Engine {
 
     /// Log lines of an execution after the key (call, line), at most `limit`.
     pub async fn log(&self, id: &str, after: Option<(u32, u32)>, limit: u32) -> EngineResult<Vec<LogLine>> {
-        let id = id.to_owned();
-        self.read(move |_, connection| logs::list(connection, require_key(connection, &id)?, after, limit.min(10_000)))
-            .await
+        let (id, grant) = (id.to_owned(), self.grant.clone());
+        self.read(move |_, connection| {
+            logs::list(connection, require_key(connection, &grant, &id)?, after, limit.min(10_000))
+        })
+        .await
     }
 
     /// The journal of an execution for people: without the seed of its randomness, with the names of the calls.
     pub async fn journal(&self, id: &str) -> EngineResult<Vec<Value>> {
-        let id = id.to_owned();
+        let (id, grant) = (id.to_owned(), self.grant.clone());
         self.read(move |_, connection| {
-            let records = journal::read(connection, require_key(connection, &id)?)?;
+            let records = journal::read(connection, require_key(connection, &grant, &id)?)?;
             Ok(records.iter().enumerate().map(|(seq, record)| shown(seq, record)).collect())
         })
         .await
@@ -217,11 +230,11 @@ impl Engine {
         by: &str,
         change: impl FnOnce(&rusqlite::Connection, Key) -> StoreResult<bool> + Send + 'static,
     ) -> EngineResult<Value> {
-        let (core, owned, by) = (self.core.clone(), id.to_owned(), by.to_owned());
+        let (core, grant, owned, by) = (self.core.clone(), self.grant.clone(), id.to_owned(), by.to_owned());
         self.write_and_wake(
             move |connection| {
                 let owned = executions::last_of_chain(connection, &owned)?;
-                let key = require_key(connection, &owned)?;
+                let key = require_key(connection, &grant, &owned)?;
                 if !change(connection, key)? {
                     let status =
                         executions::get(connection, &owned)?.map(|(_, row)| row["status"].clone()).unwrap_or_default();
@@ -230,7 +243,7 @@ impl Engine {
                         "execution {owned} has status {status}: nothing to do"
                     ))));
                 }
-                audit::note_of_execution(&core, connection, &by, action, &owned)?;
+                audit::note_of_execution(&core, connection, &grant, &by, action, &owned)?;
                 Ok(key)
             },
             |key| Some(Event::Wake(*key)),
@@ -253,12 +266,12 @@ impl Engine {
             return Err(StoreError::invalid("the payload is nested too deep").into());
         }
         let signal = Signal { id: signal_id.unwrap_or_else(|| self.core.new_id()), payload, sender: sender.to_owned() };
-        let (core, now) = (self.core.clone(), self.core.now());
+        let (core, grant, now) = (self.core.clone(), self.grant.clone(), self.core.now());
         let (owned, name, signal_id) = (id.to_owned(), name.to_owned(), signal.id.clone());
         self.write_and_wake(
             move |connection| {
                 let last = executions::last_of_chain(connection, &owned)?;
-                let key = require_key(connection, &last)?;
+                let key = require_key(connection, &grant, &last)?;
                 if executions::active_one(connection, key)?.is_none() {
                     let why = match executions::load_remains(connection, key)? {
                         Some(execution) if !execution.status.has_ended() => {
@@ -269,7 +282,7 @@ impl Engine {
                     return Err(StoreError::Refused(Refusal::Conflict(format!("execution {owned} {why}"))));
                 }
                 signals::insert(connection, key, &name, &signal, now)?;
-                audit::note_of_execution(&core, connection, &signal.sender, "signal", &last)?;
+                audit::note_of_execution(&core, connection, &grant, &signal.sender, "signal", &last)?;
                 Ok(key)
             },
             |key| Some(Event::Wake(*key)),
@@ -279,6 +292,7 @@ impl Engine {
     }
 }
 
-pub(super) fn require_key(connection: &rusqlite::Connection, id: &str) -> StoreResult<Key> {
+pub(super) fn require_key(connection: &rusqlite::Connection, grant: &Grant, id: &str) -> StoreResult<Key> {
+    grant.check_execution(connection, id)?;
     executions::key_of(connection, id)?.ok_or_else(|| StoreError::not_found("execution", id))
 }

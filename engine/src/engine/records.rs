@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{Engine, EngineError, EngineResult};
 use crate::audit::{self, Deed};
 use crate::core::Event;
-use crate::query::{Kind, Page};
+use crate::query::{Kind, Page, Query};
 use crate::session::QueryCall;
 use crate::store::StoreError;
 use crate::store::records::{self, Saved, Saving};
@@ -17,16 +17,15 @@ use crate::store::records::{self, Saved, Saving};
 impl Engine {
     /// One page of records or executions.
     pub async fn query(&self, query: QueryCall) -> EngineResult<Page> {
-        self.read(move |core, connection| core.query(connection, &query.parse()?)).await
+        let projects = self.grant.projects();
+        self.read(move |core, connection| core.query(connection, &Query { projects, ..query.parse()? })).await
     }
 
     /// A record by name or id.
     pub async fn record(&self, kind: Kind, key: &str) -> EngineResult<Value> {
-        let key = key.to_owned();
-        self.read(move |core, connection| {
-            records::require(connection, kind, &key).map(|record| core.present(kind, record))
-        })
-        .await
+        let (key, grant) = (key.to_owned(), self.grant.clone());
+        self.read(move |core, connection| grant.record(connection, kind, &key).map(|record| core.present(kind, record)))
+            .await
     }
 
     /// Creates the record, or updates the fields given of the one with that name or id.
@@ -51,18 +50,23 @@ impl Engine {
         fields: Map<String, Value>,
         by: &str,
     ) -> EngineResult<Value> {
-        let (core, stamp) = (self.core.clone(), self.core.stamp(by));
+        let (core, grant, stamp) = (self.core.clone(), self.grant.clone(), self.core.stamp(by));
         let save = move |connection: &rusqlite::Connection| {
-            if kind != Kind::Secret {
-                crate::session::writable_kind(kind.as_str())?;
+            // Users are made by `create_user`, and changed like every record.
+            match (kind, &saving) {
+                (Kind::Secret, _) | (Kind::User, Saving::Present(_)) => {}
+                _ => drop(crate::session::writable_kind(kind.as_str())?),
             }
+            grant.check_save(connection, kind, &saving, &fields)?;
             let Saved { before, after } = core.save_record(connection, kind, &saving, &fields, &stamp)?;
             let action = if before.is_some() { "update" } else { "create" };
             let deed = Deed { action, kind, before: before.unwrap_or_default(), after: after.clone() };
-            audit::note(&core, connection, &stamp.who, deed)?;
+            audit::note(&core, connection, &grant, &stamp.who, deed)?;
             Ok(core.present(kind, after))
         };
-        self.write_and_wake(save, move |record| schedule_changed(kind, record)).await
+        let saved = self.write_and_wake(save, move |record| schedule_changed(kind, record)).await?;
+        self.tell_people(kind);
+        Ok(saved)
     }
 
     /// Deletes a record, to the trash or for good, or the tree of an execution that has ended. False when there was
@@ -76,18 +80,20 @@ impl Engine {
         }
         // Who takes a token back wants it gone.
         let permanently = permanently || kind == Kind::Token;
-        let (core, key, stamp) = (self.core.clone(), key.to_owned(), self.core.stamp(by));
+        let (core, grant) = (self.core.clone(), self.grant.clone());
+        let (key, stamp) = (key.to_owned(), self.core.stamp(by));
         let delete = move |connection: &rusqlite::Connection| {
-            let record = records::get(connection, kind, &key)?;
+            let Some(record) = grant.find(connection, kind, &key)? else { return Ok((false, None)) };
             let deleted = core.delete_record(connection, kind, &key, permanently, &stamp)?;
-            if let Some(before) = record.clone() {
-                let action = if permanently { "delete_permanently" } else { "delete" };
-                audit::note(&core, connection, &stamp.who, Deed { action, kind, before, after: Value::Null })?;
-            }
-            Ok((deleted, record))
+            let action = if permanently { "delete_permanently" } else { "delete" };
+            let deed = Deed { action, kind, before: record.clone(), after: Value::Null };
+            audit::note(&core, connection, &grant, &stamp.who, deed)?;
+            Ok((deleted, Some(record)))
         };
         let follows = move |(_, record): &(bool, Option<Value>)| schedule_changed(kind, record.as_ref()?);
-        Ok(self.write_and_wake(delete, follows).await?.0)
+        let (deleted, _) = self.write_and_wake(delete, follows).await?;
+        self.tell_people(kind);
+        Ok(deleted)
     }
 
     /// Takes a record, or the tree of an execution, out of the trash, by id.
@@ -95,14 +101,14 @@ impl Engine {
         if kind == Kind::Execution {
             return self.restore_execution(id, by).await;
         }
-        let (core, id, by) = (self.core.clone(), id.to_owned(), by.to_owned());
+        let (core, grant, id, by) = (self.core.clone(), self.grant.clone(), id.to_owned(), by.to_owned());
         let restore = move |connection: &rusqlite::Connection| {
             let record = records::restore(connection, kind, &id)?;
             if kind == Kind::Schedule {
                 crate::schedules::reconcile(&core, connection, &record)?;
             }
             let deed = Deed { action: "restore", kind, before: Value::Null, after: record.clone() };
-            audit::note(&core, connection, &by, deed)?;
+            audit::note(&core, connection, &grant, &by, deed)?;
             Ok(core.present(kind, record))
         };
         self.write_and_wake(restore, move |record| schedule_changed(kind, record)).await
@@ -115,6 +121,18 @@ impl Engine {
         content: impl futures::Stream<Item = Result<bytes::Bytes, E>> + Send,
         by: &str,
     ) -> EngineResult<Value> {
+        self.put_file_in(name, None, content, by).await
+    }
+
+    /// Like [`put_file`](Self::put_file); the file is in that project then, by name or id.
+    pub async fn put_file_in<E: std::fmt::Display>(
+        &self,
+        name: &str,
+        project: Option<String>,
+        content: impl futures::Stream<Item = Result<bytes::Bytes, E>> + Send,
+        by: &str,
+    ) -> EngineResult<Value> {
+        self.check_write(Kind::File, name, project.as_deref()).await?;
         let failed = |error| self.not_stored(&error);
         let mut writer = self.core.blobs.begin(&self.core.new_id()).await.map_err(failed)?;
         let mut content = std::pin::pin!(content);
@@ -124,14 +142,45 @@ impl Engine {
         }
         let (size, sha256, _held) = writer.finish().await.map_err(failed)?;
         let (core, name, stamp) = (self.core.clone(), name.to_owned(), self.core.stamp(by));
+        let grant = self.grant.clone();
         self.write(move |connection| {
             let before = records::get(connection, Kind::File, &name)?.unwrap_or_default();
-            let after = crate::files::save_name(connection, &name, size, &sha256, &stamp)?;
+            let mut after = crate::files::save_name(connection, &name, size, &sha256, &stamp)?;
+            if let Some(project) = project {
+                let fields = Map::from_iter([("project_id".to_owned(), project.into())]);
+                after = core.save_record(connection, Kind::File, &Saving::Present(name), &fields, &stamp)?.after;
+            }
             let deed = Deed { action: "write", kind: Kind::File, before, after: after.clone() };
-            audit::note(&core, connection, &stamp.who, deed)?;
+            audit::note(&core, connection, &grant, &stamp.who, deed)?;
             Ok(after)
         })
         .await
+    }
+
+    /// Refuses before the work what would be refused after it: a record that is to be made, or made anew.
+    pub(super) async fn check_write(&self, kind: Kind, name: &str, project: Option<&str>) -> EngineResult<()> {
+        if self.grant.is_everywhere() {
+            return Ok(());
+        }
+        let (grant, name, project) = (self.grant.clone(), name.to_owned(), project.map(str::to_owned));
+        self.read(move |_, connection| {
+            if let Some(record) = records::get(connection, kind, &name)? {
+                grant.check(kind, &record, &name)?;
+                if project.is_none() {
+                    return Ok(());
+                }
+            }
+            let project = project.map(|key| grant.record(connection, Kind::Project, &key)).transpose()?;
+            grant.check_target(kind, &json!({ "project_id": project.unwrap_or_default()["id"] }))
+        })
+        .await
+    }
+
+    /// What a change of people may have taken from somebody is taken at once, also from who is listening.
+    pub(super) fn tell_people(&self, kind: Kind) {
+        if kind.is_about_people() {
+            self.core.people.changes.send_replace(());
+        }
     }
 
     /// A full disk stays one, however deep the file store says it.
@@ -171,15 +220,16 @@ impl Engine {
     /// Sets, or with none removes, the key that a webhook's callers must show. Only its digest is stored.
     pub async fn set_webhook_key(&self, webhook: &str, key: Option<&str>, by: &str) -> EngineResult<Value> {
         let (core, webhook, stamp) = (self.core.clone(), webhook.to_owned(), self.core.stamp(by));
+        let grant = self.grant.clone();
         let digest = key.map(|key| crate::files::sha256_hex(key.as_bytes()));
         self.write(move |connection| {
-            let before = records::require(connection, Kind::Webhook, &webhook)?;
+            let before = grant.record(connection, Kind::Webhook, &webhook)?;
             let id = before["id"].as_str().unwrap_or_default().to_owned();
             records::set_computed(connection, Kind::Webhook, &id, &json!({ "key_sha256": digest }), &stamp)?;
             let after = records::require(connection, Kind::Webhook, &id)?;
             let action = if digest.is_some() { "set_key" } else { "remove_key" };
             let deed = Deed { action, kind: Kind::Webhook, before, after: after.clone() };
-            audit::note(&core, connection, &stamp.who, deed)?;
+            audit::note(&core, connection, &grant, &stamp.who, deed)?;
             Ok(core.present(Kind::Webhook, after))
         })
         .await

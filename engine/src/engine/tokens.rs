@@ -26,6 +26,7 @@ impl Engine {
             return Err(StoreError::invalid("the id of a token is chosen by the engine").into());
         }
         let (core, name, stamp, by) = (self.core.clone(), name.to_owned(), self.core.stamp(by), by.to_owned());
+        let grant = self.grant.clone();
         // The id tells which record to compare with, so that none but that one is looked at.
         let token = format!("{PREFIX}{}_{}", stamp.new_id, hex::encode(core.config.entropy.bytes32()));
         let digest = crate::files::sha256_hex(token.as_bytes());
@@ -36,7 +37,7 @@ impl Engine {
                 records::set_computed(connection, Kind::Token, id, &json!({ "secret_sha256": digest }), &stamp)?;
                 let record = records::require(connection, Kind::Token, id)?;
                 let deed = Deed { action: "create", kind: Kind::Token, before: Value::Null, after: record.clone() };
-                audit::note(&core, connection, &by, deed)?;
+                audit::note(&core, connection, &grant, &by, deed)?;
                 Ok(core.present(Kind::Token, record))
             })
             .await?;
@@ -46,10 +47,15 @@ impl Engine {
     /// The record that a token names, with the digest of the token that it belongs to, for the one who compares them.
     /// None for what is no token, or one that was deleted.
     pub fn token_for_call(&self, token: &str) -> EngineResult<Option<Arc<Value>>> {
-        let Some((id, _)) = token.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')) else {
-            return Ok(None);
-        };
-        match self.core.token_records.require(&self.core.readers, &self.core.writer, id) {
+        match token.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')) {
+            Some((id, _)) => self.token(id),
+            None => Ok(None),
+        }
+    }
+
+    /// The record of the token with that id. None for one that was deleted.
+    pub fn token(&self, id: &str) -> EngineResult<Option<Arc<Value>>> {
+        match self.core.people.tokens.require(&self.core.readers, &self.core.writer, id) {
             // Found by its name, it would be another one's.
             Ok(record) => Ok((record["id"] == id).then_some(record)),
             Err(StoreError::Refused(_)) => Ok(None),

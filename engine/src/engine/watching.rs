@@ -57,9 +57,10 @@ impl JournalReader {
     /// behind it. Nothing, when there is nothing new.
     pub async fn page(&mut self, rows_max: usize) -> EngineResult<Vec<(Value, JournalPlace)>> {
         let (id, place, mut rows) = (self.id.clone(), self.place, std::mem::take(&mut self.rows));
+        let grant = self.engine.grant.clone();
         let read = self.engine.read(move |_, connection| {
             if rows.is_empty() {
-                rows = journal::row_ids_since(connection, require_key(connection, &id)?, place.row)?.into();
+                rows = journal::row_ids_since(connection, require_key(connection, &grant, &id)?, place.row)?.into();
             }
             let (mut found, mut place) = (Vec::new(), place);
             let count = rows.len().min(rows_max);

@@ -104,14 +104,27 @@ const WEBHOOK: &[Field] = &[
     data("project_id", Text),
 ];
 const PROJECT: &[Field] = &[data("description", Text)];
-const TOKEN: &[Field] =
-    &[data("role", Text), data("expires_at", Time), data("description", Text), hidden("secret_sha256")];
+const TOKEN: &[Field] = &[
+    data("role", Text),
+    data("expires_at", Time),
+    data("description", Text),
+    data("project_id", Text),
+    hidden("secret_sha256"),
+];
 const SECRET: &[Field] = &[
     write_only("value", Text),
     computed("version", Integer),
     computed("value_set_at", Time),
     data("description", Text),
     data("project_id", Text),
+];
+const USER: &[Field] = &[
+    data("display_name", Text),
+    data("role", Text),
+    data("project_roles", Json),
+    data("is_enabled", Bool),
+    computed("has_password", Bool),
+    hidden("password_hash"),
 ];
 const AUDIT: &[Field] = &[
     computed("action", Text),
@@ -174,13 +187,14 @@ pub enum Kind {
     Project,
     Token,
     Secret,
+    User,
     Audit,
     Execution,
 }
 
 impl Kind {
     /// All, with their names and own fields.
-    pub const ALL: [(Self, &'static str, &'static [Field]); 12] = [
+    pub const ALL: [(Self, &'static str, &'static [Field]); 13] = [
         (Self::Flow, "flow", FLOW),
         (Self::Connector, "connector", CONNECTOR),
         (Self::File, "file", FILE),
@@ -191,6 +205,7 @@ impl Kind {
         (Self::Project, "project", PROJECT),
         (Self::Token, "token", TOKEN),
         (Self::Secret, "secret", SECRET),
+        (Self::User, "user", USER),
         (Self::Audit, "audit", AUDIT),
         (Self::Execution, "execution", EXECUTION),
     ];
@@ -210,7 +225,12 @@ impl Kind {
 
     /// Whether it is for admins alone: who may do what, who did, and what is secret. Flows neither see nor change it.
     pub fn is_about_people(self) -> bool {
-        matches!(self, Self::Token | Self::Secret | Self::Audit)
+        matches!(self, Self::Token | Self::Secret | Self::User | Self::Audit)
+    }
+
+    /// Whether its records may be in a project.
+    pub fn has_project(self) -> bool {
+        self.fields().any(|field| field.name == "project_id")
     }
 
     /// The kind with that name, for a flow.

@@ -14,7 +14,7 @@ mod sql;
 
 pub use filter::{Filter, Op};
 pub use kind::{CONNECTION_FIELDS, Field, FieldType, Kind};
-pub(crate) use sql::plan;
+pub(crate) use sql::{in_projects, plan};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,6 +37,8 @@ pub struct Query {
     pub cursor: Option<Cursor>,
     /// Rows in the trash instead of the others.
     pub deleted: bool,
+    /// Only what is in the projects with these ids; none for everything.
+    pub projects: Option<Vec<String>>,
 }
 
 /// A field and a direction.
@@ -90,7 +92,7 @@ impl Query {
             return Err(QueryError(format!("limit must be 1 to {LIMIT_MAX}, not {limit}")));
         }
         let cursor = cursor.map(Cursor::parse).transpose()?;
-        Ok(Self { kind, filter, order: Order { field, descending }, limit, cursor, deleted: false })
+        Ok(Self { kind, filter, order: Order { field, descending }, limit, cursor, deleted: false, projects: None })
     }
 }
 

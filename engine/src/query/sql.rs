@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use rusqlite::types::Value as Sql;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::filter::{Filter, Op};
 use super::kind::{Field, FieldType, Kind};
@@ -26,6 +26,10 @@ pub(crate) fn plan(query: &Query) -> Plan {
         let kind = plan.parameter(Sql::from(query.kind.as_str().to_owned()));
         let _ = write!(plan.sql, " AND kind = {kind}");
     }
+    if let Some(projects) = &query.projects {
+        let listed = plan.parameter(Sql::from(json!(projects).to_string()));
+        let _ = write!(plan.sql, " AND {}", in_projects(query.kind, &listed));
+    }
     if let Some(filter) = &query.filter {
         plan.sql.push_str(" AND ");
         plan.filter(filter);
@@ -37,6 +41,33 @@ pub(crate) fn plan(query: &Query) -> Plan {
     let nulls = if query.order.field.required { String::new() } else { format!("{field} IS NULL, ") };
     let _ = write!(plan.sql, " ORDER BY {nulls}{field} {direction}, id LIMIT {}", query.limit + 1);
     plan
+}
+
+/// That a row is in one of the projects whose ids stand in a parameter, as a JSON list. An execution is where its flow
+/// is; an iteration of a schedule where the schedule is; a call of a connector by itself where the connector is.
+pub(crate) fn in_projects(kind: Kind, listed: &str) -> String {
+    let listed = format!("IN (SELECT value FROM json_each({listed}))");
+    let of = |kind: &str, field: &str| {
+        format!("SELECT {field} FROM records WHERE kind = '{kind}' AND (data ->> '$.project_id') {listed}")
+    };
+    match kind {
+        Kind::Execution => {
+            let connectors = ["id", "name"]
+                .map(|field| format!("{} AND deleted_at IS NULL", of("connector", field)))
+                .join(" UNION ");
+            format!(
+                "CASE WHEN type = 'SCHEDULE' THEN schedule_id IN ({})
+                 WHEN flow_id = 'native:connect' THEN
+                     CASE WHEN json_valid(input) THEN (input ->> '$.connector') IN ({connectors}) ELSE FALSE END
+                 ELSE flow_id IN ({}) END",
+                of("schedule", "id"),
+                of("flow", "id"),
+            )
+        }
+        Kind::Project => format!("(id {listed})"),
+        kind if kind.has_project() => format!("((data ->> '$.project_id') {listed})"),
+        _ => "FALSE".to_owned(),
+    }
 }
 
 impl Plan {

@@ -20,9 +20,9 @@ use crate::audit;
 use crate::clock::Timestamp;
 use crate::collection;
 use crate::core::{Core, lock};
-use crate::engine::{Engine, EngineResult};
+use crate::engine::{Engine, EngineError, EngineResult};
 use crate::store::retention::{self, Done, Rules, STEP_UNITS, Sweep};
-use crate::store::{StoreError, StoreResult, sizes, trash};
+use crate::store::{Refusal, StoreError, StoreResult, sizes, trash};
 use crate::upkeep::DATABASE;
 
 pub(crate) use pace::paced;
@@ -265,14 +265,23 @@ impl Engine {
     /// # Errors
     /// When something of the tree has not ended, or the execution is not the root of its tree.
     pub(crate) async fn delete_execution(&self, id: &str, permanently: bool, by: &str) -> EngineResult<bool> {
-        let owned = id.to_owned();
-        self.read(move |_, connection| trash::require_ended(connection, &owned)).await?;
+        let (owned, grant) = (id.to_owned(), self.grant.clone());
+        let check = move |_: &Core, connection: &rusqlite::Connection| {
+            grant.check_execution(connection, &owned)?;
+            trash::require_ended(connection, &owned)
+        };
+        match self.read(check).await {
+            // What may not be looked at is not there.
+            Err(EngineError::Refused(Refusal::NotFound(_))) => return Ok(false),
+            checked => checked?,
+        }
+        let grant = self.grant.clone();
         let (core, id, now, by) = (self.core.clone(), id.to_owned(), self.core.now(), by.to_owned());
         let deleted = self
             .write(move |connection| {
                 core.attention.trash_changes();
                 let action = if permanently { "delete_permanently" } else { "delete" };
-                audit::note_of_execution(&core, connection, &by, action, &id)?;
+                audit::note_of_execution(&core, connection, &grant, &by, action, &id)?;
                 trash::delete(connection, &id, permanently, now, STEP_UNITS)
             })
             .await?;
@@ -283,10 +292,11 @@ impl Engine {
     /// Takes the tree of an execution out of the trash. It counts as if it had ended now.
     pub(crate) async fn restore_execution(&self, id: &str, by: &str) -> EngineResult<serde_json::Value> {
         let (core, owned, now, by) = (self.core.clone(), id.to_owned(), self.core.now(), by.to_owned());
+        let grant = self.grant.clone();
         self.write(move |connection| {
             core.attention.trash_changes();
             trash::restore(connection, &owned, now, STEP_UNITS)?;
-            audit::note_of_execution(&core, connection, &by, "restore", &owned)
+            audit::note_of_execution(&core, connection, &grant, &by, "restore", &owned)
         })
         .await?;
         self.core.attention.trash_changed();

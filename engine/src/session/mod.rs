@@ -540,7 +540,7 @@ impl From<Refusal> for HostError {
         match refusal {
             Refusal::NotFound(text) => Self::NotFound(text),
             Refusal::Conflict(text) => Self::Conflict(text),
-            Refusal::Invalid(text) => Self::InvalidInput(text),
+            Refusal::Invalid(text) | Refusal::Forbidden(text) | Refusal::Busy(text) => Self::InvalidInput(text),
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{StoreError, StoreResult, journal, records};
 use crate::clock::Timestamp;
 use crate::journal::{Record, Started, Status};
-use crate::query::{Page, Query, plan};
+use crate::query::{Kind, Page, Query, in_projects, plan};
 
 /// Number of an execution within its database; journals and logs are keyed by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -255,6 +255,14 @@ pub(crate) fn unended_children(connection: &Connection, parent_id: &str) -> Stor
 pub(crate) fn key_of(connection: &Connection, id: &str) -> StoreResult<Option<Key>> {
     let mut statement = connection.prepare_cached("SELECT rowid FROM executions WHERE id = ?1")?;
     Ok(statement.query_row([id], |row| row.get(0).map(Key)).optional()?)
+}
+
+/// Whether an execution is in one of the projects with these ids.
+pub(crate) fn is_in(connection: &Connection, id: &str, projects: &[String]) -> StoreResult<bool> {
+    let condition = in_projects(Kind::Execution, "?2");
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT 1 FROM executions WHERE id = ?1 AND {condition}"))?;
+    Ok(statement.exists(params![id, json!(projects).to_string()])?)
 }
 
 /// The id of the execution that has taken this one's place by continuing as new; the id itself when none has.

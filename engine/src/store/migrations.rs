@@ -14,6 +14,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("0005_schedules.sql"),
     include_str!("0006_journal_head.sql"),
     include_str!("0007_secrets.sql"),
+    include_str!("0008_people.sql"),
 ];
 
 /// Brings a database to the newest format, in one transaction: a failure leaves it as it was. A newer one is refused.
@@ -55,8 +56,34 @@ mod tests {
                 "80f9299ea560d82279287995f90284b3ad93e409657d958d255f4e9ac8a9041a",
                 "d445915d88d3c4990672eebc5b10edad986f438e61df6ca37766a11f1d8ff5a7",
                 "e1d1654d0bcd423585aa0b40af0f11b240280315395705ae4211e38612154c71",
+                "d570da51a4ab1d49628d66bdd1a50cd823c8448c78dc39351d27b0917ba31fb9",
             ]
         );
+    }
+
+    /// Roles are given by the id of a project, so that it may get another name.
+    #[test]
+    fn records_name_their_project_by_its_id() {
+        let people = STEPS.iter().position(|step| step.contains("users_made")).unwrap();
+        let mut connection = Connection::open_in_memory().unwrap();
+        run_steps(&mut connection, &STEPS[..people]).unwrap();
+        let insert = "INSERT INTO records
+             (kind, id, name, revision, created_at, created_by, modified_at, modified_by, deleted_at, data)
+             VALUES (?1, ?2, ?3, 1, 1, '', 1, '', ?4, ?5)";
+        let record = |kind: &str, id: &str, name: &str, deleted_at: Option<i64>, data: &str| {
+            connection.execute(insert, (kind, id, name, deleted_at, data)).unwrap();
+        };
+        record("project", "1", "shop", None, "{}");
+        record("project", "2", "gone", Some(1), "{}");
+        record("flow", "f", "f", None, r#"{"project_id": "shop", "description": "kept"}"#);
+        record("flow", "g", "g", None, r#"{"project_id": "1"}"#);
+        record("flow", "h", "h", None, r#"{"project_id": "gone"}"#);
+        record("flow", "i", "i", None, "{}");
+        run_steps(&mut connection, STEPS).unwrap();
+        let sql = "SELECT group_concat(coalesce(data ->> '$.project_id', '-'), ' ') FROM
+             (SELECT data FROM records WHERE kind = 'flow' ORDER BY id)";
+        let projects: String = connection.query_row(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(projects, "1 1 gone -");
     }
 
     /// A step that fails takes those before it, of the same run, back with it.

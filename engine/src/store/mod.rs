@@ -16,6 +16,7 @@ pub(crate) mod restored;
 pub(crate) mod retention;
 pub(crate) mod schedules;
 pub(crate) mod sealed;
+pub(crate) mod sessions;
 pub(crate) mod signals;
 pub(crate) mod sizes;
 pub(crate) mod trash;
@@ -75,6 +76,12 @@ pub enum Refusal {
     /// It is not valid.
     #[error("{0}")]
     Invalid(String),
+    /// Who asks may not do it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Too many ask for the same at one time.
+    #[error("{0}")]
+    Busy(String),
 }
 
 impl From<rusqlite::Error> for StoreError {

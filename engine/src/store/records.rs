@@ -396,10 +396,16 @@ fn validate(kind: Kind, document: &Map<String, Value>) -> StoreResult<()> {
         Kind::Webhook if !document.get("methods").is_none_or(are_methods) => {
             Err(StoreError::invalid(format!("`methods` of a webhook is a list of {}", METHODS.join(", "))))
         }
-        Kind::Token => {
-            let role = document.get("role").and_then(Value::as_str).unwrap_or_default();
-            let parsed: Result<Role, _> = role.parse();
-            parsed.map(drop).map_err(|error| StoreError::invalid(error.to_string()))
+        Kind::Token => check_role(document.get("role").unwrap_or(&Value::Null)),
+        Kind::User => {
+            let in_projects = match document.get("project_roles") {
+                None => Vec::new(),
+                Some(Value::Object(roles)) => roles.values().collect(),
+                Some(_) => {
+                    return Err(StoreError::invalid("`project_roles` of a user is an object of roles by project"));
+                }
+            };
+            document.get("role").into_iter().chain(in_projects).try_for_each(check_role)
         }
         Kind::Scheduler | Kind::Webhook if missing("flow_id") => {
             Err(StoreError::invalid(format!("a {} needs a `flow_id`", kind.as_str())))
@@ -409,6 +415,11 @@ fn validate(kind: Kind, document: &Map<String, Value>) -> StoreResult<()> {
         }
         _ => Ok(()),
     }
+}
+
+fn check_role(value: &Value) -> StoreResult<()> {
+    let role: Result<Role, _> = value.as_str().unwrap_or_default().parse();
+    role.map(drop).map_err(|error| StoreError::invalid(error.to_string()))
 }
 
 /// What a webhook may answer.

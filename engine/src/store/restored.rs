@@ -14,8 +14,9 @@ pub(crate) struct Held {
     pub(crate) webhooks: usize,
 }
 
-/// Pauses what has not ended, and disables what would start something. Who was paused before keeps its own reason. A
-/// cancel that was asked for would run on through a pause, so it is taken back, and the message says so.
+/// Pauses what has not ended, disables what would start something, and logs everybody out. Who was paused before keeps
+/// its own reason. A cancel that was asked for would run on through a pause, so it is taken back, and the message says
+/// so.
 pub(crate) fn hold(connection: &Connection, now: Timestamp) -> StoreResult<Held> {
     let transaction = connection.unchecked_transaction()?;
     let executions = transaction.execute(
@@ -40,6 +41,8 @@ pub(crate) fn hold(connection: &Connection, now: Timestamp) -> StoreResult<Held>
         )
     };
     let (schedules, webhooks) = (disable("schedule")?, disable("webhook")?);
+    // What was ended after the backup must not be good again.
+    transaction.execute_batch("DELETE FROM sessions; DELETE FROM one_time_links;")?;
     transaction.execute("INSERT OR REPLACE INTO meta VALUES ('restored_at', ?1)", [now.0])?;
     transaction.execute("UPDATE meta SET value = 1 WHERE key = 'clean'", [])?;
     transaction.commit()?;
