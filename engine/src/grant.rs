@@ -91,18 +91,18 @@ impl Grant {
     }
 
     /// Refuses a flow that is to be started, by name or id. The built-in one that calls a connector is where the
-    /// connector is.
+    /// connector is, and takes the role author: with inputs of its own it would send what a connector keeps secret to
+    /// any host.
     pub(crate) fn check_start(&self, connection: &Connection, flow: &str, input: &Value) -> StoreResult<()> {
-        if self.is_everywhere() {
-            return Ok(());
-        }
-        match flow.strip_prefix("native:") {
-            None => self.record(connection, Kind::Flow, flow).map(drop),
-            Some("connect") => {
-                let connector = input["connector"].as_str().unwrap_or_default();
-                self.record(connection, Kind::Connector, connector).map(drop)
-            }
-            Some(_) => Err(self.forbidden("built-in flows are in no project")),
+        let Some(native) = flow.strip_prefix("native:") else {
+            return if self.is_everywhere() { Ok(()) } else { self.record(connection, Kind::Flow, flow).map(drop) };
+        };
+        let grant = Self::new(self.rights.clone(), self.needed.max(Role::Author));
+        let connector = input["connector"].as_str().filter(|key| native == "connect" && !key.starts_with("type:"));
+        match connector {
+            _ if grant.is_everywhere() => Ok(()),
+            Some(connector) => grant.record(connection, Kind::Connector, connector).map(drop),
+            None => Err(grant.forbidden("built-in flows and connectors that are not stored are in no project")),
         }
     }
 

@@ -1,20 +1,20 @@
 //! Who may call. Checked before anything else: the host that a request names, against web pages that reach a loopback
-//! port by DNS rebinding; then the token of the API. Keys of webhooks are checked where webhooks are.
+//! port by DNS rebinding; then the token or the session of the caller. Keys of webhooks are checked where webhooks are.
 
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HOST};
-use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use surefoot_engine::{Role, Timestamp};
 
 use crate::Access;
 use crate::app::App;
-use crate::problem::Problem;
+use crate::caller::Caller;
+use crate::cookies;
+use crate::problem::{Answer, Problem};
 
 /// Under these paths the token is needed, also for what does not exist there.
 pub(crate) const GUARDED: [&str; 2] = ["/api/v1", "/metrics"];
@@ -22,50 +22,18 @@ pub(crate) const GUARDED: [&str; 2] = ["/api/v1", "/metrics"];
 /// Hosts that are always allowed, with any port.
 const OWN_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
-/// Who calls, as far as it is known. Routes that need a role look for it, and let nobody in without.
-#[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    /// Recorded as the author of what is changed.
-    pub(crate) who: String,
-    pub(crate) role: Role,
-}
-
-impl Caller {
-    /// Refuses one whose role is lower.
-    pub(crate) fn require(&self, role: Role) -> Result<(), Problem> {
-        if self.role >= role {
-            return Ok(());
-        }
-        let detail = format!("this needs the role {role}, and {} has the role {}", self.who, self.role);
-        Err(Problem::forbidden(detail).hint("ask an admin of this workspace for the role"))
-    }
-
-    /// Refuses to start a built-in flow for one who may not try connectors: with inputs of its own such a flow would
-    /// send what a connector keeps secret to any host.
-    pub(crate) fn may_start(&self, flow: &str) -> Result<(), Problem> {
-        if flow.starts_with("native:") { self.require(Role::Author) } else { Ok(()) }
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Caller {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts.extensions.get::<Self>().cloned().ok_or_else(Problem::no_token)
-    }
-}
-
 /// Lets a request through, with who calls, or says why not.
 pub(crate) async fn check(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let found = match &app.options().access {
-        Access::Local => Ok(Some(Caller { who: "local".to_owned(), role: Role::Admin })),
+        Access::Local => Ok(Some(Caller::owner())),
         Access::Remote { hosts, token_sha256 } => {
-            check_host(&request, hosts).and_then(|()| check_token(&app, &request, token_sha256))
+            check_host(&request, hosts).and_then(|()| caller(&app, &request, token_sha256))
         }
     };
     match found {
         Ok(caller) => {
             if let Some(caller) = caller {
+                note_seen(&app, &caller).await;
                 request.extensions_mut().insert(caller);
             }
             next.run(request).await
@@ -127,33 +95,55 @@ pub(crate) fn is_guarded(path: &str) -> bool {
     below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
 }
 
-fn check_token(app: &App, request: &Request, token_sha256: &str) -> Result<Option<Caller>, Problem> {
+/// Who calls. A problem where that must be known and is not, but for what is open to everybody.
+fn caller(app: &App, request: &Request, token_sha256: &str) -> Answer<Option<Caller>> {
     if !is_guarded(request.uri().path()) {
         return Ok(None);
     }
-    let token = bearer_token(request.headers()).ok_or_else(Problem::no_token)?;
-    if has_digest(token, token_sha256) {
-        return Ok(Some(Caller { who: "api".to_owned(), role: Role::Admin }));
+    if app.is_open(request.method(), request.uri().path()) {
+        return refuse_cross_site(request.headers()).map(|()| None);
     }
-    of_record(app, token).map(Some)
+    if let Some(token) = bearer_token(request.headers()) {
+        return match has_digest(token, token_sha256) {
+            true => Ok(Some(Caller::of_file())),
+            false => Caller::of_token(app, token).map(Some),
+        };
+    }
+    let secret = cookies::session(request.headers()).ok_or_else(Problem::no_token)?;
+    let caller = Caller::of_session(app, secret)?;
+    let only_looks = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if let Some(session) = caller.session().filter(|_| !only_looks) {
+        check_csrf(request.headers(), &session.csrf_token)?;
+    }
+    Ok(Some(caller))
 }
 
-/// Who has been given that token.
-fn of_record(app: &App, token: &str) -> Result<Caller, Problem> {
-    let unknown = || Problem::unauthorized("the token is not this server's");
-    let record = app.engine().token_for_call(token)?.ok_or_else(unknown)?;
-    let text = |field: &str| record[field].as_str().unwrap_or_default();
-    if !has_digest(token, text("secret_sha256")) {
-        return Err(unknown());
+async fn note_seen(app: &App, caller: &Caller) {
+    let Some(session) = caller.session().filter(|session| session.is_unseen) else { return };
+    if let Err(error) = app.whole_engine().note_seen(&session.id).await {
+        // It is over sooner then, and that is all.
+        tracing::debug!(%error, "it could not be noted that a session is used");
     }
-    // What cannot be read as a time is over.
-    let is_good_until = |at: &str| at.parse::<Timestamp>().is_ok_and(|at| at > app.engine().now());
-    if record["expires_at"].as_str().is_some_and(|at| !is_good_until(at)) {
-        let detail = format!("the token `{}` expired at {}", text("name"), text("expires_at"));
-        return Err(Problem::unauthorized(detail).hint("ask an admin of this workspace for a new one"));
+}
+
+/// A browser sends the cookie along with whatever a page makes it send; the token only a page of this server knows.
+fn check_csrf(headers: &HeaderMap, expected: &str) -> Answer<()> {
+    let shown = headers.get(cookies::CSRF_HEADER).map_or(&b""[..], HeaderValue::as_bytes);
+    match bool::from(shown.ct_eq(expected.as_bytes())) {
+        true => Ok(()),
+        false => {
+            let problem = Problem::forbidden("a change by a session needs its CSRF token");
+            Err(problem.hint("send it as header `X-CSRF-Token`; `GET /api/v1/me` tells it"))
+        }
     }
-    let role = text("role").parse().map_err(|_| unknown())?;
-    Ok(Caller { who: format!("token {}", text("name")), role })
+}
+
+/// What needs no credentials another site could have sent, to log somebody in as somebody else. Browsers say so.
+fn refuse_cross_site(headers: &HeaderMap) -> Answer<()> {
+    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+        Some(b"cross-site" | b"same-site") => Err(Problem::forbidden("this request comes from a page of another site")),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

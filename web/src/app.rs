@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
+use axum::http::Method;
 use axum::http::request::Parts;
 use serde_json::Value;
 use surefoot_engine::{Engine, EngineResult};
@@ -14,10 +15,12 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::Options;
-use crate::operation::Operation;
+use crate::caller::Caller;
+use crate::operation::{Needs, Operation};
 use crate::peers::ClientAddress;
 use crate::problem::Problem;
 use crate::rate::Rate;
+use crate::throttle::Throttle;
 
 /// State of the router. Clones are the same.
 #[derive(Clone)]
@@ -28,6 +31,9 @@ struct Shared {
     options: Options,
     paths: Vec<String>,
     rate: Option<Rate>,
+    /// Methods and paths that are open to everybody.
+    open: Vec<(Method, String)>,
+    throttle: Throttle,
     tasks: TaskTracker,
 }
 
@@ -57,11 +63,31 @@ impl App {
     pub(crate) fn new(engine: Engine, options: Options, operations: &[Operation]) -> Self {
         let paths = operations.iter().map(|operation| operation.path.clone()).collect();
         let rate = options.requests_per_second_max.map(Rate::new);
-        Self(Arc::new(Shared { engine, options, paths, rate, tasks: TaskTracker::new() }))
+        let open = operations.iter().filter(|operation| operation.needs == Needs::Nothing);
+        let open = open.flat_map(|one| one.methods.iter().map(|method| (method.clone(), one.path.clone()))).collect();
+        let (throttle, tasks) = (Throttle::default(), TaskTracker::new());
+        Self(Arc::new(Shared { engine, options, paths, rate, open, throttle, tasks }))
     }
 
-    pub(crate) fn engine(&self) -> &Engine {
+    /// The engine on behalf of a caller: nothing but what they may reach, with the role that the operation needs.
+    pub(crate) fn engine_for(&self, caller: &Caller) -> Engine {
+        self.0.engine.on_behalf(caller.rights.clone(), caller.needed)
+    }
+
+    /// The engine for what is done on nobody's behalf: health, calls of webhooks, finding out who calls. What a caller
+    /// names never goes here without a check of its own.
+    pub(crate) fn whole_engine(&self) -> &Engine {
         &self.0.engine
+    }
+
+    /// Whether everybody may ask for that; for paths without parameters.
+    pub(crate) fn is_open(&self, method: &Method, path: &str) -> bool {
+        self.0.open.iter().any(|(open, at)| open == method && at == path)
+    }
+
+    /// How often somebody may try a password.
+    pub(crate) fn throttle(&self) -> &Throttle {
+        &self.0.throttle
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -87,12 +113,12 @@ impl App {
     /// Carries a change to its end, also when the caller hangs up and this future is dropped: a change has a part after
     /// its commit (an execution is woken, a schedule is looked at) that must not be lost. The task is one write of the
     /// store, and ends with it or with the engine.
-    pub(crate) async fn complete<T, F>(&self, change: impl FnOnce(Engine) -> F) -> Result<T, Problem>
+    pub(crate) async fn complete<T, F>(&self, engine: Engine, change: impl FnOnce(Engine) -> F) -> Result<T, Problem>
     where
         T: Send + 'static,
         F: Future<Output = EngineResult<T>> + Send + 'static,
     {
-        let change = change(self.0.engine.clone()).in_current_span();
+        let change = change(engine).in_current_span();
         match self.0.tasks.spawn(change).await {
             Ok(result) => Ok(result?),
             Err(error) => Err(Problem::internal(&error)),
@@ -100,9 +126,15 @@ impl App {
     }
 
     /// Waits for the end of an execution, for at most that long.
-    pub(crate) async fn wait_ended(&self, id: &str, timeout: Duration, stopping: &Stopping) -> Result<Waited, Problem> {
+    pub(crate) async fn wait_ended(
+        &self,
+        engine: &Engine,
+        id: &str,
+        timeout: Duration,
+        stopping: &Stopping,
+    ) -> Result<Waited, Problem> {
         tokio::select! {
-            ended = self.0.engine.wait_ended(id, Some(timeout)) => Ok(ended?.map_or(Waited::TimeOver, Waited::Ended)),
+            ended = engine.wait_ended(id, Some(timeout)) => Ok(ended?.map_or(Waited::TimeOver, Waited::Ended)),
             () = stopping.0.cancelled() => Ok(Waited::Stopping),
         }
     }

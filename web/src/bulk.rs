@@ -13,8 +13,8 @@ use surefoot_engine::query::{Kind, LIMIT_MAX};
 use surefoot_engine::session::QueryCall;
 use surefoot_engine::{Engine, EngineError, EngineResult, Role};
 
-use crate::access::Caller;
 use crate::app::App;
+use crate::caller::{Caller, InReach};
 use crate::extract::InJson;
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
@@ -52,8 +52,8 @@ const ACTIONS: [(Kind, &str, Action, Role); 9] = [
 pub(crate) fn operations() -> Vec<Operation> {
     let operation = |(kind, name, action, role): (Kind, &str, Action, Role)| {
         let kinds = kind.plural();
-        Operation::post(format!("/api/v1/bulk/{kinds}/{name}"), move |app, caller, body| {
-            act(kind, action, app, caller, body)
+        Operation::post(format!("/api/v1/bulk/{kinds}/{name}"), move |app, engine, caller, body| {
+            act(kind, action, app, engine, caller, body)
         })
         .role(role)
         .summary(format!("{name} all {kinds} that match a filter"))
@@ -100,17 +100,18 @@ async fn act(
     kind: Kind,
     action: Action,
     State(app): State<App>,
+    InReach(engine): InReach,
     caller: Caller,
     InJson(BulkBody { filter, dry_run }): InJson<BulkBody>,
 ) -> Answer<Json<Done>> {
-    let ids = matching(&app, kind, filter).await?;
+    let ids = matching(&engine, kind, filter).await?;
     let done = Done { matched: ids.len(), done: 0, refused: 0, refusals: Vec::new() };
     if dry_run {
         return Ok(Json(done));
     }
     // In one piece: a caller who goes away does not leave half of them undone.
     let all = |engine: Engine| async move { act_on_all(&engine, kind, action, ids, &caller.who, done).await };
-    Ok(Json(app.complete(all).await?))
+    Ok(Json(app.complete(engine, all).await?))
 }
 
 async fn act_on_all(
@@ -141,7 +142,7 @@ impl Done {
     }
 }
 
-async fn matching(app: &App, kind: Kind, filter: Value) -> Answer<Vec<String>> {
+async fn matching(engine: &Engine, kind: Kind, filter: Value) -> Answer<Vec<String>> {
     let (mut ids, mut cursor) = (Vec::new(), None);
     loop {
         let call = QueryCall {
@@ -151,7 +152,7 @@ async fn matching(app: &App, kind: Kind, filter: Value) -> Answer<Vec<String>> {
             cursor,
             ..QueryCall::default()
         };
-        let page = app.engine().query(call).await?;
+        let page = engine.query(call).await?;
         ids.extend(page.rows.iter().filter_map(|row| row["id"].as_str().map(str::to_owned)));
         if ids.len() > MATCHES_MAX {
             let detail = format!("more than {MATCHES_MAX} {} match; nothing was done", kind.plural());

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use surefoot_engine::query::Kind;
 use surefoot_engine::{Role, StartRequest, Timestamp};
 
-use crate::access::Caller;
 use crate::app::{App, Stopping, Waited};
+use crate::caller::{Caller, InReach};
 use crate::extract::{InOptionalJson, InPath};
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
@@ -73,8 +73,8 @@ struct TestError {
     message: Value,
 }
 
-async fn types(State(app): State<App>) -> Json<Types> {
-    let mut types = app.engine().connector_types();
+async fn types(InReach(engine): InReach) -> Json<Types> {
+    let mut types = engine.connector_types();
     types.sort_by_key(|connector| connector.type_name());
     let rows = types.iter().map(|connector| Type {
         ty: connector.type_name(),
@@ -97,13 +97,14 @@ pub(crate) struct TestBody {
 /// A call that fails is an answer, not a problem: `ok` is false.
 async fn test(
     State(app): State<App>,
+    InReach(engine): InReach,
     caller: Caller,
     stopping: Stopping,
     InPath(key): InPath<String>,
     InOptionalJson(body): InOptionalJson<TestBody>,
 ) -> Answer<Json<Tested>> {
     if !key.starts_with("type:") {
-        app.engine().record(Kind::Connector, &key).await?;
+        engine.record(Kind::Connector, &key).await?;
     }
     let request = StartRequest {
         flow: "native:connect".to_owned(),
@@ -112,8 +113,8 @@ async fn test(
         by: caller.who,
         ..StartRequest::default()
     };
-    let (id, _) = app.complete(|engine| async move { engine.start(request).await }).await?;
-    match app.wait_ended(&id, app.options().webhook_deadline, &stopping).await? {
+    let (id, _) = app.complete(engine.clone(), |engine| async move { engine.start(request).await }).await?;
+    match app.wait_ended(&engine, &id, app.options().webhook_deadline, &stopping).await? {
         Waited::Ended(row) => Ok(Json(result(&id, &row))),
         Waited::Stopping => Err(Problem::stopping().execution(&id)),
         Waited::TimeOver => {

@@ -18,8 +18,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use surefoot_engine::{Engine, EngineResult, JournalPlace, JournalReader, Role, Watch};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::app::{App, Stopping};
+use crate::caller::{Caller, InReach};
 use crate::extract::{InPath, InQuery};
 use crate::metrics::OpenStream;
 use crate::operation::Operation;
@@ -33,6 +36,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// When a reader is to come back to a server that stopped.
 const RECONNECT_AFTER: Duration = Duration::from_secs(2);
+
+/// How often it is found out anew who listens, although nothing seems to have changed: times run out.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 pub(crate) fn operations() -> Vec<Operation> {
     vec![
@@ -95,6 +101,8 @@ fn number<T: FromStr>(text: &str) -> Result<T, ()> {
 
 async fn follow(
     State(app): State<App>,
+    InReach(engine): InReach,
+    caller: Caller,
     stopping: Stopping,
     InPath(id): InPath<String>,
     InQuery(EventsQuery { journal }): InQuery<EventsQuery>,
@@ -107,7 +115,6 @@ async fn follow(
                 .hint("send none, and read from the beginning")
         })?,
     };
-    let engine = app.engine().clone();
     let mut follower = Follower {
         watch: engine.watch(&id),
         journal: journal.then(|| engine.journal_from(&id, place.journal)),
@@ -115,6 +122,10 @@ async fn follow(
         waiting: VecDeque::new(),
         has_ended: false,
         _counted: app.options().metrics.open_stream(),
+        people: engine.people_changes(),
+        look_again_at: Instant::now() + LOOK_AGAIN,
+        app,
+        caller,
         engine,
         stopping,
         place,
@@ -127,6 +138,11 @@ async fn follow(
 }
 
 struct Follower {
+    app: App,
+    caller: Caller,
+    /// Told when somebody may do less than before.
+    people: watch::Receiver<()>,
+    look_again_at: Instant,
     engine: Engine,
     id: String,
     stopping: Stopping,
@@ -147,7 +163,7 @@ impl Follower {
             if let Some(event) = self.waiting.pop_front() {
                 return Some(event);
             }
-            if self.has_ended {
+            if self.has_ended || !self.is_still_allowed() {
                 return None;
             }
             match self.look().await {
@@ -155,6 +171,8 @@ impl Follower {
                 Ok(false) => tokio::select! {
                     () = self.watch.rung() => {}
                     () = self.stopping.0.cancelled() => return Some(self.farewell()),
+                    _ = self.people.changed() => self.people.mark_changed(),
+                    () = tokio::time::sleep_until(self.look_again_at) => {}
                 },
                 Err(error) => {
                     // The reader comes back with the id of its last event, when the store does.
@@ -170,6 +188,24 @@ impl Follower {
     fn farewell(&mut self) -> Event {
         self.has_ended = true;
         Event::default().comment("the server stops").retry(RECONNECT_AFTER)
+    }
+
+    /// Finds out anew who listens, when that may have changed: a session that was ended hears nothing more.
+    fn is_still_allowed(&mut self) -> bool {
+        let has_changed = self.people.has_changed().unwrap_or(true);
+        if !has_changed && Instant::now() < self.look_again_at {
+            return true;
+        }
+        self.people.mark_unchanged();
+        self.look_again_at = Instant::now() + LOOK_AGAIN;
+        match self.caller.renewed(&self.app) {
+            Ok(caller) => {
+                self.engine = self.app.engine_for(&caller);
+                self.caller = caller;
+                true
+            }
+            Err(_) => false,
+        }
     }
 
     /// Reads what is new. False when nothing is.

@@ -12,8 +12,8 @@ use serde_json::Value;
 use surefoot_engine::query::Kind;
 use surefoot_engine::{Engine, LogLine, Role};
 
-use crate::access::Caller;
 use crate::app::{App, Stopping, Waited};
+use crate::caller::{Caller, InReach};
 use crate::extract::{InOptionalJson, InPath, InQuery};
 use crate::flows::StartedExecution;
 use crate::openapi;
@@ -69,8 +69,8 @@ const WAIT_MS_MAX: u64 = 600_000;
 /// Log lines a page, when the request does not say.
 const LOG_LINES: u32 = 1000;
 
-async fn show(State(app): State<App>, InPath(id): InPath<String>) -> Answer<Json<Value>> {
-    Ok(Json(app.engine().execution(&id).await?))
+async fn show(InReach(engine): InReach, InPath(id): InPath<String>) -> Answer<Json<Value>> {
+    Ok(Json(engine.execution(&id).await?))
 }
 
 /// The query of a log.
@@ -93,7 +93,7 @@ pub(crate) struct LogPage {
 }
 
 async fn log(
-    State(app): State<App>,
+    InReach(engine): InReach,
     InPath(id): InPath<String>,
     InQuery(query): InQuery<LogQuery>,
 ) -> Answer<Json<LogPage>> {
@@ -104,7 +104,7 @@ async fn log(
             return Err(Problem::invalid("after_call and after_line go together; give both, from the last line known"));
         }
     };
-    let lines = app.engine().log(&id, after, query.limit.unwrap_or(LOG_LINES)).await?;
+    let lines = engine.log(&id, after, query.limit.unwrap_or(LOG_LINES)).await?;
     Ok(Json(LogPage { lines }))
 }
 
@@ -115,8 +115,8 @@ pub(crate) struct Journal {
     records: Vec<Value>,
 }
 
-async fn journal(State(app): State<App>, InPath(id): InPath<String>) -> Answer<Json<Journal>> {
-    Ok(Json(Journal { records: app.engine().journal(&id).await? }))
+async fn journal(InReach(engine): InReach, InPath(id): InPath<String>) -> Answer<Json<Journal>> {
+    Ok(Json(Journal { records: engine.journal(&id).await? }))
 }
 
 /// The query of a wait.
@@ -130,37 +130,53 @@ pub(crate) struct WaitQuery {
 /// When the time is over `ended_at` is null.
 async fn wait(
     State(app): State<App>,
+    InReach(engine): InReach,
     stopping: Stopping,
     InPath(id): InPath<String>,
     InQuery(query): InQuery<WaitQuery>,
 ) -> Answer<Json<Value>> {
     let timeout = Duration::from_millis(query.timeout_ms.unwrap_or(WAIT_MS).min(WAIT_MS_MAX));
-    match app.wait_ended(&id, timeout, &stopping).await? {
+    match app.wait_ended(&engine, &id, timeout, &stopping).await? {
         Waited::Ended(row) => Ok(Json(row)),
-        Waited::TimeOver => Ok(Json(last_of_chain(&app, id).await?)),
+        Waited::TimeOver => Ok(Json(last_of_chain(&engine, id).await?)),
         Waited::Stopping => Err(Problem::stopping()),
     }
 }
 
 /// The execution that has taken the place of that one by continuing as new, or itself.
-async fn last_of_chain(app: &App, id: String) -> Answer<Value> {
-    let mut row = app.engine().execution(&id).await?;
+async fn last_of_chain(engine: &Engine, id: String) -> Answer<Value> {
+    let mut row = engine.execution(&id).await?;
     while let Some(next) = row["continued_as"].as_str() {
-        row = app.engine().execution(next).await?;
+        row = engine.execution(next).await?;
     }
     Ok(row)
 }
 
-async fn cancel(State(app): State<App>, caller: Caller, InPath(id): InPath<String>) -> Answer<Json<Value>> {
-    Ok(Json(app.complete(|engine| async move { engine.cancel(&id, &caller.who).await }).await?))
+async fn cancel(
+    State(app): State<App>,
+    InReach(engine): InReach,
+    caller: Caller,
+    InPath(id): InPath<String>,
+) -> Answer<Json<Value>> {
+    Ok(Json(app.complete(engine, |engine| async move { engine.cancel(&id, &caller.who).await }).await?))
 }
 
-async fn pause(State(app): State<App>, caller: Caller, InPath(id): InPath<String>) -> Answer<Json<Value>> {
-    Ok(Json(app.complete(|engine| async move { engine.pause(&id, &caller.who).await }).await?))
+async fn pause(
+    State(app): State<App>,
+    InReach(engine): InReach,
+    caller: Caller,
+    InPath(id): InPath<String>,
+) -> Answer<Json<Value>> {
+    Ok(Json(app.complete(engine, |engine| async move { engine.pause(&id, &caller.who).await }).await?))
 }
 
-async fn resume(State(app): State<App>, caller: Caller, InPath(id): InPath<String>) -> Answer<Json<Value>> {
-    Ok(Json(app.complete(|engine| async move { engine.resume(&id, &caller.who).await }).await?))
+async fn resume(
+    State(app): State<App>,
+    InReach(engine): InReach,
+    caller: Caller,
+    InPath(id): InPath<String>,
+) -> Answer<Json<Value>> {
+    Ok(Json(app.complete(engine, |engine| async move { engine.resume(&id, &caller.who).await }).await?))
 }
 
 /// The body of a rerun.
@@ -179,13 +195,12 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D:
 
 async fn rerun(
     State(app): State<App>,
+    InReach(engine): InReach,
     caller: Caller,
     InPath(id): InPath<String>,
     InOptionalJson(RerunBody { input }): InOptionalJson<RerunBody>,
 ) -> Answer<Response> {
-    let row = app.engine().execution(&id).await?;
-    caller.may_start(row["flow_id"].as_str().unwrap_or_default())?;
-    let started = app.complete(|engine| async move { engine.rerun(&id, input, &caller.who).await }).await?;
+    let started = app.complete(engine, |engine| async move { engine.rerun(&id, input, &caller.who).await }).await?;
     Ok(StartedExecution::answer(started))
 }
 
@@ -209,11 +224,12 @@ pub(crate) struct SentSignal {
 
 async fn signal(
     State(app): State<App>,
+    InReach(engine): InReach,
     caller: Caller,
     InPath((id, name)): InPath<(String, String)>,
     InOptionalJson(body): InOptionalJson<SignalBody>,
 ) -> Answer<(StatusCode, Json<SentSignal>)> {
     let send = move |engine: Engine| async move { engine.signal(&id, &name, body.payload, &caller.who, body.id).await };
-    let id = app.complete(send).await?;
+    let id = app.complete(engine, send).await?;
     Ok((StatusCode::ACCEPTED, Json(SentSignal { id })))
 }

@@ -11,6 +11,7 @@ use axum::http::request::Parts;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -70,6 +71,23 @@ impl<T: DeserializeOwned> FromRequest<App> for InOptionalJson<T> {
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let body = read_body(request, app.options().body_bytes_max).await?;
         parse_json(if body.is_empty() { b"{}" } else { &body }).map(Self)
+    }
+}
+
+/// What a form of a page sends, a small one.
+pub(crate) struct InForm<T>(pub(crate) T);
+
+/// Length of what a form sends, bytes.
+const FORM_BYTES_MAX: usize = 64 << 10;
+
+impl<S: Sync, T: DeserializeOwned> FromRequest<S> for InForm<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let body = read_body(request, FORM_BYTES_MAX).await?;
+        let fields = form_urlencoded::parse(&body).map(|(name, value)| (name.into_owned(), Value::from(value)));
+        let fields = Value::Object(fields.collect());
+        serde_json::from_value(fields).map(Self).map_err(|error| Problem::malformed(format!("not this form: {error}")))
     }
 }
 

@@ -5,18 +5,19 @@ use std::sync::PoisonError;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::Value;
 use surefoot_engine::Role;
 use surefoot_engine::query::Kind;
 
-use crate::access::Caller;
-use crate::app::App;
-use crate::extract::{BodyCut, InPath, chunks, percent_encoded};
+use crate::caller::{Caller, InReach};
+use crate::extract::{BodyCut, InPath, InQuery, chunks, percent_encoded};
 use crate::openapi;
 use crate::operation::{ANY_BYTES, Operation};
 use crate::problem::Answer;
@@ -28,6 +29,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         Operation::put(path, put)
             .role(Role::Author)
             .summary("Store a file; a body that is cut changes nothing")
+            .query::<PutQuery>()
             .bytes_body(ANY_BYTES)
             .answers_of(StatusCode::OK, || openapi::record_reference(Kind::File)),
         Operation::get(path, get)
@@ -37,11 +39,20 @@ pub(crate) fn operations() -> Vec<Operation> {
     ]
 }
 
+/// The query of a file that is stored.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PutQuery {
+    /// Name or id of the project that it is in from now on; without one it stays where it is.
+    project: Option<String>,
+}
+
 /// The body may have any length.
 async fn put(
-    State(app): State<App>,
+    InReach(engine): InReach,
     caller: Caller,
     InPath(name): InPath<String>,
+    InQuery(PutQuery { project }): InQuery<PutQuery>,
     request: Request,
 ) -> Answer<Json<Value>> {
     // The engine cannot tell a body that the caller cut from a store that failed; the caller is told the difference.
@@ -51,7 +62,7 @@ async fn put(
             *cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(*reason);
         }
     });
-    let stored = app.engine().put_file(&name, content, &caller.who).await;
+    let stored = engine.put_file_in(&name, project, content, &caller.who).await;
     match cut.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(reason) => Err(reason.into()),
         None => Ok(Json(stored?)),
@@ -59,8 +70,8 @@ async fn put(
 }
 
 /// The bytes are never to be shown in place: files share the origin of the API.
-async fn get(State(app): State<App>, InPath(name): InPath<String>) -> Answer<Response> {
-    let (record, content) = app.engine().get_file(&name).await?;
+async fn get(InReach(engine): InReach, InPath(name): InPath<String>) -> Answer<Response> {
+    let (record, content) = engine.get_file(&name).await?;
     let name = record["name"].as_str().unwrap_or_default();
     let headers = [
         (CONTENT_TYPE, ANY_BYTES.to_owned()),

@@ -12,8 +12,8 @@ use surefoot_engine::query::Kind;
 use surefoot_engine::{FlowVersion, Role, StartRequest};
 
 use crate::COMPONENT_BYTES_MAX;
-use crate::access::Caller;
 use crate::app::App;
+use crate::caller::{Caller, InReach};
 use crate::extract::{InOptionalJson, InPath, read_body};
 use crate::openapi;
 use crate::operation::Operation;
@@ -67,21 +67,23 @@ pub(crate) struct Versions {
 
 async fn deploy(
     State(app): State<App>,
+    InReach(engine): InReach,
     caller: Caller,
     InPath(name): InPath<String>,
     request: Request,
 ) -> Answer<Json<Value>> {
     let component = read_body(request, COMPONENT_BYTES_MAX).await?;
-    let flow = app.complete(|engine| async move { engine.deploy(&name, component.into(), &caller.who).await }).await?;
+    let flow =
+        app.complete(engine, |engine| async move { engine.deploy(&name, component.into(), &caller.who).await }).await?;
     Ok(Json(flow))
 }
 
-async fn versions(State(app): State<App>, InPath(key): InPath<String>) -> Answer<Json<Versions>> {
-    Ok(Json(Versions { rows: app.engine().versions(&key).await? }))
+async fn versions(InReach(engine): InReach, InPath(key): InPath<String>) -> Answer<Json<Versions>> {
+    Ok(Json(Versions { rows: engine.versions(&key).await? }))
 }
 
-async fn component(State(app): State<App>, InPath(key): InPath<String>) -> Answer<Response> {
-    let component = app.engine().component(&key).await?;
+async fn component(InReach(engine): InReach, InPath(key): InPath<String>) -> Answer<Response> {
+    let component = engine.component(&key).await?;
     let headers = [(CONTENT_TYPE, "application/wasm"), (CONTENT_DISPOSITION, "attachment")];
     Ok((headers, component).into_response())
 }
@@ -99,13 +101,13 @@ pub(crate) struct RunBody {
 
 async fn run(
     State(app): State<App>,
+    InReach(engine): InReach,
     caller: Caller,
     InPath(flow): InPath<String>,
     InOptionalJson(body): InOptionalJson<RunBody>,
 ) -> Answer<Response> {
-    caller.may_start(&flow)?;
     let by = caller.who;
     let request = StartRequest { flow, input: body.input, name: body.name, by, ..StartRequest::default() };
-    let (id, _) = app.complete(|engine| async move { engine.start(request).await }).await?;
+    let (id, _) = app.complete(engine, |engine| async move { engine.start(request).await }).await?;
     Ok(StartedExecution::answer(id))
 }

@@ -40,8 +40,8 @@ async fn readiness(State(app): State<App>, stopping: Stopping) -> Answer<Json<He
     if stopping.0.is_cancelled() {
         return Err(Problem::stopping());
     }
-    if app.engine().is_degraded() || app.engine().is_disk_full() {
-        return Err(Problem::degraded(app.engine()));
+    if app.whole_engine().is_degraded() || app.whole_engine().is_disk_full() {
+        return Err(Problem::degraded(app.whole_engine()));
     }
     Ok(health().await)
 }
@@ -50,8 +50,8 @@ async fn readiness(State(app): State<App>, stopping: Stopping) -> Answer<Json<He
 /// they look themselves.)
 pub(crate) async fn refuse_while_degraded(State(app): State<App>, request: Request, next: Next) -> Response {
     let only_looks = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if !only_looks && app.engine().is_degraded() {
-        return Problem::degraded(app.engine()).into_response();
+    if !only_looks && app.whole_engine().is_degraded() {
+        return Problem::degraded(app.whole_engine()).into_response();
     }
     next.run(request).await
 }

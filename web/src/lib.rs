@@ -10,7 +10,9 @@
 mod access;
 mod app;
 mod bulk;
+mod caller;
 mod connectors;
+mod cookies;
 mod events;
 mod executions;
 mod extract;
@@ -28,9 +30,13 @@ mod records;
 mod routes;
 mod schedules;
 mod serve;
+mod sessions;
+mod setup;
 mod system;
+mod throttle;
 mod tls;
 mod tokens;
+mod users;
 mod webhooks;
 
 use std::fmt;
@@ -45,6 +51,7 @@ use app::App;
 pub use metrics::Metrics;
 pub use peers::{ForwardedHeader, NoProxyNet, Peers, ProxyNet};
 pub use serve::{Connections, serve_tcp, serve_unix};
+pub use setup::path as setup_path;
 pub use tls::{Tls, TlsError};
 
 /// Who may call, and how it is checked.

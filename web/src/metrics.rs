@@ -15,6 +15,7 @@ use axum::response::IntoResponse;
 use surefoot_engine::{Figures, Histogram, Role};
 
 use crate::app::App;
+use crate::caller::InReach;
 use crate::operation::Operation;
 use crate::problem::Answer;
 use text::{Family, Text};
@@ -25,7 +26,7 @@ const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub(crate) fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/metrics", show)
-            .role(Role::Viewer)
+            .workspace_role(Role::Viewer)
             .summary("Figures of the server, in Prometheus' text format")
             .answers_bytes(StatusCode::OK, MEDIA_TYPE),
     ]
@@ -90,8 +91,8 @@ fn method_name(method: &Method) -> &'static str {
     known.into_iter().find(|name| *name == method.as_str()).unwrap_or("other")
 }
 
-async fn show(State(app): State<App>) -> Answer<impl IntoResponse> {
-    let figures = app.engine().figures().await?;
+async fn show(State(app): State<App>, InReach(engine): InReach) -> Answer<impl IntoResponse> {
+    let figures = engine.figures().await?;
     let mut text = Text::default();
     let about = "The version that runs.";
     text.family("surefoot_build_info", "gauge", about).sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);

@@ -39,7 +39,7 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
     let id = request_id(request.headers(), peer.ip != client.ip);
     let route = request.extensions().get::<MatchedPath>().cloned();
     let method = request.method().clone();
-    let path = request.uri().path();
+    let path = shown(request.uri().path());
     let span =
         tracing::info_span!("request", id, %method, path, client = client.ip.map(tracing::field::display::<IpAddr>));
     async {
@@ -82,4 +82,10 @@ fn request_id(headers: &HeaderMap, is_from_proxy: bool) -> String {
         Some(id) => id.to_owned(),
         None => format!("{}-{:x}", *PROCESS, COUNT.fetch_add(1, Ordering::Relaxed)),
     }
+}
+
+/// The path, without the token of a link that is good once.
+fn shown(path: &str) -> &str {
+    const LINK: &str = "/setup/";
+    if path.starts_with(LINK) { LINK } else { path }
 }

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use surefoot_engine::Role;
 use surefoot_engine::query::{CONNECTION_FIELDS, Field, FieldType, Kind};
 
-use crate::operation::{Content, Operation};
+use crate::cookies;
+use crate::operation::{Content, Needs, Operation};
 
 /// `GET /api/v1/openapi.json`.
 pub(crate) fn operations() -> Vec<Operation> {
@@ -55,11 +56,18 @@ fn document(operations: &[Operation]) -> Value {
                             Times are RFC 3339, in UTC, to the microsecond.",
         },
         "servers": [{ "url": "/" }],
-        "security": [{ "token": [] }],
+        "security": [{ "token": [] }, { "session": [] }],
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+            "securitySchemes": {
+                "token": { "type": "http", "scheme": "bearer" },
+                "session": {
+                    "type": "apiKey", "in": "cookie", "name": cookies::SESSION,
+                    "description": "Of `POST /api/v1/sessions`. What is not a GET also needs the header \
+                                    `X-CSRF-Token`, with the token of that answer or of `GET /api/v1/me`.",
+                },
+            },
         },
     })
 }
@@ -93,9 +101,16 @@ fn described(operation: &Operation, method: &str) -> Value {
         "parameters": parameters(operation),
         "responses": responses(operation),
     });
-    match operation.role {
-        Some(role) => described["x-surefoot-role"] = role.to_string().into(),
-        None => described["security"] = json!([]),
+    let (role, place) = match operation.needs {
+        Needs::Nothing => ("none".to_owned(), "nowhere"),
+        Needs::Known => ("any".to_owned(), "nowhere"),
+        Needs::Role(role) => (role.to_string(), "project"),
+        Needs::WorkspaceRole(role) => (role.to_string(), "workspace"),
+    };
+    described["x-surefoot-role"] = role.into();
+    described["x-surefoot-role-in"] = place.into();
+    if operation.needs == Needs::Nothing {
+        described["security"] = json!([]);
     }
     if let Some(body) = &operation.body {
         described["requestBody"] = json!({ "required": body.is_required, "content": content(&body.content) });

@@ -12,8 +12,8 @@ use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 use surefoot_engine::Role;
 
-use crate::access::Caller;
 use crate::app::App;
+use crate::caller::Caller;
 use crate::problem::Problem;
 
 /// See the module.
@@ -22,8 +22,7 @@ pub(crate) struct Operation {
     pub(crate) methods: Vec<Method>,
     /// A template, with `{parameters}`.
     pub(crate) path: String,
-    /// What a caller must be at least. None: everybody may ask.
-    pub(crate) role: Option<Role>,
+    pub(crate) needs: Needs,
     /// One sentence for people.
     pub(crate) summary: String,
     /// The parameters of the query, as the properties of an object.
@@ -32,6 +31,20 @@ pub(crate) struct Operation {
     /// What comes back when all is well. Nothing is promised where there is none: a flow decides.
     pub(crate) answers: Vec<(StatusCode, Content)>,
     pub(crate) handlers: MethodRouter<App>,
+}
+
+/// Who may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Everybody.
+    Nothing,
+    /// Whoever is known, with any role or none.
+    Known,
+    /// Who has that role, or a higher one, somewhere. The handler gets the engine from
+    /// [`InReach`](crate::caller::InReach), which reaches nothing beyond.
+    Role(Role),
+    /// Who has that role in the whole workspace.
+    WorkspaceRole(Role),
 }
 
 /// What a request carries.
@@ -63,7 +76,7 @@ impl Operation {
         Self {
             methods,
             path: path.into(),
-            role: None,
+            needs: Needs::Nothing,
             summary: String::new(),
             query: None,
             body: None,
@@ -102,13 +115,25 @@ impl Operation {
         Self { handlers: routing::any(handler), ..operation }
     }
 
-    /// Only for callers with that role, or a higher one.
+    /// Only for those callers.
     #[must_use]
-    pub(crate) fn role(mut self, role: Role) -> Self {
-        self.role = Some(role);
+    pub(crate) fn needs(mut self, needs: Needs) -> Self {
+        self.needs = needs;
         self.handlers =
-            self.handlers.route_layer(middleware::from_fn(move |request, next| require(role, request, next)));
+            self.handlers.route_layer(middleware::from_fn(move |request, next| require(needs, request, next)));
         self
+    }
+
+    /// Only for callers with that role, or a higher one, where what they ask about is.
+    #[must_use]
+    pub(crate) fn role(self, role: Role) -> Self {
+        self.needs(Needs::Role(role))
+    }
+
+    /// Only for callers with that role, or a higher one, in the whole workspace.
+    #[must_use]
+    pub(crate) fn workspace_role(self, role: Role) -> Self {
+        self.needs(Needs::WorkspaceRole(role))
     }
 
     #[must_use]
@@ -181,10 +206,20 @@ fn schema<T: JsonSchema>() -> Value {
 }
 
 /// Refuses callers whose role is too low. Who calls was found out by `access::check`; without that nobody is let in.
-async fn require(role: Role, request: Request, next: Next) -> Response {
-    match request.extensions().get::<Caller>().map(|caller| caller.require(role)) {
-        Some(Ok(())) => next.run(request).await,
-        Some(Err(problem)) => problem.into_response(),
-        None => Problem::no_token().into_response(),
+async fn require(needs: Needs, mut request: Request, next: Next) -> Response {
+    let Some(caller) = request.extensions_mut().get_mut::<Caller>() else {
+        return Problem::no_token().into_response();
+    };
+    let (role, has, place) = match needs {
+        Needs::Nothing | Needs::Known => return next.run(request).await,
+        Needs::Role(role) => (role, caller.rights.highest(), ""),
+        Needs::WorkspaceRole(role) => (role, caller.rights.in_workspace(), " in the whole workspace"),
+    };
+    if has < Some(role) {
+        let has = has.map_or("no role".to_owned(), |role| format!("the role {role}"));
+        let detail = format!("this needs the role {role}{place}, and {} has {has}{place}", caller.who);
+        return Problem::forbidden(detail).hint("ask an admin of this workspace for the role").into_response();
     }
+    caller.needed = role;
+    next.run(request).await
 }

@@ -105,6 +105,14 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", detail)
     }
 
+    /// 429: the same was tried too often.
+    pub(crate) fn too_often(detail: impl Into<String>, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_tries", detail)
+            .hint(format!("try again in {seconds} s"))
+            .header(RETRY_AFTER, seconds.into())
+    }
+
     /// 422: the request can be read and is wrong.
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail)

@@ -12,11 +12,11 @@ use surefoot_engine::query::{Kind, Page};
 use surefoot_engine::session::QueryCall;
 use surefoot_engine::{Engine, Role};
 
-use crate::access::Caller;
 use crate::app::App;
+use crate::caller::{Caller, InReach};
 use crate::extract::{InJson, InPath, InQuery, percent_encoded};
 use crate::openapi;
-use crate::operation::Operation;
+use crate::operation::{Needs, Operation};
 use crate::problem::{Answer, Problem};
 
 /// What every kind of record has.
@@ -24,15 +24,16 @@ pub(crate) fn operations() -> Vec<Operation> {
     Kind::ALL.iter().flat_map(|(kind, ..)| operations_of(*kind)).collect()
 }
 
-/// Executions are started, not created; files are written through their content; tokens are made by `tokens`; the audit
-/// log is only read.
+/// Executions are started, not created; files are written through their content; tokens are made by `tokens`, users by
+/// `users`; the audit log is only read.
 fn operations_of(kind: Kind) -> Vec<Operation> {
     let mut operations = reading(kind);
     if kind != Kind::Audit {
         operations.extend(deleting(kind));
     }
     if !matches!(kind, Kind::Execution | Kind::File | Kind::Token | Kind::Audit) {
-        operations.extend(saving(kind));
+        operations.push(updating(kind));
+        operations.extend((kind != Kind::User).then(|| creating(kind)));
     }
     if kind.field("is_enabled").is_ok() {
         operations.extend(enabling(kind));
@@ -47,9 +48,13 @@ fn paths(kind: Kind) -> (String, String) {
     (all, one)
 }
 
-/// What is about people is for admins alone.
-fn role(kind: Kind, otherwise: Role) -> Role {
-    if kind.is_about_people() { Role::Admin } else { otherwise }
+/// What is about people is for admins alone; what of that is in no project, for those of the whole workspace.
+fn needs(kind: Kind, otherwise: Role) -> Needs {
+    match kind.is_about_people() {
+        true if kind.has_project() => Needs::Role(Role::Admin),
+        true => Needs::WorkspaceRole(Role::Admin),
+        false => Needs::Role(otherwise),
+    }
 }
 
 /// The fields of a record that is to be enabled, or not.
@@ -73,16 +78,16 @@ fn reading(kind: Kind) -> Vec<Operation> {
             "additionalProperties": false,
         })
     };
-    let listed = Operation::get(all, move |app, query| list(kind, app, query))
-        .role(role(kind, Role::Viewer))
+    let listed = Operation::get(all, move |engine, query| list(kind, engine, query))
+        .needs(needs(kind, Role::Viewer))
         .summary(format!("A page of {names}, the newest first"))
         .query::<ListQuery>()
         .answers_of(StatusCode::OK, page);
     if kind == Kind::Execution {
         return vec![listed];
     }
-    let shown = Operation::get(one, move |app, key| show(kind, app, key))
-        .role(role(kind, Role::Viewer))
+    let shown = Operation::get(one, move |engine, key| show(kind, engine, key))
+        .needs(needs(kind, Role::Viewer))
         .summary(format!("One of the {names}, by name or id"))
         .answers_of(StatusCode::OK, move || openapi::record_reference(kind));
     vec![listed, shown]
@@ -91,42 +96,47 @@ fn reading(kind: Kind) -> Vec<Operation> {
 /// A token that was taken back is gone: nobody can bring it back.
 fn deleting(kind: Kind) -> Vec<Operation> {
     let ((_, one), names) = (paths(kind), kind.plural());
-    let deleted = Operation::delete(one.clone(), move |app, caller, key, query| delete(kind, app, caller, key, query))
-        .role(role(kind, Role::Author))
+    let handler = move |app, engine, caller, key, query| delete(kind, app, engine, caller, key, query);
+    let deleted = Operation::delete(one.clone(), handler)
+        .needs(needs(kind, Role::Author))
         .summary(format!("Move one of the {names} to the trash, or delete it for good; none is no error"))
         .query::<DeleteQuery>()
         .answers::<Deleted>(StatusCode::OK);
     if kind == Kind::Token {
         return vec![deleted];
     }
-    let restored = Operation::post(format!("{one}/restore"), move |app, caller, id| restore(kind, app, caller, id))
-        .role(role(kind, Role::Author))
+    let handler = move |app, engine, caller, id| restore(kind, app, engine, caller, id);
+    let restored = Operation::post(format!("{one}/restore"), handler)
+        .needs(needs(kind, Role::Author))
         .summary(format!("Take one of the {names} out of the trash, by its id"))
         .answers_of(StatusCode::OK, move || openapi::record_reference(kind));
     vec![deleted, restored]
 }
 
-fn saving(kind: Kind) -> [Operation; 2] {
-    let (all, one) = paths(kind);
-    let created = Operation::post(all, move |app, caller, fields| create(kind, app, caller, fields))
-        .role(role(kind, Role::Author))
+fn creating(kind: Kind) -> Operation {
+    let (all, _) = paths(kind);
+    Operation::post(all, move |app, engine, caller, fields| create(kind, app, engine, caller, fields))
+        .needs(needs(kind, Role::Author))
         .summary(format!("Create a {}; one of that name is a conflict", kind.as_str()))
         .body_of(move || openapi::writable(kind, true))
-        .answers_of(StatusCode::CREATED, move || openapi::record_reference(kind));
-    let updated = Operation::patch(one, move |app, caller, key, fields| update(kind, app, caller, key, fields))
-        .role(role(kind, Role::Author))
+        .answers_of(StatusCode::CREATED, move || openapi::record_reference(kind))
+}
+
+fn updating(kind: Kind) -> Operation {
+    let (_, one) = paths(kind);
+    Operation::patch(one, move |app, engine, caller, key, fields| update(kind, app, engine, caller, key, fields))
+        .needs(needs(kind, Role::Author))
         .summary(format!("Change the fields given of one of the {}; null removes one", kind.plural()))
         .body_of(move || openapi::writable(kind, false))
-        .answers_of(StatusCode::OK, move || openapi::record_reference(kind));
-    [created, updated]
+        .answers_of(StatusCode::OK, move || openapi::record_reference(kind))
 }
 
 fn enabling(kind: Kind) -> [Operation; 2] {
     let (_, one) = paths(kind);
     [("enable", "Enable", true), ("disable", "Disable", false)].map(|(action, word, is_enabled)| {
-        let handler = move |app, caller, key| enable(kind, is_enabled, app, caller, key);
+        let handler = move |app, engine, caller, key| enable(kind, is_enabled, app, engine, caller, key);
         Operation::post(format!("{one}/{action}"), handler)
-            .role(Role::Operator)
+            .needs(needs(kind, Role::Operator))
             .summary(format!("{word} one of the {}", kind.plural()))
             .answers_of(StatusCode::OK, move || openapi::record_reference(kind))
     })
@@ -149,21 +159,22 @@ pub(crate) struct ListQuery {
     deleted: bool,
 }
 
-async fn list(kind: Kind, State(app): State<App>, InQuery(query): InQuery<ListQuery>) -> Answer<Json<Page>> {
+async fn list(kind: Kind, InReach(engine): InReach, InQuery(query): InQuery<ListQuery>) -> Answer<Json<Page>> {
     let filter = query.filter.as_deref().map(serde_json::from_str::<Value>).transpose();
     let filter = filter.map_err(|error| Problem::malformed(format!("the filter is not JSON: {error}")))?;
     let ListQuery { order, limit, cursor, deleted, .. } = query;
     let call = QueryCall { kind: kind.as_str().to_owned(), filter, order, limit, cursor, deleted };
-    Ok(Json(app.engine().query(call).await?))
+    Ok(Json(engine.query(call).await?))
 }
 
-async fn show(kind: Kind, State(app): State<App>, InPath(key): InPath<String>) -> Answer<Json<Value>> {
-    Ok(Json(app.engine().record(kind, &key).await?))
+async fn show(kind: Kind, InReach(engine): InReach, InPath(key): InPath<String>) -> Answer<Json<Value>> {
+    Ok(Json(engine.record(kind, &key).await?))
 }
 
 async fn create(
     kind: Kind,
     State(app): State<App>,
+    InReach(engine): InReach,
     caller: Caller,
     InJson(mut fields): InJson<Map<String, Value>>,
 ) -> Answer<Response> {
@@ -174,7 +185,7 @@ async fn create(
         return Err(Problem::invalid("a new record has no `revision` yet"));
     }
     let create = |engine: Engine| async move { engine.create(kind, &name, fields, &caller.who).await };
-    let record = app.complete(create).await?;
+    let record = app.complete(engine, create).await?;
     let id = record["id"].as_str().unwrap_or_default();
     let location = [(LOCATION, format!("/api/v1/{}/{}", kind.plural(), percent_encoded(id)))];
     Ok((StatusCode::CREATED, location, Json(record)).into_response())
@@ -183,23 +194,25 @@ async fn create(
 async fn update(
     kind: Kind,
     State(app): State<App>,
+    InReach(engine): InReach,
     caller: Caller,
     InPath(key): InPath<String>,
     InJson(fields): InJson<Map<String, Value>>,
 ) -> Answer<Json<Value>> {
     let update = |engine: Engine| async move { engine.update(kind, &key, fields, &caller.who).await };
-    Ok(Json(app.complete(update).await?))
+    Ok(Json(app.complete(engine, update).await?))
 }
 
 async fn enable(
     kind: Kind,
     is_enabled: bool,
     State(app): State<App>,
+    InReach(engine): InReach,
     caller: Caller,
     InPath(key): InPath<String>,
 ) -> Answer<Json<Value>> {
     let update = |engine: Engine| async move { engine.update(kind, &key, enabled(is_enabled), &caller.who).await };
-    Ok(Json(app.complete(update).await?))
+    Ok(Json(app.complete(engine, update).await?))
 }
 
 /// The query of a delete.
@@ -223,21 +236,23 @@ pub(crate) struct Deleted {
 async fn delete(
     kind: Kind,
     State(app): State<App>,
+    InReach(engine): InReach,
     caller: Caller,
     InPath(key): InPath<String>,
     InQuery(DeleteQuery { permanently }): InQuery<DeleteQuery>,
 ) -> Answer<Json<Deleted>> {
     let delete = |engine: Engine| async move { engine.delete(kind, &key, permanently, &caller.who).await };
-    Ok(Json(Deleted { deleted: app.complete(delete).await? }))
+    Ok(Json(Deleted { deleted: app.complete(engine, delete).await? }))
 }
 
 /// Of an execution the whole tree comes back.
 async fn restore(
     kind: Kind,
     State(app): State<App>,
+    InReach(engine): InReach,
     caller: Caller,
     InPath(id): InPath<String>,
 ) -> Answer<Json<Value>> {
     let restore = |engine: Engine| async move { engine.restore(kind, &id, &caller.who).await };
-    Ok(Json(app.complete(restore).await?))
+    Ok(Json(app.complete(engine, restore).await?))
 }

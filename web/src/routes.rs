@@ -6,8 +6,8 @@ use crate::app::App;
 use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::{
-    bulk, connectors, events, executions, files, flows, health, metrics, openapi, records, schedules, system, tokens,
-    webhooks,
+    bulk, connectors, events, executions, files, flows, health, metrics, openapi, records, schedules, sessions, setup,
+    system, tokens, users, webhooks,
 };
 
 /// Everything that can be asked for.
@@ -24,8 +24,11 @@ pub(crate) fn operations() -> Vec<Operation> {
         openapi::operations(),
         records::operations(),
         schedules::operations(),
+        sessions::operations(),
+        setup::operations(),
         system::operations(),
         tokens::operations(),
+        users::operations(),
         webhooks::operations(),
     ]
     .into_iter()
@@ -72,7 +75,10 @@ fn near<'a>(path: &str, templates: &'a [String]) -> Vec<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Method;
+
     use super::*;
+    use crate::operation::Needs;
 
     fn near_in_table(path: &str) -> Vec<String> {
         let paths: Vec<String> = operations().into_iter().map(|operation| operation.path).collect();
@@ -87,15 +93,22 @@ mod tests {
         assert_eq!(near_in_table("/something/else"), [""; 0]);
     }
 
-    /// The token is asked for under two prefixes; whatever lies outside is open on purpose, and nothing within is.
+    /// Callers must be known under two prefixes; whatever lies outside is open on purpose, and nothing within but what
+    /// somebody begins with.
     #[test]
-    fn only_health_and_webhooks_are_open() {
-        let is_health = |path: &str| ["/healthz", "/readyz"].contains(&path);
-        let open = |path: &str| is_health(path) || path.starts_with("/api/latest/webhook/");
+    fn only_health_webhooks_and_what_one_begins_with_are_open() {
+        let outside = |path: &str| {
+            ["/healthz", "/readyz", "/setup/{token}"].contains(&path) || path.starts_with("/api/latest/webhook/")
+        };
+        let begins = |operation: &Operation| {
+            let is_named = ["/api/v1/sessions", "/api/v1/setup"].contains(&operation.path.as_str());
+            is_named && operation.methods == [Method::POST]
+        };
         for operation in operations() {
             let path = &operation.path;
-            assert_eq!(operation.role.is_none(), open(path), "{path}");
-            assert_eq!(crate::access::is_guarded(path), !open(path), "{path}");
+            let is_open = outside(path) || begins(&operation);
+            assert_eq!(operation.needs == Needs::Nothing, is_open, "{path}");
+            assert_eq!(crate::access::is_guarded(path), !outside(path), "{path}");
         }
     }
 

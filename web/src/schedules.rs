@@ -9,6 +9,7 @@ use serde_json::Value;
 use surefoot_engine::{DryRun, Explanation, Role, Times, Timestamp};
 
 use crate::app::App;
+use crate::caller::InReach;
 use crate::extract::{InJson, InQuery};
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
@@ -45,14 +46,14 @@ pub(crate) struct ExplainQuery {
     count: Option<u16>,
 }
 
-async fn explain(State(app): State<App>, InQuery(query): InQuery<ExplainQuery>) -> Answer<Json<Explanation>> {
+async fn explain(InReach(engine): InReach, InQuery(query): InQuery<ExplainQuery>) -> Answer<Json<Explanation>> {
     let count = query.count.unwrap_or(5);
     if count > TIMES_MAX {
         return Err(Problem::invalid(format!("`count` is at most {TIMES_MAX}")));
     }
     let from = match &query.from {
         Some(text) => moment("from", text)?,
-        None => app.engine().now(),
+        None => engine.now(),
     };
     let setting: Value = serde_json::from_str(&query.setting)
         .map_err(|error| Problem::malformed(format!("the setting is not JSON: {error}")))?;
@@ -73,9 +74,13 @@ pub(crate) struct DryRunBody {
     schedules: Vec<String>,
 }
 
-async fn dry_run(State(app): State<App>, InJson(body): InJson<DryRunBody>) -> Answer<Json<DryRun>> {
+async fn dry_run(
+    State(app): State<App>,
+    InReach(engine): InReach,
+    InJson(body): InJson<DryRunBody>,
+) -> Answer<Json<DryRun>> {
     let (from, to) = (moment("from", &body.from)?, moment("to", &body.to)?);
-    let found = app.complete(|engine| async move { engine.dry_run(from, to, body.schedules).await }).await?;
+    let found = app.complete(engine, |engine| async move { engine.dry_run(from, to, body.schedules).await }).await?;
     Ok(Json(found))
 }
 

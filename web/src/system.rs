@@ -11,6 +11,7 @@ use surefoot_engine::{Examination, Manifest, Role, Storage};
 
 use crate::Access;
 use crate::app::App;
+use crate::caller::InReach;
 use crate::extract::InOptionalJson;
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
@@ -19,20 +20,20 @@ use crate::problem::{Answer, Problem};
 pub(crate) fn operations() -> Vec<Operation> {
     vec![
         Operation::get("/api/v1/system", show)
-            .role(Role::Viewer)
+            .workspace_role(Role::Viewer)
             .summary("What the workspace takes on the disk, what is in it, and for how long that is kept")
             .answers::<Storage>(StatusCode::OK),
         Operation::post("/api/v1/system/backup", backup)
-            .role(Role::Admin)
+            .workspace_role(Role::Admin)
             .summary("Make a backup; only for the workspace's owner, on the server's machine")
             .optional_body::<BackupBody>()
             .answers::<Backup>(StatusCode::OK),
         Operation::get("/api/v1/system/doctor", doctor)
-            .role(Role::Admin)
+            .workspace_role(Role::Admin)
             .summary("Look for damage, and for what is stuck; repairs nothing")
             .answers::<Examination>(StatusCode::OK),
         Operation::post("/api/v1/system/resume-restored", resume_restored)
-            .role(Role::Admin)
+            .workspace_role(Role::Admin)
             .summary("Let the executions go on that a restore paused")
             .answers::<Resumed>(StatusCode::OK),
     ]
@@ -66,26 +67,30 @@ pub(crate) struct BackupBody {
 /// Only for the owner of the workspace, in the same process or on its socket: a backup holds the workspace's key and
 /// every secret, and `to` is a path on the server's machine. So it is neither streamed to who has a token, nor written
 /// where they say.
-async fn backup(State(app): State<App>, InOptionalJson(body): InOptionalJson<BackupBody>) -> Answer<Json<Backup>> {
+async fn backup(
+    State(app): State<App>,
+    InReach(engine): InReach,
+    InOptionalJson(body): InOptionalJson<BackupBody>,
+) -> Answer<Json<Backup>> {
     if !matches!(app.options().access, Access::Local) {
         let hint = "run `surefoot backup` on the server's machine, with `--data` and without `--server`";
         return Err(
             Problem::forbidden("a backup holds every secret: only the workspace's owner can make one").hint(hint)
         );
     }
-    let (path, manifest) = app.complete(|engine| async move { engine.backup(body.to).await }).await?;
+    let (path, manifest) = app.complete(engine, |engine| async move { engine.backup(body.to).await }).await?;
     Ok(Json(Backup { path, manifest }))
 }
 
-async fn resume_restored(State(app): State<App>) -> Answer<Json<Resumed>> {
-    let resumed = app.complete(|engine| async move { engine.resume_restored().await }).await?;
+async fn resume_restored(State(app): State<App>, InReach(engine): InReach) -> Answer<Json<Resumed>> {
+    let resumed = app.complete(engine, |engine| async move { engine.resume_restored().await }).await?;
     Ok(Json(Resumed { resumed }))
 }
 
-async fn doctor(State(app): State<App>) -> Answer<Json<Examination>> {
-    Ok(Json(app.engine().examine().await?))
+async fn doctor(InReach(engine): InReach) -> Answer<Json<Examination>> {
+    Ok(Json(engine.examine().await?))
 }
 
-async fn show(State(app): State<App>) -> Answer<Json<Storage>> {
-    Ok(Json(app.engine().storage().await?))
+async fn show(InReach(engine): InReach) -> Answer<Json<Storage>> {
+    Ok(Json(engine.storage().await?))
 }

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use surefoot_engine::query::Kind;
 use surefoot_engine::{Engine, Role};
 
-use crate::access::Caller;
 use crate::app::App;
+use crate::caller::{Caller, InReach};
 use crate::extract::InJson;
 use crate::openapi;
 use crate::operation::Operation;
@@ -49,23 +49,27 @@ pub(crate) struct TokenBody {
     expires_at: Option<String>,
     /// What it is for.
     description: Option<String>,
+    /// Name or id of a project: there it has its role, and nowhere else.
+    project_id: Option<String>,
 }
 
 async fn create(
     State(app): State<App>,
+    InReach(engine): InReach,
     caller: Caller,
     InJson(body): InJson<TokenBody>,
 ) -> Answer<(StatusCode, Json<Value>)> {
     if let Some(text) = &body.expires_at {
         let at = text.parse::<surefoot_engine::Timestamp>();
-        if at.is_ok_and(|at| at <= app.engine().now()) {
+        if at.is_ok_and(|at| at <= engine.now()) {
             return Err(Problem::invalid("`expires_at` lies in the past; such a token would never be good"));
         }
     }
     let mut fields = Map::from_iter([("role".to_owned(), Value::from(body.role))]);
     fields.extend(body.expires_at.map(|at| ("expires_at".to_owned(), at.into())));
     fields.extend(body.description.map(|text| ("description".to_owned(), text.into())));
+    fields.extend(body.project_id.map(|project| ("project_id".to_owned(), project.into())));
     let create = |engine: Engine| async move { engine.create_token(&body.name, fields, &caller.who).await };
-    let (record, token) = app.complete(create).await?;
+    let (record, token) = app.complete(engine, create).await?;
     Ok((StatusCode::CREATED, Json(json!({ "record": record, "token": token }))))
 }

@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 use surefoot_engine::query::Kind;
 use surefoot_engine::{Engine, EngineError, Role, StartRequest};
 
-use crate::access::Caller;
 use crate::app::{App, Stopping, Waited};
+use crate::caller::{Caller, InReach};
 use crate::extract::{InJson, InPath};
 use crate::openapi;
 use crate::operation::Operation;
@@ -81,10 +81,10 @@ struct Started {
 }
 
 async fn start(app: &App, name: &str, path: String, request: Request) -> Answer<Started> {
-    if app.engine().is_degraded() {
-        return Err(Problem::degraded(app.engine()));
+    if app.whole_engine().is_degraded() {
+        return Err(Problem::degraded(app.whole_engine()));
     }
-    let webhook = Webhook::find(app.engine(), name)?;
+    let webhook = Webhook::find(app.whole_engine(), name)?;
     webhook.check_method(request.method())?;
     let idempotency_key = idempotency_key(request.headers());
     let call = Call::read(path, request, app.options().body_bytes_max).await?;
@@ -102,7 +102,7 @@ async fn start(app: &App, name: &str, path: String, request: Request) -> Answer<
         webhook_id: Some(webhook.id.clone()),
         idempotency_key,
     };
-    match app.complete(|engine| async move { Ok(engine.start(request).await) }).await? {
+    match app.complete(app.whole_engine().clone(), |engine| async move { Ok(engine.start(request).await) }).await? {
         Ok((id, is_new)) => {
             tracing::info!(webhook = webhook.name, execution = id, is_new, "webhook called");
             Ok(Started { id, is_async })
@@ -120,7 +120,7 @@ async fn start(app: &App, name: &str, path: String, request: Request) -> Answer<
 
 async fn finish(app: &App, stopping: &Stopping, id: &str) -> Response {
     let deadline = app.options().webhook_deadline;
-    match app.wait_ended(id, deadline, stopping).await {
+    match app.wait_ended(app.whole_engine(), id, deadline, stopping).await {
         Ok(Waited::Ended(row)) => answer::of_ended(id, &row),
         Ok(Waited::TimeOver) => {
             let detail = format!("the flow has not ended within {} s; it runs on", deadline.as_secs_f64());
@@ -169,6 +169,7 @@ fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>
 
 async fn set_key(
     State(app): State<App>,
+    InReach(engine): InReach,
     caller: Caller,
     InPath(webhook): InPath<String>,
     InJson(KeyBody { key }): InJson<KeyBody>,
@@ -177,6 +178,6 @@ async fn set_key(
         return Err(Problem::invalid("the key is empty; give another one, or null to remove it"));
     }
     let set = move |engine: Engine| async move { engine.set_webhook_key(&webhook, key.as_deref(), &caller.who).await };
-    let saved = app.complete(set);
+    let saved = app.complete(engine, set);
     Ok(Json(saved.await?))
 }

@@ -1,40 +1,14 @@
 //! Tokens, and what each role may do: every operation of the API is tried with every role.
 
-use axum::body::Body;
-use axum::http::{Method, Request};
-use serde_json::{Value, json};
-use surefoot_web::{Access, Options};
+use std::time::Duration;
 
-use crate::support::{Reply, Server, send};
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use crate::remote::Remote;
+use crate::support::Server;
 
 const ROLES: [&str; 4] = ["viewer", "operator", "author", "admin"];
-
-/// SHA-256 of `right`.
-const TOKEN_SHA256: &str = "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9";
-
-struct Remote {
-    server: Server,
-    router: axum::Router,
-}
-
-impl Remote {
-    fn new() -> Self {
-        let server = Server::local();
-        let access = Access::Remote { hosts: Vec::new(), token_sha256: TOKEN_SHA256.to_owned() };
-        Self { router: server.with(Options::new(access)), server }
-    }
-
-    async fn token(&self, name: &str, role: &str) -> String {
-        let made = self.server.post("/api/v1/tokens", json!({"name": name, "role": role})).await.json(201);
-        made["token"].as_str().unwrap().to_owned()
-    }
-
-    async fn send(&self, method: Method, path: &str, token: &str, body: &str) -> Reply {
-        let request = Request::builder().method(method).uri(path).header("host", "localhost");
-        let request = request.header("authorization", format!("Bearer {token}"));
-        send(&self.router, request.body(Body::from(body.to_owned())).unwrap()).await
-    }
-}
 
 /// Parameters of paths become names that nothing has, so that an operation that is allowed does no harm.
 fn path_of(template: &str) -> String {
@@ -42,35 +16,99 @@ fn path_of(template: &str) -> String {
     template.split('/').map(part).collect::<Vec<_>>().join("/")
 }
 
+/// An operation of the OpenAPI document, and what it needs.
+struct Tried {
+    method: Method,
+    path: String,
+    role: String,
+    place: String,
+}
+
+impl Tried {
+    fn all() -> Vec<Self> {
+        let document = surefoot_web::openapi();
+        let mut all = Vec::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let text = |field: &str| operation[field].as_str().unwrap().to_owned();
+                all.push(Self {
+                    method: method.to_ascii_uppercase().parse().unwrap(),
+                    path: path.clone(),
+                    role: text("x-surefoot-role"),
+                    place: text("x-surefoot-role-in"),
+                });
+            }
+        }
+        assert!(all.len() > 100, "{}", all.len());
+        all
+    }
+
+    /// The place of the role in [`ROLES`]; none where any role or none will do.
+    fn rank(&self) -> Option<usize> {
+        ROLES.iter().position(|role| *role == self.role)
+    }
+
+    fn is_open(&self) -> bool {
+        self.role == "none"
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_operation_asks_for_its_role_and_no_other() {
     let remote = Remote::new();
-    let mut tokens = Vec::new();
+    let project = remote.server.create("projects", "a", json!({})).await["id"].clone();
+    let (mut everywhere, mut in_project) = (Vec::new(), Vec::new());
     for role in ROLES {
-        tokens.push(remote.token(role, role).await);
+        everywhere.push(remote.token(role, json!({"role": role})).await);
+        in_project.push(remote.token(&format!("{role} of a"), json!({"role": role, "project_id": project})).await);
     }
-    let document = surefoot_web::openapi();
-    let mut tried = 0;
-    for (path, item) in document["paths"].as_object().unwrap() {
-        for (method, operation) in item.as_object().unwrap() {
-            let Some(needed) = operation["x-surefoot-role"].as_str() else {
-                assert!(!path.starts_with("/api/v1/"), "{method} {path} needs no role");
-                continue;
-            };
-            let needed = ROLES.iter().position(|role| *role == needed).unwrap();
-            let method: Method = method.to_ascii_uppercase().parse().unwrap();
-            for (place, token) in tokens.iter().enumerate() {
-                let reply = remote.send(method.clone(), &path_of(path), token, "").await;
-                // What only the owner may do is refused for another reason, which says so.
-                let is_refused = reply.status == 403 && !String::from_utf8_lossy(&reply.body).contains("owner");
-                assert_eq!(is_refused, place < needed, "{method} {path} as {}: {}", ROLES[place], reply.status);
-                tried += 1;
+    for tried in Tried::all().into_iter().filter(|tried| !tried.is_open()) {
+        let Tried { method, path, place, .. } = &tried;
+        let Some(needed) = tried.rank() else { continue };
+        let send = async |token: &str| remote.send(method.clone(), &path_of(path), token, "").await;
+        for (rank, role) in ROLES.iter().enumerate() {
+            let reply = send(&everywhere[rank]).await;
+            // What only the owner may do is refused for another reason, which says so.
+            let is_refused = reply.status == 403 && !String::from_utf8_lossy(&reply.body).contains("owner");
+            assert_eq!(is_refused, rank < needed, "{method} {path} as {role}: {}", reply.status);
+            let is_refused = send(&in_project[rank]).await.status == 403;
+            if rank < needed || place == "workspace" {
+                assert!(is_refused, "{method} {path} as {role} of a project");
             }
-            let reply = remote.send(method.clone(), &path_of(path), "wrong", "").await;
-            reply.problem(401, "unauthorized");
+        }
+        send("wrong").await.problem(401, "unauthorized");
+    }
+}
+
+/// A session does what its user may, with the token that only pages of this server know, until it is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_asks_a_session_for_its_token_and_whether_it_is_good() {
+    let remote = Remote::new();
+    for (name, role) in [("viewer", "viewer"), ("root", "admin")] {
+        remote.user(name, json!({"role": role})).await;
+    }
+    let old = remote.log_in("root").await;
+    remote.advance(Duration::from_secs(13 * 3600));
+    let (good, revoked, viewer) =
+        (remote.log_in("root").await, remote.log_in("root").await, remote.log_in("viewer").await);
+    remote.server.send(Method::DELETE, &format!("/api/v1/sessions/{}", revoked.id), "").await.json(200);
+    for tried in Tried::all().into_iter().filter(|tried| !tried.is_open()) {
+        let Tried { method, path, .. } = &tried;
+        let context = format!("{method} {path}");
+        for nobody in [&old, &revoked] {
+            let reply = remote.by_session(method.clone(), &path_of(path), nobody, true, "").await;
+            assert!(reply.problem(401, "unauthorized").contains("over"), "{context}");
+        }
+        let is_change = *method != Method::GET;
+        let reply = remote.by_session(method.clone(), &path_of(path), &good, false, "").await;
+        let says_token = String::from_utf8_lossy(&reply.body).contains("CSRF token");
+        assert_eq!(says_token, is_change && reply.status == 403, "{context}: {}", reply.status);
+        assert!(!is_change || says_token, "{context}");
+        if let Some(needed) = tried.rank() {
+            let reply = remote.by_session(method.clone(), &path_of(path), &viewer, true, "").await;
+            assert_eq!(reply.status == 403, needed > 0, "{context} as viewer: {}", reply.status);
         }
     }
-    assert!(tried > 200, "{tried}");
 }
 
 /// Written down by hand, so that an operation that asks for too little is seen.
@@ -81,11 +119,18 @@ fn what_the_roles_may_do() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys().filter(|_| path.starts_with("/api/v1/")) {
             let role = role(method, path);
-            let is_about_people =
-                ["/api/v1/tokens", "/api/v1/secrets", "/api/v1/audit"].iter().any(|about| path.starts_with(about));
-            let is_about_all = path.starts_with("/api/v1/system/");
+            let is_about = |about: &[&str]| about.iter().any(|about| path.starts_with(&format!("/api/v1/{about}")));
+            let is_for_admins = is_about(&["tokens", "secrets", "audit", "users", "system/"]);
+            let is_of_workspace = is_about(&["audit", "users", "system"]);
+            let place = &document["paths"][path][method]["x-surefoot-role-in"];
+            match (method.as_str(), path.as_str()) {
+                ("post", "/api/v1/sessions" | "/api/v1/setup") => assert_eq!(role, "none"),
+                _ if is_about(&["sessions", "me"]) => assert_eq!(role, "any", "{method} {path}"),
+                _ => assert_eq!(place == "workspace", is_of_workspace, "{method} {path}"),
+            }
             match method.as_str() {
-                _ if is_about_people || is_about_all => assert_eq!(role, "admin", "{method} {path}"),
+                _ if is_about(&["sessions", "me", "setup"]) => {}
+                _ if is_for_admins => assert_eq!(role, "admin", "{method} {path}"),
                 "get" => assert_eq!(role, "viewer", "{method} {path}"),
                 _ => assert_ne!(role, "viewer", "{method} {path}"),
             }
@@ -119,7 +164,7 @@ async fn built_in_flows_are_run_by_those_who_may_try_connectors() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_shown_once_and_good_until_it_ends_or_goes() {
     let remote = Remote::new();
-    let token = remote.token("ci", "viewer").await;
+    let token = remote.token("ci", json!({"role": "viewer"})).await;
     let list = async |token: &str| remote.send(Method::GET, "/api/v1/flows", token, "").await;
     list(&token).await.json(200);
     let (first, rest) = token.split_at(token.len() - 1);
@@ -140,23 +185,13 @@ async fn a_token_is_shown_once_and_good_until_it_ends_or_goes() {
     let soon = remote.server.post(
         "/api/v1/tokens",
         json!({
-            "name": "soon", "role": "viewer", "expires_at": in_a_moment(),
+            "name": "soon", "role": "viewer", "expires_at": remote.in_a_minute(),
         }),
     );
     let soon = soon.await.json(201)["token"].as_str().unwrap().to_owned();
-    let expired = loop {
-        let reply = list(&soon).await;
-        if reply.status != 200 {
-            break reply;
-        }
-        tokio::task::yield_now().await;
-    };
-    assert!(expired.problem(401, "unauthorized").contains("expired at"));
-}
-
-fn in_a_moment() -> String {
-    let now = surefoot_engine::Clock::System.now();
-    now.after(std::time::Duration::from_millis(300)).to_string()
+    list(&soon).await.json(200);
+    remote.advance(Duration::from_secs(60));
+    assert!(list(&soon).await.problem(401, "unauthorized").contains("expired at"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +215,7 @@ async fn a_token_that_would_be_none_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_changed_what_is_in_the_audit_log() {
     let remote = Remote::new();
-    let token = remote.token("robot", "author").await;
+    let token = remote.token("robot", json!({"role": "author"})).await;
     let as_robot =
         async |method: Method, path: &str, body: Value| remote.send(method, path, &token, &body.to_string()).await;
     let config = json!({"type": "probe", "config": {"text": "a", "password": "hunter2"}, "name": "c"});

@@ -9,7 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use surefoot_connector_api::{CallContext, CallError, Connector, Effect, ErrorClass, Inputs};
-use surefoot_engine::{Config, Engine};
+use surefoot_engine::{Clock, Config, Engine};
 use surefoot_web::{Access, Options, router};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
@@ -36,9 +36,20 @@ impl Server {
     }
 
     pub(crate) fn new(options: Options) -> Self {
+        Self::at(options, Clock::System)
+    }
+
+    /// With that clock.
+    pub(crate) fn at(options: Options, clock: Clock) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let engine = Engine::open(Config::new(data.path()), vec![Arc::new(Probe)]).unwrap();
+        let config = Config { clock, ..Config::new(data.path()) };
+        let engine = Engine::open(config, vec![Arc::new(Probe)]).unwrap();
         Self { router: router(engine.clone(), options), engine, _data: data }
+    }
+
+    /// The engine under it.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// The same workspace behind other options.
