@@ -26,6 +26,7 @@ mod serve;
 mod setting;
 mod system;
 mod token;
+mod user;
 mod webhook;
 
 use anyhow::Result;
@@ -89,6 +90,9 @@ pub(crate) enum Command {
     Apply(apply::Arguments),
     /// Write the configuration of the workspace to files
     Export(export::Arguments),
+    /// Who may log in, and what they may do
+    #[command(subcommand, visible_alias = "users")]
+    User(user::Command),
     /// Who changed what, and when
     #[command(subcommand)]
     Audit(audit::Command),
@@ -143,6 +147,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
         Command::Project(command) => project::run(command, context).await,
         Command::Secret(command) => secret::run(command, context).await,
         Command::Token(command) => token::run(command, context).await,
+        Command::User(command) => user::run(command, context).await,
         Command::Audit(command) => audit::run(command, context).await,
         Command::Apply(arguments) => apply::run(arguments, context).await,
         Command::Export(arguments) => export::run(arguments, context).await,

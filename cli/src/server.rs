@@ -144,6 +144,12 @@ impl Server {
         format!("http{}://{address}", if self.has_tls { "s" } else { "" })
     }
 
+    /// The address of the form that makes the first admin; good once. None when there is a user, or ever was.
+    pub(crate) async fn setup_link(&self) -> Result<Option<String>> {
+        let link = self.engine.new_setup_link().await.map_err(Failure::from)?;
+        Ok(link.map(|link| self.url() + &surefoot_web::setup_path(&link.token)))
+    }
+
     /// The socket of its owner.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket

@@ -32,6 +32,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let mut server = Server::start(engine, endpoint).await?;
     announce(&server, &data, context)?;
     supervisor.tell(&format!("READY=1\nSTATUS=answers at {}", server.url()));
+    tell_setup_link(&server, context).await;
     let broken = tokio::select! {
         error = server.failed() => Some(error),
         () = signals.next() => None,
@@ -59,6 +60,19 @@ fn announce(server: &Server, data: &Path, context: &Context) -> Result<()> {
     printer.say(format_args!("the workspace {} is open; commands with this --data reach it", data.display()));
     printer.say(format_args!("the token for the API is in {}", data.join("token").display()));
     Ok(())
+}
+
+/// As long as there never was a user. For the eyes of who started it: it goes to no log.
+async fn tell_setup_link(server: &Server, context: &Context) {
+    let printer = context.printer;
+    match server.setup_link().await {
+        Ok(None) => {}
+        Ok(Some(link)) => {
+            printer.say(format_args!("nobody can log in yet: make the first admin within a day, at {link}"));
+        }
+        // Whatever it is, the work goes on without.
+        Err(error) => printer.warn(format_args!("the link to make the first admin could not be made: {error:#}")),
+    }
 }
 
 /// Whether this server answers, as one who calls it finds out. What it answers does not matter: one that recovers, or

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::exit_codes;
 use crate::failure::Failure;
 use crate::records::{self, Kind, ListArguments, RecordCommand};
-use crate::table::{plain, time};
+use crate::table::{name_of, plain, time};
 
 const KIND: Kind = Kind {
     name: "token",
@@ -21,6 +21,7 @@ const KIND: Kind = Kind {
     columns: &[
         plain("NAME", "name"),
         plain("ROLE", "role"),
+        name_of("PROJECT", "project_id", "projects"),
         time("EXPIRES", "expires_at"),
         time("CREATED", "created_at"),
         plain("BY", "created_by"),
@@ -58,12 +59,16 @@ pub(crate) struct CreateArguments {
     /// For how many days it is good; until it is removed when there is none
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..))]
     days: Option<u16>,
+    /// Where it has its role; everywhere when there is none
+    #[arg(long, value_name = "NAME")]
+    project: Option<String>,
     /// What it is for
     #[arg(long)]
     description: Option<String>,
 }
 
-fn roles() -> PossibleValuesParser {
+/// The names of the roles.
+pub(super) fn roles() -> PossibleValuesParser {
     Role::ALL.map(Role::as_str).into()
 }
 
@@ -82,8 +87,10 @@ async fn create(arguments: CreateArguments, context: &Context) -> Result<u8> {
         let good_for = Duration::from_secs(u64::from(days) * 24 * 3600);
         body["expires_at"] = Clock::System.now().after(good_for).to_string().into();
     }
-    if let Some(description) = arguments.description {
-        body["description"] = description.into();
+    for (field, value) in [("description", arguments.description), ("project_id", arguments.project)] {
+        if let Some(value) = value {
+            body[field] = value.into();
+        }
     }
     let made = context.client().await?.post(Path::api(["tokens"]), body).await?;
     let printer = context.printer;
