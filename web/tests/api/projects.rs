@@ -66,6 +66,7 @@ impl World {
             "schedules" => json!({"scheduler_id": "cron", "flow_id": "in-a-flows", "setting_id": "in-a-settings"}),
             "webhooks" => json!({"flow_id": "in-a-flows", "is_key_required": true}),
             "tokens" => json!({"role": "viewer"}),
+            "secrets" => json!({"value": "kept well"}),
             _ => json!({}),
         };
         fields["project_id"] = self.a.clone();

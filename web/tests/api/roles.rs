@@ -153,7 +153,8 @@ async fn built_in_flows_are_run_by_those_who_may_try_connectors() {
     let remote = Remote::new();
     let run = json!({"input": {"connector": "type:probe", "inputs": {"text": "a"}}}).to_string();
     let path = "/api/v1/flows/native:connect/run";
-    let (operator, author) = (remote.token("operator", "operator").await, remote.token("author", "author").await);
+    let token = async |role: &str| remote.token(role, json!({"role": role})).await;
+    let (operator, author) = (token("operator").await, token("author").await);
     remote.send(Method::POST, path, &operator, &run).await.problem(403, "forbidden");
     let id = remote.send(Method::POST, path, &author, &run).await.json(201)["id"].as_str().unwrap().to_owned();
     let path = format!("/api/v1/executions/{id}/rerun");
