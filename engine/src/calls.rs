@@ -243,8 +243,11 @@ impl Performance {
             Ok(Ok(Ok(output))) if crate::journal::is_too_deep(&output) => {
                 unknown(ErrorClass::Protocol, "the output is nested too deep".to_owned())
             }
-            Ok(Ok(Ok(output))) => Outcome::Success(output.into()),
-            Ok(Ok(Err(error))) => Outcome::Failed(error),
+            Ok(Ok(Ok(output))) => Outcome::Success(resident.shown(output).into()),
+            Ok(Ok(Err(mut error))) => {
+                error.message = resident.shown_text(error.message);
+                Outcome::Failed(error)
+            }
             Ok(Err(_)) => unknown(ErrorClass::Protocol, "the connector panicked".to_owned()),
             Err(_) => unknown(ErrorClass::Timeout, format!("no end within {} ms", start.timeout_ms)),
         };

@@ -4,6 +4,7 @@
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
+use crate::approvals::without_tokens;
 use crate::calls;
 use crate::core::Core;
 use crate::id;
@@ -13,7 +14,7 @@ use crate::schedules;
 use crate::secrets;
 use crate::store::executions::{self, ExecutionType, Key, NewExecution};
 use crate::store::records::{self, Saved, Saving, Stamp};
-use crate::store::{StoreError, StoreResult, journal, sessions};
+use crate::store::{StoreError, StoreResult, approvals, journal, sessions};
 
 /// How many parents' journals one query over connections reads at most.
 const PARENTS_MAX: u32 = 1000;
@@ -55,6 +56,9 @@ impl Core {
         permanently: bool,
         stamp: &Stamp,
     ) -> StoreResult<bool> {
+        if kind == Kind::Approval {
+            return Err(StoreError::invalid("approvals are not deleted; they go with their execution"));
+        }
         if kind == Kind::Schedule
             && let Some(mut record) = records::get(connection, kind, key)?
         {
@@ -172,6 +176,8 @@ impl Core {
 
     /// An execution as users see it: what a connector was tried with may hold secrets.
     pub(crate) fn present_execution(&self, mut row: Value) -> Value {
+        // A child gets what its parent gives it, tokens of questions included.
+        row["input"] = without_tokens(row["input"].take());
         if row["flow_id"] != secrets::TRY {
             return row;
         }
@@ -250,6 +256,7 @@ impl Core {
                 Wanted::OfParent(parent) => self.list_of_parent(connection, query, &parent),
                 Wanted::OfAnyParent => self.list_connections(connection, query),
             },
+            Kind::Approval => approvals::list(connection, query),
             kind => {
                 let page = records::list(connection, query)?;
                 let rows = page.rows.into_iter().map(|row| self.present(kind, row)).collect();

@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
+use serde_json::Value;
 use surefoot_connector_api::{Connector, Dialer, EgressPolicy, InputRules};
 use tokio::sync::{Notify, RwLock, Semaphore, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::approvals;
 use crate::bells::Bells;
 use crate::calls::ResultCache;
 use crate::clock::{Clock, Timestamp};
@@ -240,6 +242,8 @@ pub(crate) struct Resident {
     wake: Notify,
     pub(crate) cancel: AtomicBool,
     pub(crate) pause: AtomicBool,
+    /// Whether the guest may know the token of a question: what is shown of it is searched then.
+    holds_token: AtomicBool,
 }
 
 /// See [`Resident::running`].
@@ -257,6 +261,7 @@ pub(crate) struct Settled {
 impl Resident {
     pub(crate) fn new(mut execution: Execution, started: Started) -> Self {
         execution.depth = started.depth;
+        let holds_token = approvals::may_hold_token(&execution.input);
         Self {
             execution,
             started,
@@ -267,6 +272,25 @@ impl Resident {
             wake: Notify::new(),
             cancel: AtomicBool::new(false),
             pause: AtomicBool::new(false),
+            holds_token: AtomicBool::new(holds_token),
+        }
+    }
+
+    /// Notes that the guest is about to be told a token.
+    pub(crate) fn learns_token(&self) {
+        self.holds_token.store(true, Ordering::SeqCst);
+    }
+
+    /// A document of the execution as it may be shown and kept: without tokens of questions.
+    pub(crate) fn shown(&self, value: Value) -> Value {
+        if self.holds_token.load(Ordering::Relaxed) { approvals::without_tokens(value) } else { value }
+    }
+
+    /// Like [`shown`](Self::shown), of a text.
+    pub(crate) fn shown_text(&self, text: String) -> String {
+        match self.holds_token.load(Ordering::Relaxed) {
+            true => approvals::text_without_tokens(&text).into_owned(),
+            false => text,
         }
     }
 

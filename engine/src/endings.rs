@@ -53,6 +53,9 @@ pub(crate) async fn finish(session: &Arc<Session>, result: Result<Value, End>) -
         Ok(redactor) => redactor.iter().for_each(|redactor| redact(redactor, &mut finish)),
         Err(_) => return Departure::Dropped,
     }
+    finish.message = session.resident().shown_text(finish.message);
+    finish.output = session.resident().shown(finish.output);
+    finish.response = finish.response.map(|response| session.resident().shown(response));
     match session.end_actions() {
         Ok(actions) => record(&core, execution, finish, actions, continued).await,
         Err(StoreError::Damaged(reason)) => fail_internally(&core, execution.key, &reason).await,

@@ -2,6 +2,7 @@
 //! in this file; what can be done with it is in `executions` and `records`, and beside what it is about in
 //! [`doctor`](crate::doctor), [`retention`](crate::retention), [`storage`](crate::storage), [`upkeep`](crate::upkeep).
 
+mod approvals;
 mod executions;
 mod opening;
 mod records;

@@ -90,6 +90,19 @@ impl Grant {
         }
     }
 
+    /// The role that the caller has where an execution is.
+    pub(crate) fn role_at(&self, connection: &Connection, id: &str) -> StoreResult<Option<Role>> {
+        for role in Role::ALL.into_iter().rev() {
+            let projects = self.rights.projects_with(role);
+            let has_role = self.rights.in_workspace() >= Some(role)
+                || (!projects.is_empty() && executions::is_in(connection, id, &projects)?);
+            if has_role {
+                return Ok(Some(role));
+            }
+        }
+        Ok(None)
+    }
+
     /// Refuses a flow that is to be started, by name or id. The built-in one that calls a connector is where the
     /// connector is, and takes the role author: with inputs of its own it would send what a connector keeps secret to
     /// any host.

@@ -4,6 +4,7 @@
 //! Reading order: [`engine`]
 //! (the public face), [`executor`] (the loop), [`session`] (one run against its journal), [`store`].
 
+mod approvals;
 mod audit;
 mod bells;
 mod calls;
@@ -44,6 +45,7 @@ mod store;
 mod times;
 mod upkeep;
 
+pub use approvals::ANSWER_BYTES_MAX;
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use core::{Change, CommitMoment, Config, DiesAt};
 pub use doctor::{Examination, Finding, Severity, examine};

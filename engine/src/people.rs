@@ -138,6 +138,22 @@ impl People {
     }
 }
 
+/// Who sends something to an execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sender {
+    /// The name under which the audit log knows them.
+    pub(crate) who: String,
+    /// Where the execution is; none where it is not known.
+    pub(crate) role: Option<Role>,
+}
+
+#[cfg(test)]
+impl From<&str> for Sender {
+    fn from(who: &str) -> Self {
+        Self { who: who.to_owned(), role: Some(Role::Admin) }
+    }
+}
+
 /// A text that names no role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no role `{0}`; roles are viewer, operator, author, admin")]

@@ -36,7 +36,7 @@ pub(crate) fn flow<R: Future<Output = Result<Value, End>> + Send + 'static>(
     Arc::new(Program(move |session, input| -> Running { Box::pin(run(session, input)) }))
 }
 
-fn open(folder: &Path, flows: Vec<(&str, Arc<dyn NativeFlow>)>) -> Engine {
+pub(crate) fn open(folder: &Path, flows: Vec<(&str, Arc<dyn NativeFlow>)>) -> Engine {
     let mut config = Config::new(folder);
     config.idle_before_parking = Duration::from_millis(20);
     let flows = flows.into_iter().map(|(name, flow)| (name.to_owned(), flow)).collect();
@@ -52,7 +52,7 @@ pub(crate) async fn ended(engine: &Engine, id: &str) -> Value {
     engine.wait_ended(id, Some(PATIENCE)).await.expect("the execution is there").expect("the execution ends")
 }
 
-async fn until(engine: &Engine, id: &str, status: &str) {
+pub(crate) async fn until(engine: &Engine, id: &str, status: &str) {
     let mut changes = engine.changes();
     let wait = async {
         while engine.execution(id).await.expect("the execution is there")["status"] != status {
@@ -62,7 +62,7 @@ async fn until(engine: &Engine, id: &str, status: &str) {
     tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{id} never got the status {status}"));
 }
 
-async fn reopen(engine: Engine, folder: &Path, flows: Vec<(&str, Arc<dyn NativeFlow>)>) -> Engine {
+pub(crate) async fn reopen(engine: Engine, folder: &Path, flows: Vec<(&str, Arc<dyn NativeFlow>)>) -> Engine {
     engine.shutdown(Duration::from_secs(5)).await.expect("the engine stops");
     open(folder, flows)
 }

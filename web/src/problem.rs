@@ -151,6 +151,16 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something failed inside; the server's log says what")
     }
 
+    /// Its status.
+    pub(crate) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// What happened, for people.
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
@@ -178,6 +188,7 @@ impl From<EngineError> for Problem {
             EngineError::Refused(Refusal::Invalid(text)) => Self::invalid(text),
             EngineError::Refused(Refusal::Forbidden(text)) => Self::forbidden(text),
             EngineError::Refused(Refusal::Busy(text)) => Self::unavailable("busy", &text),
+            EngineError::Refused(Refusal::Gone(text)) => Self::new(StatusCode::GONE, "gone", text),
             EngineError::Component(ComponentError::Invalid(text)) => Self::invalid(text),
             EngineError::Unavailable(reason) => {
                 tracing::error!(reason, "the store is not available");
@@ -205,8 +216,7 @@ impl From<EngineError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(&self)).into_response();
+        let mut response = (self.status(), Json(&self)).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response.headers_mut().extend(self.0.headers);
         response

@@ -24,14 +24,14 @@ pub(crate) fn operations() -> Vec<Operation> {
     Kind::ALL.iter().flat_map(|(kind, ..)| operations_of(*kind)).collect()
 }
 
-/// Executions are started, not created; files are written through their content; tokens are made by `tokens`, users by
-/// `users`; the audit log is only read.
+/// Executions are started, not created, and what they ask is answered; files are written through their content; tokens
+/// are made by `tokens`, users by `users`; the audit log is only read.
 fn operations_of(kind: Kind) -> Vec<Operation> {
     let mut operations = reading(kind);
-    if kind != Kind::Audit {
+    if !matches!(kind, Kind::Approval | Kind::Audit) {
         operations.extend(deleting(kind));
     }
-    if !matches!(kind, Kind::Execution | Kind::File | Kind::Token | Kind::Audit) {
+    if !matches!(kind, Kind::Approval | Kind::Execution | Kind::File | Kind::Token | Kind::Audit) {
         operations.push(updating(kind));
         operations.extend((kind != Kind::User).then(|| creating(kind)));
     }
@@ -83,7 +83,7 @@ fn reading(kind: Kind) -> Vec<Operation> {
         .summary(format!("A page of {names}, the newest first"))
         .query::<ListQuery>()
         .answers_of(StatusCode::OK, page);
-    if kind == Kind::Execution {
+    if kind.is_of_executions() {
         return vec![listed];
     }
     let shown = Operation::get(one, move |engine, key| show(kind, engine, key))

@@ -33,6 +33,13 @@ pub(super) fn look(exam: &mut Exam<'_>, execution: &Unended, pending: Option<&Re
             let remedy = format!("if it should go on: surefoot execution signal {id} {name}");
             exam.find(Finding { severity: Severity::Note, ..of("waiting_for_signal", id, message, &remedy) }, None)
         }
+        Some(Record::Call { kind: CallKind::WaitAnswer, args, at, due, .. }) => {
+            let asked = args["id"].as_str().unwrap_or_default();
+            let until = due.map_or_else(String::new, |due| format!(", until {due}"));
+            let message = format!("it waits for the answer to {asked} since {at}{until}");
+            let remedy = format!("see what it asks: surefoot approval show {asked}");
+            exam.find(Finding { severity: Severity::Note, ..of("waiting_for_answer", id, message, &remedy) }, None)
+        }
         _ => Ok(()),
     }
 }

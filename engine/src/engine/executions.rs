@@ -11,12 +11,16 @@ use crate::clock::Timestamp;
 use crate::core::{Change, Event};
 use crate::grant::Grant;
 use crate::journal::shown;
+use crate::people::Sender;
 use crate::planted::{Bug, is_planted};
 use crate::query::Kind;
+use crate::store::approvals::FoundBy;
 use crate::store::executions::Key;
 use crate::store::logs::LogLine;
 use crate::store::signals::Signal;
-use crate::store::{Refusal, StoreError, StoreResult, executions, journal, logs, records, schedules, signals};
+use crate::store::{
+    Refusal, StoreError, StoreResult, approvals, executions, journal, logs, records, schedules, signals,
+};
 
 impl Engine {
     /// Makes a component the present version of a flow, which is created where there is none. What runs goes on with
@@ -253,7 +257,8 @@ impl Engine {
         self.execution(id).await
     }
 
-    /// Sends a signal to an execution. Durable when this returns; the same `signal_id` again changes nothing.
+    /// Sends a signal to an execution. Durable when this returns; the same `signal_id` again changes nothing. Where the
+    /// execution has asked for it, it is an answer: see [`answer`](Self::answer).
     pub async fn signal(
         &self,
         id: &str,
@@ -265,13 +270,19 @@ impl Engine {
         if crate::journal::is_too_deep(&payload) {
             return Err(StoreError::invalid("the payload is nested too deep").into());
         }
-        let signal = Signal { id: signal_id.unwrap_or_else(|| self.core.new_id()), payload, sender: sender.to_owned() };
-        let (core, grant, now) = (self.core.clone(), self.grant.clone(), self.core.now());
-        let (owned, name, signal_id) = (id.to_owned(), name.to_owned(), signal.id.clone());
-        self.write_and_wake(
+        let id_given = signal_id.clone();
+        let from = Sender { who: sender.to_owned(), role: None };
+        let mut signal = Signal { id: signal_id.unwrap_or_else(|| self.core.new_id()), payload, sender: from };
+        let (core, grant, now, sent) = (self.core.clone(), self.grant.clone(), self.core.now(), signal.clone());
+        let (owned, name) = (id.to_owned(), name.to_owned());
+        let sending = self.write_and_wake(
             move |connection| {
                 let last = executions::last_of_chain(connection, &owned)?;
                 let key = require_key(connection, &grant, &last)?;
+                if let Some(approval) = approvals::find(connection, FoundBy::Name(key, &name))? {
+                    return Ok(Err(approval));
+                }
+                signal.sender.role = grant.role_at(connection, &last)?;
                 if executions::active_one(connection, key)?.is_none() {
                     let why = match executions::load_remains(connection, key)? {
                         Some(execution) if !execution.status.has_ended() => {
@@ -281,14 +292,16 @@ impl Engine {
                     };
                     return Err(StoreError::Refused(Refusal::Conflict(format!("execution {owned} {why}"))));
                 }
-                signals::insert(connection, key, &name, &signal, now)?;
-                audit::note_of_execution(&core, connection, &grant, &signal.sender, "signal", &last)?;
-                Ok(key)
+                signals::insert(connection, key, &name, &signal, None, now)?;
+                audit::note_of_execution(&core, connection, &grant, &signal.sender.who, "signal", &last)?;
+                Ok(Ok(key))
             },
-            |key| Some(Event::Wake(*key)),
-        )
-        .await?;
-        Ok(signal_id)
+            |sent| sent.as_ref().ok().map(|key| Event::Wake(*key)),
+        );
+        match sending.await? {
+            Ok(_) => Ok(sent.id),
+            Err(asked) => self.give(asked, sent.payload, sender, id_given).await,
+        }
     }
 }
 

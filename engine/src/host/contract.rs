@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 use super::wasi::Guest;
 use crate::clock::Timestamp;
 use crate::journal::{CallKind, HostError, is_too_deep};
-use crate::session::{CallResult, ConnectionOptions, End, EndAction, EndedDependency, QueryCall, ReturnWhen as When};
+use crate::session::{
+    Asked, Asking, CallResult, ConnectionOptions, End, EndAction, EndedDependency, QueryCall, ReturnWhen as When,
+};
 
 wasmtime::component::bindgen!({
     path: "../sdk/wit/0.1.0",
@@ -18,8 +20,8 @@ wasmtime::component::bindgen!({
 });
 
 use surefoot::flow::execution::{
-    CheckOutcome, CheckResult, ConnectionOptions as WitConnectionOptions, EndAction as WitEndAction, Ended,
-    FlowOptions, Level, OnInterrupt, Response, ReturnWhen, SignalReceived,
+    Asked as WitAsked, CheckOutcome, CheckResult, ConnectionOptions as WitConnectionOptions, EndAction as WitEndAction,
+    Ended, FlowOptions, Level, OnInterrupt, Question, Response, ReturnWhen, SignalReceived,
 };
 use surefoot::flow::files::FileStat;
 use surefoot::flow::records::{Page, QuerySpec};
@@ -195,6 +197,30 @@ impl surefoot::flow::execution::Host for Guest {
     async fn wait_signal(&mut self, name: String, timeout_ms: Option<u64>) -> Answer<SignalReceived> {
         let signal = self.called().wait_signal(&name, timeout_ms.map(Duration::from_millis)).await;
         answer(signal, |(id, payload, sender)| SignalReceived { id, payload: payload.to_string(), sender })
+    }
+
+    async fn ask(&mut self, name: String, question: Question) -> Answer<WitAsked> {
+        let schema = match question.schema.as_deref().map(|text| parse(text, "the schema of the answer")).transpose() {
+            Ok(schema) => schema,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let asking = Asking {
+            message: question.message,
+            schema,
+            roles: question.roles,
+            users: question.users,
+            timeout: question.timeout_ms.map(Duration::from_millis),
+            with_token: question.with_token,
+        };
+        answer(self.called().ask(&name, asking).await, |Asked { id, token }| WitAsked { id, token })
+    }
+
+    async fn wait_answer(&mut self, id: String) -> Answer<SignalReceived> {
+        answer(self.called().wait_answer(&id).await, |(id, payload, sender)| SignalReceived {
+            id,
+            payload: payload.to_string(),
+            sender,
+        })
     }
 
     async fn on_end(&mut self, action: WitEndAction) -> Answer<()> {

@@ -34,6 +34,8 @@ pub enum CallKind {
     FileRead = 19,
     FileWrite = 20,
     FileDelete = 21,
+    Ask = 22,
+    WaitAnswer = 23,
 }
 
 /// A number in journals, a name for people.
@@ -129,6 +131,14 @@ impl Digester {
         mac.update(b"idempotency");
         mac.update(execution.as_bytes());
         mac.update(&call.to_le_bytes());
+        hex::encode(truncated(mac))
+    }
+
+    /// What only who was told it can show, to answer the question with that id.
+    pub fn approval_token(&self, id: &str) -> String {
+        let mut mac = self.0.clone();
+        mac.update(b"approval");
+        mac.update(id.as_bytes());
         hex::encode(truncated(mac))
     }
 }

@@ -135,6 +135,24 @@ const AUDIT: &[Field] = &[
     computed("after", Json),
 ];
 
+const APPROVAL: &[Field] = &[
+    column("id", Text, true),
+    column("name", Text, true),
+    column("status", Text, true),
+    column("message", Text, true),
+    column("schema", Json, false),
+    column("roles", Json, true),
+    column("users", Json, true),
+    column("execution_id", Text, true),
+    column("execution_name", Text, true),
+    column("created_at", Time, true),
+    column("expires_at", Time, false),
+    column("answered_at", Time, false),
+    column("answered_by", Text, false),
+    column("answer", Json, false),
+    column("deleted_at", Time, false),
+];
+
 const EXECUTION: &[Field] = &[
     column("id", Text, true),
     column("type", Text, true),
@@ -189,12 +207,13 @@ pub enum Kind {
     Secret,
     User,
     Audit,
+    Approval,
     Execution,
 }
 
 impl Kind {
     /// All, with their names and own fields.
-    pub const ALL: [(Self, &'static str, &'static [Field]); 13] = [
+    pub const ALL: [(Self, &'static str, &'static [Field]); 14] = [
         (Self::Flow, "flow", FLOW),
         (Self::Connector, "connector", CONNECTOR),
         (Self::File, "file", FILE),
@@ -207,6 +226,7 @@ impl Kind {
         (Self::Secret, "secret", SECRET),
         (Self::User, "user", USER),
         (Self::Audit, "audit", AUDIT),
+        (Self::Approval, "approval", APPROVAL),
         (Self::Execution, "execution", EXECUTION),
     ];
 
@@ -233,6 +253,11 @@ impl Kind {
         self.fields().any(|field| field.name == "project_id")
     }
 
+    /// Whether executions make it by what they do, and nobody else: it is neither saved nor deleted by itself.
+    pub fn is_of_executions(self) -> bool {
+        matches!(self, Self::Approval | Self::Execution)
+    }
+
     /// The kind with that name, for a flow.
     pub(crate) fn parse_for_flow(name: &str) -> Result<Self, QueryError> {
         match Self::parse(name)? {
@@ -252,7 +277,7 @@ impl Kind {
     /// All fields.
     pub fn fields(self) -> impl Iterator<Item = &'static Field> {
         let own = Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or(&[] as &[_], |(.., own)| own);
-        let common = if self == Self::Execution { &[] } else { COMMON };
+        let common = if self.is_of_executions() { &[] } else { COMMON };
         common.iter().chain(own)
     }
 

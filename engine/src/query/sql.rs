@@ -22,7 +22,7 @@ pub(crate) fn plan(query: &Query) -> Plan {
     let mut plan = Plan { sql: String::from("WHERE "), parameters: Vec::new() };
     let null = if query.deleted { "IS NOT NULL" } else { "IS NULL" };
     let _ = write!(plan.sql, "deleted_at {null}");
-    if query.kind != Kind::Execution {
+    if !query.kind.is_of_executions() {
         let kind = plan.parameter(Sql::from(query.kind.as_str().to_owned()));
         let _ = write!(plan.sql, " AND kind = {kind}");
     }
@@ -45,12 +45,16 @@ pub(crate) fn plan(query: &Query) -> Plan {
 
 /// That a row is in one of the projects whose ids stand in a parameter, as a JSON list. An execution is where its flow
 /// is; an iteration of a schedule where the schedule is; a call of a connector by itself where the connector is.
-pub(crate) fn in_projects(kind: Kind, listed: &str) -> String {
-    let listed = format!("IN (SELECT value FROM json_each({listed}))");
+pub(crate) fn in_projects(kind: Kind, parameter: &str) -> String {
+    let listed = format!("IN (SELECT value FROM json_each({parameter}))");
     let of = |kind: &str, field: &str| {
         format!("SELECT {field} FROM records WHERE kind = '{kind}' AND (data ->> '$.project_id') {listed}")
     };
     match kind {
+        Kind::Approval => {
+            let of_execution = in_projects(Kind::Execution, parameter);
+            format!("EXISTS (SELECT 1 FROM executions WHERE executions.id = execution_id AND {of_execution})")
+        }
         Kind::Execution => {
             let connectors = ["id", "name"]
                 .map(|field| format!("{} AND deleted_at IS NULL", of("connector", field)))

@@ -76,7 +76,8 @@ impl Session {
             Turn::Resumed(..) => Err(self.damaged()),
             Turn::Live(n, mut call) => match self.prepare(connector, &inputs, &options)? {
                 Ok(mut prepared) => {
-                    call.args = start_args(connector, std::mem::take(&mut prepared.shown), &prepared.start);
+                    let shown = self.resident.shown(std::mem::take(&mut prepared.shown));
+                    call.args = start_args(connector, shown, &prepared.start);
                     self.begin_connection(n, call, prepared)
                 }
                 Err(error) => {

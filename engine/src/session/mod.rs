@@ -5,6 +5,7 @@
 //! and asks nothing again. What a live call answers is durable, or derived from inputs and journal alone, before the
 //! guest sees it.
 
+mod approvals;
 mod backlog;
 mod budget;
 mod children;
@@ -32,6 +33,7 @@ use budget::{Budget, output_bytes};
 use dependencies::Connections;
 use past::{Past, PastCall};
 
+pub use approvals::{Asked, Asking};
 pub use connections::ConnectionOptions;
 pub use dependencies::EndedDependency;
 pub(crate) use records::writable_kind;
@@ -291,7 +293,7 @@ impl Session {
     pub fn set_message(&self, text: &str) -> Result<(), End> {
         self.check_payload(text.len())?;
         if self.is_live() {
-            let (key, mut text) = (self.execution().key, text.to_owned());
+            let (key, mut text) = (self.execution().key, self.resident.shown_text(text.to_owned()));
             self.without_secrets(|redactor| redactor.replace(&mut text))?;
             self.write_behind(text.len(), move |connection| executions::set_message(connection, key, &text));
         }
@@ -319,8 +321,8 @@ impl Session {
                 at: state.clock,
                 level: level.to_owned(),
                 source: source.to_owned(),
-                message: message.to_owned(),
-                fields,
+                message: self.resident.shown_text(message.to_owned()),
+                fields: self.resident.shown(fields),
             };
             state.line += 1;
             // Lines before a recorded call were committed with it.
@@ -416,6 +418,7 @@ impl Session {
             let mut args = args();
             // An action at the end is done with what stands in the journal.
             if kind != CallKind::OnEnd {
+                args = self.resident.shown(args);
                 self.without_secrets(|redactor| redactor.value(&mut args))?;
             }
             return Ok(Turn::Live(n, Call { kind, digest, args }));
@@ -539,7 +542,7 @@ impl From<Refusal> for HostError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NotFound(text) => Self::NotFound(text),
-            Refusal::Conflict(text) => Self::Conflict(text),
+            Refusal::Conflict(text) | Refusal::Gone(text) => Self::Conflict(text),
             Refusal::Invalid(text) | Refusal::Forbidden(text) | Refusal::Busy(text) => Self::InvalidInput(text),
         }
     }

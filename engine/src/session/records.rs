@@ -8,7 +8,7 @@ use crate::core::{Event, lock};
 use crate::journal::{CallKind, Reply, canonical};
 use crate::query::{Kind, Page, Query};
 use crate::store::records::{self, Saving};
-use crate::store::{StoreError, StoreResult, executions};
+use crate::store::{StoreError, StoreResult, approvals, executions};
 
 /// What the engine does at an execution's end, whatever the end was.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,7 @@ pub(crate) fn writable_kind(name: &str) -> StoreResult<Kind> {
     let kind = Kind::parse(name).map_err(|error| StoreError::invalid(error.to_string()))?;
     match kind {
         kind if kind.is_about_people() => Err(StoreError::invalid(format!("a record of kind `{name}` is not saved"))),
+        Kind::Approval => Err(StoreError::invalid("approvals are not saved; they are answered")),
         Kind::Execution => Err(StoreError::invalid("executions are not saved or deleted; start, cancel or pause them")),
         Kind::File => Err(StoreError::invalid("files are written and deleted through the file store")),
         kind => Ok(kind),
@@ -63,6 +64,7 @@ impl Session {
                     let kind = Kind::parse_for_flow(&kind).map_err(|error| StoreError::invalid(error.to_string()))?;
                     let record = match kind {
                         Kind::Execution => core.execution_json(connection, &key)?,
+                        Kind::Approval => approvals::get(connection, &key)?,
                         kind => records::get(connection, kind, &key)?.map(|record| core.present(kind, record)),
                     };
                     Ok((Reply::Json(record), ()))

@@ -6,18 +6,20 @@
 
 use std::time::Duration;
 
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::approvals::take_answer;
 use super::{CallResult, Departed, End, EndedDependency, HostError, Session, Turn};
 use crate::clock::Timestamp;
 use crate::core::{Departure, lock};
 use crate::id;
 use crate::journal::{Call, CallKind, Record, Reply, Status, wait_args};
 use crate::planted::{Bug, is_planted};
-use crate::store::executions::ActiveState;
+use crate::store::executions::{ActiveState, Key};
 use crate::store::writer::Ticket;
-use crate::store::{Concerns, Urgency, executions, journal, signals};
+use crate::store::{Concerns, StoreResult, Urgency, approvals, executions, journal, signals};
 
 /// What a wait waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,37 @@ struct WaitArgs<'a> {
 
 /// A replay may take this part of the wait that it frees memory for.
 const REPLAY_SHARE: u32 = 100;
+
+/// Which signal a wait is for.
+#[derive(Clone, Debug)]
+pub(super) enum Awaited {
+    /// The oldest unused one of that name.
+    Named(String),
+    /// The answer to the question with that id.
+    Answer(String),
+}
+
+impl Awaited {
+    /// Whether the wait is over, or may be.
+    fn is_there(&self, connection: &Connection, key: Key) -> StoreResult<bool> {
+        match self {
+            Self::Named(name) => signals::is_there(connection, key, name),
+            Self::Answer(id) => approvals::is_decided(connection, id),
+        }
+    }
+
+    /// Takes the signal for call number `call`. None while it may still come.
+    fn take(&self, connection: &Connection, key: Key, call: u32, timed_out: bool) -> StoreResult<Option<Reply>> {
+        let blind = timed_out && is_planted(Bug::TimeoutBeatsSignal);
+        Ok(match self {
+            Self::Named(name) => match if blind { None } else { signals::take(connection, key, name, call)? } {
+                Some(signal) => Some(Reply::Signal(signal.id, signal.payload, signal.sender.who)),
+                None => timed_out.then(|| Reply::Error(HostError::SignalTimeout(name.clone()))),
+            },
+            Self::Answer(id) => take_answer(connection, id, call, timed_out)?,
+        })
+    }
+}
 
 /// How a wait in memory went on.
 pub(super) enum Woken {
@@ -193,14 +226,24 @@ impl Session {
                 (n, due)
             }
         };
+        self.await_signal(n, due, Awaited::Named(name.to_owned())).await
+    }
+
+    /// Goes on with a wait for a signal that has been recorded.
+    pub(super) async fn await_signal(
+        &self,
+        n: u32,
+        due: Option<Timestamp>,
+        awaited: Awaited,
+    ) -> CallResult<(String, Value, String)> {
         let key = self.execution().key;
         loop {
             self.resident.take_dirty();
             self.interruption()?;
-            let there = self.core.readers.read(|connection| signals::is_there(connection, key, name));
+            let there = self.core.readers.read(|connection| awaited.is_there(connection, key));
             let timed_out = due.is_some_and(|due| self.core.now() >= due);
             if there.map_err(|_| End::dropped())? || timed_out {
-                if let Some(reply) = self.take_signal(n, name, timed_out).await? {
+                if let Some(reply) = self.take_signal(n, &awaited, timed_out).await? {
                     return self.answer(reply, as_signal);
                 }
                 continue;
@@ -211,15 +254,10 @@ impl Session {
 
     /// Takes a signal in one transaction with the entry that names it; the order of commits decides against the
     /// timeout.
-    async fn take_signal(&self, n: u32, name: &str, timed_out: bool) -> Result<Option<Reply>, End> {
-        let (key, name, at) = (self.execution().key, name.to_owned(), self.advance());
+    async fn take_signal(&self, n: u32, awaited: &Awaited, timed_out: bool) -> Result<Option<Reply>, End> {
+        let (key, awaited, at) = (self.execution().key, awaited.clone(), self.advance());
         let ticket = self.core.writer.submit(Urgency::Now, Concerns::One(key), move |connection| {
-            let blind = timed_out && is_planted(Bug::TimeoutBeatsSignal);
-            let reply = match if blind { None } else { signals::take(connection, key, &name, n)? } {
-                Some(signal) => Reply::Signal(signal.id, signal.payload, signal.sender),
-                None if timed_out => Reply::Error(HostError::SignalTimeout(name)),
-                None => return Ok(None),
-            };
+            let Some(reply) = awaited.take(connection, key, n, timed_out)? else { return Ok(None) };
             executions::set_running(connection, key, at)?;
             journal::append(connection, key, &Record::Reply { n, at, reply: reply.clone() })?;
             Ok(Some(reply))
@@ -357,7 +395,7 @@ impl Session {
     }
 }
 
-fn as_signal(reply: Reply) -> Option<(String, Value, String)> {
+pub(super) fn as_signal(reply: Reply) -> Option<(String, Value, String)> {
     match reply {
         Reply::Signal(id, payload, sender) => Some((id, payload, sender)),
         _ => None,

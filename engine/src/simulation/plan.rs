@@ -11,8 +11,14 @@ use super::script::Script;
 /// Events come at steps below this. A run has more steps than that.
 const EVENT_STEPS: u32 = 160;
 
-/// Signals have one of that many names.
+/// Signals have one of that many names, and so have questions.
 pub(super) const SIGNAL_NAMES: u32 = 2;
+
+/// The names of signals: first those that are waited for, then those that are asked for.
+pub(super) fn signal_name(number: u32) -> String {
+    let kind = if number < SIGNAL_NAMES { "signal" } else { "question" };
+    format!("{kind}-{}", number % SIGNAL_NAMES)
+}
 
 /// Something that happens at a step of the driver.
 #[derive(Clone, Debug)]
@@ -138,7 +144,7 @@ impl Event {
         let pick = rng.next_u32();
         match below(rng, 22) {
             0 => Self::StartAgain { pick },
-            1..=3 => Self::Signal { pick, name: below(rng, SIGNAL_NAMES), twice: below(rng, 3) == 0 },
+            1..=3 => Self::Signal { pick, name: below(rng, 2 * SIGNAL_NAMES), twice: below(rng, 3) == 0 },
             4 => Self::Cancel { pick },
             5..=6 => Self::Pause { pick },
             7 => Self::Deploy,

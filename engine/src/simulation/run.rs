@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::check::{self, Findings, Journals};
 use super::disk::{Disk, Fault};
-use super::plan::{Event, Plan, below};
+use super::plan::{Event, Plan, below, signal_name};
 use super::script::{FLOW, VERSIONS, flows};
 use super::vfs;
 use super::world::{Probe, World};
@@ -336,11 +336,7 @@ impl Run<'_> {
             Event::Signal { pick, name, twice } => {
                 if let Some(execution) = self.pick(process, pick) {
                     for _ in 0..=u32::from(twice) {
-                        self.signal(
-                            &format!("event {} {execution} {name}", self.step),
-                            &execution,
-                            &format!("signal-{name}"),
-                        );
+                        self.signal(&format!("event {} {execution} {name}", self.step), &execution, &signal_name(name));
                     }
                 }
             }

@@ -8,12 +8,12 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::plan::{SIGNAL_NAMES, below};
+use super::plan::{SIGNAL_NAMES, below, signal_name};
 use super::world::World;
 use crate::id;
 use crate::journal::{CallKind, HostError};
 use crate::native::NativeFlow;
-use crate::session::{ConnectionOptions, End, EndAction, EndedDependency, QueryCall, ReturnWhen, Session};
+use crate::session::{Asking, ConnectionOptions, End, EndAction, EndedDependency, QueryCall, ReturnWhen, Session};
 
 /// The flow that runs scripts, in its two versions, and its record.
 pub(super) const VERSIONS: [&str; 2] = ["native:script", "native:script-2"];
@@ -32,6 +32,7 @@ pub(super) enum Op {
     Timeout { millis: u64 },
     CancelChild,
     Signal { name: u32, timeout: Option<u64> },
+    Ask { name: u32, timeout: Option<u64> },
     OnEnd,
     Note,
     Random,
@@ -42,7 +43,7 @@ pub(super) enum Op {
 }
 
 impl Op {
-    pub(super) const NAMES: usize = 17;
+    pub(super) const NAMES: usize = 18;
 
     pub(super) fn name(&self) -> String {
         let text = format!("{self:?}");
@@ -72,6 +73,10 @@ impl Op {
             22 => Self::Get,
             23 if below(rng, 2) == 0 => Self::ContinueAsNew,
             24 if depth > 0 => Self::Stop,
+            25 => Self::Ask {
+                name: SIGNAL_NAMES + below(rng, SIGNAL_NAMES),
+                timeout: (below(rng, 2) == 0).then(|| u64::from(below(rng, 5000))),
+            },
             _ => Self::Log,
         }
     }
@@ -256,7 +261,8 @@ impl Run<'_> {
                 self.child(VERSIONS[0], sleeper, false, Some(Duration::from_millis(*millis))).await?
             }
             Op::CancelChild => self.cancel_child().await?,
-            Op::Signal { name, timeout } => self.signal(&format!("signal-{name}"), *timeout).await?,
+            Op::Signal { name, timeout } => self.signal(&signal_name(*name), *timeout).await?,
+            Op::Ask { name, timeout } => self.ask(&signal_name(*name), *timeout).await?,
             Op::OnEnd => {
                 let inputs = json!({"key": end_key(execution, session.calls())});
                 let action = EndAction::StartFlow { flow: "native:tick".into(), inputs };
@@ -352,12 +358,29 @@ impl Run<'_> {
             self.world.wants(execution, name);
         }
         let result = session.wait_signal(name, timeout.map(Duration::from_millis)).await?;
+        Ok(self.signalled(name, live, result))
+    }
+
+    async fn ask(&self, name: &str, timeout: Option<u64>) -> Result<Value, End> {
+        let (session, timeout) = (self.session, timeout.map(Duration::from_millis));
+        let asking = Asking { timeout, with_token: true, ..Asking::default() };
+        let asked = session.ask(name, asking).await?.expect("it can be asked");
+        let live = !session.is_answered();
+        if session.is_live() {
+            self.world.wants(&session.execution().id, name);
+        }
+        let result = session.wait_answer(&asked.id).await?;
+        Ok(json!([asked.id, asked.token, self.signalled(name, live, result)]))
+    }
+
+    fn signalled(&self, name: &str, live: bool, result: Result<(String, Value, String), HostError>) -> Value {
+        let execution = &self.session.execution().id;
         match &result {
             Ok((id, payload, _)) => self.world.used(id, execution, self.index, payload),
             Err(_) if live => self.world.timed_out(execution, name),
             Err(_) => {}
         }
-        Ok(shown(result, |(id, payload, sender)| json!([id, payload, sender])))
+        shown(result, |(id, payload, sender)| json!([id, payload, sender]))
     }
 }
 

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use serde_json::{Value, json};
 
-use super::{StoreError, StoreResult, journal, records};
+use super::{StoreError, StoreResult, approvals, journal, records};
 use crate::clock::Timestamp;
 use crate::journal::{Record, Started, Status};
 use crate::query::{Kind, Page, Query, in_projects, plan};
@@ -389,6 +389,7 @@ pub(crate) fn finish(connection: &Connection, key: Key, finish: &Finish) -> Stor
             finish.at.0,
         ])?;
     connection.prepare_cached("DELETE FROM active WHERE execution = ?1")?.execute([key.0])?;
+    approvals::close_all(connection, key)?;
     Ok(changed == 1)
 }
 

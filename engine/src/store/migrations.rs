@@ -15,6 +15,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("0006_journal_head.sql"),
     include_str!("0007_secrets.sql"),
     include_str!("0008_people.sql"),
+    include_str!("0009_approvals.sql"),
 ];
 
 /// Brings a database to the newest format, in one transaction: a failure leaves it as it was. A newer one is refused.
@@ -57,6 +58,7 @@ mod tests {
                 "d445915d88d3c4990672eebc5b10edad986f438e61df6ca37766a11f1d8ff5a7",
                 "e1d1654d0bcd423585aa0b40af0f11b240280315395705ae4211e38612154c71",
                 "d570da51a4ab1d49628d66bdd1a50cd823c8448c78dc39351d27b0917ba31fb9",
+                "d8bf917c338971aa82959bdb3f2e24916e23bced08f2654ec2edcb1a21bcd127",
             ]
         );
     }

@@ -4,6 +4,7 @@
 //! list of functions in
 //! the submodules is the seam for another database.
 
+pub(crate) mod approvals;
 pub(crate) mod contents;
 pub(crate) mod executions;
 mod format;
@@ -82,6 +83,9 @@ pub enum Refusal {
     /// Too many ask for the same at one time.
     #[error("{0}")]
     Busy(String),
+    /// It can no longer be done, and never again.
+    #[error("{0}")]
+    Gone(String),
 }
 
 impl From<rusqlite::Error> for StoreError {

@@ -211,7 +211,7 @@ fn delete_belongings(connection: &Connection, key: Key, budget: &mut Budget) -> 
     Ok(all)
 }
 
-/// Logs, signals, and what is known of reads.
+/// Logs, signals, approvals, and what is known of reads.
 fn delete_rest(connection: &Connection, key: Key, budget: &mut Budget) -> StoreResult<bool> {
     for (few, delete) in [
         (
@@ -222,6 +222,11 @@ fn delete_rest(connection: &Connection, key: Key, budget: &mut Budget) -> StoreR
         (
             "SELECT rowid, 0, octet_length(payload) FROM signals WHERE execution = ?1 LIMIT 100",
             "DELETE FROM signals WHERE execution = ?1 AND rowid = ?2 AND ?3 = 0",
+        ),
+        (
+            "SELECT rowid, 0, octet_length(message) + coalesce(octet_length(schema), 0) FROM approvals
+             WHERE execution = ?1 LIMIT 100",
+            "DELETE FROM approvals WHERE execution = ?1 AND rowid = ?2 AND ?3 = 0",
         ),
         (
             "SELECT sha256, 0, 64 FROM content_reads WHERE execution = ?1 LIMIT 100",

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::ask::{Ask, Signal};
 use crate::call::{Connection, FlowCall};
 use crate::check::CheckResult;
 use crate::dependency::{self, Dependency, Ended, ReturnWhen};
@@ -18,17 +19,6 @@ use crate::{host, json_text};
 /// The running execution: calls, waits, reports, and ways to end. A handler gets it as `this`.
 #[derive(Debug)]
 pub struct Execution(());
-
-/// A signal that came.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Signal<T> {
-    /// Its id.
-    pub id: String,
-    /// Who sent it, as far as known; otherwise empty.
-    pub sender: String,
-    /// What it says.
-    pub payload: T,
-}
 
 /// Calls and waits.
 impl Execution {
@@ -123,9 +113,28 @@ impl Execution {
         name: &str,
         timeout: impl Into<Option<Duration>>,
     ) -> Result<Signal<T>> {
-        let received = host::wait_signal(name, timeout.into())?;
-        let payload = json_text::decode(&format!("the payload of signal `{name}`"), &received.payload)?;
-        Ok(Signal { id: received.id, sender: received.sender, payload })
+        Signal::received(name, host::wait_signal(name, timeout.into())?)
+    }
+
+    /// Prepares a question, whose answer is a signal of that name: with a schema, a time, and who may answer. Use a
+    /// name for questions or for [`wait_signal`](Self::wait_signal), not for both.
+    ///
+    /// ```no_run
+    /// # use surefoot::prelude::*;
+    /// # fn example(this: &Execution) -> Result<()> {
+    /// let answer = this
+    ///     .signal("deploy")
+    ///     .message("Deploy version 7 to production?")
+    ///     .field("go", json!({"type": "boolean", "title": "Deploy"}))
+    ///     .roles(["author"])
+    ///     .timeout(Duration::from_secs(24 * 3600))
+    ///     .wait::<Value>()?;
+    /// ensure!(answer.payload["go"] == true, "{} said no", answer.sender);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn signal(&self, name: impl Into<String>) -> Ask {
+        Ask::new(name.into())
     }
 
     /// Sleeps. Never wakes early, and costs nothing however long it is; survives restarts of the host.

@@ -12,7 +12,7 @@ use crate::error::{Error, Failure, Result};
 use crate::file::FileStat;
 use crate::log::Level;
 
-pub(crate) use crate::bindings::surefoot::flow::execution::{EndAction, Ended, SignalReceived};
+pub(crate) use crate::bindings::surefoot::flow::execution::{Asked, EndAction, Ended, Question, SignalReceived};
 pub(crate) use crate::bindings::surefoot::flow::records::{Page, QuerySpec};
 
 /// Panics unless there is a host. Generated bindings would say no more than "unreachable".
@@ -134,6 +134,16 @@ pub(crate) fn wait_signal(name: &str, timeout: Option<Duration>) -> Result<Signa
     Ok(execution::wait_signal(name, timeout.map(millis))?)
 }
 
+pub(crate) fn ask(name: &str, question: &Question) -> Result<Asked> {
+    need_host("execution.ask");
+    Ok(execution::ask(name, question)?)
+}
+
+pub(crate) fn wait_answer(id: &str) -> Result<SignalReceived> {
+    need_host("execution.wait-answer");
+    Ok(execution::wait_answer(id)?)
+}
+
 pub(crate) fn on_end(action: &EndAction) -> Result<()> {
     need_host("execution.on-end");
     Ok(execution::on_end(action)?)
@@ -210,7 +220,7 @@ pub(crate) fn delete_file(name: &str, permanently: bool) -> Result<bool> {
 }
 
 /// Whole milliseconds, rounded up: a wait never ends early.
-fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 

@@ -58,11 +58,12 @@ pub use serde_json::{self, Value, json};
 ///
 pub use surefoot_macros::flow;
 
+pub use crate::ask::{Ask, Asked, Signal};
 pub use crate::call::{Connection, FlowCall, OnInterrupt};
 pub use crate::check::{CheckResult, Outcome};
 pub use crate::dependency::{Dependency, Ended, ReturnWhen};
 pub use crate::error::{Error, Failure, Result};
-pub use crate::execution::{Execution, Signal};
+pub use crate::execution::Execution;
 pub use crate::file::{File, FileReader, FileStat};
 pub use crate::inputs::Inputs;
 pub use crate::log::Level;
@@ -73,6 +74,7 @@ pub use crate::response::Response;
 pub use crate::retry::Retry;
 pub use crate::system::System;
 
+mod ask;
 mod call;
 mod check;
 mod dependency;

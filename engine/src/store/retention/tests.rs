@@ -8,7 +8,9 @@ use rand_core::{Rng, SeedableRng};
 use serde_json::Value;
 
 use super::*;
+use crate::approvals::Question;
 use crate::journal::{Outcome, Record, Status};
+use crate::store::approvals::{self, Approval, ApprovalStatus};
 use crate::store::executions;
 use crate::store::executions::{Finish, NewExecution};
 use crate::store::logs::{self, LogLine};
@@ -180,7 +182,12 @@ impl Forest {
             logs::insert(&self.connection, key, &line).unwrap();
         }
         let signal = Signal { id: format!("s{call}"), payload: Value::Null, sender: "x".into() };
-        signals::insert(&self.connection, key, "go", &signal, Timestamp(self.now)).unwrap();
+        signals::insert(&self.connection, key, "go", &signal, None, Timestamp(self.now)).unwrap();
+        let question =
+            Question { message: "x".repeat(self.below(9000)), schema: None, roles: Vec::new(), users: Vec::new() };
+        let (id, name, status) = (format!("a{call}"), "go".into(), ApprovalStatus::Answered);
+        let approval = Approval { id, key, name, question, status, expires_at: None, signal: None };
+        approvals::insert(&self.connection, &approval, None, Timestamp(self.now)).unwrap();
         contents::note_read(&self.connection, key, &format!("{:064}", call % 7)).unwrap();
     }
 
@@ -374,6 +381,7 @@ impl Forest {
         let stray = "SELECT (SELECT count(*) FROM journal WHERE execution NOT IN (SELECT rowid FROM executions))
              + (SELECT count(*) FROM logs WHERE execution NOT IN (SELECT rowid FROM executions))
              + (SELECT count(*) FROM signals WHERE execution NOT IN (SELECT rowid FROM executions))
+             + (SELECT count(*) FROM approvals WHERE execution NOT IN (SELECT rowid FROM executions))
              + (SELECT count(*) FROM content_reads WHERE execution NOT IN (SELECT rowid FROM executions))";
         assert_eq!(self.connection.query_row(stray, [], |row| row.get::<_, i64>(0)).unwrap(), 0, "something was left");
     }

@@ -14,6 +14,8 @@ pub(crate) enum Step {
     Sleep { ms: u64 },
     /// Waits for a signal, and gives its payload or `{timeout}`.
     Signal { name: String, timeout_ms: Option<u64> },
+    /// Asks, writes the path of its form into a file and to the log, and gives `[payload, sender]` or `{timeout}`.
+    Ask { name: String, message: String, schema: Option<Value>, timeout_ms: Option<u64>, path_file: String },
     /// Calls a connector, and gives `{output}` or `{failure}`.
     Connect { connector: String, inputs: Value },
     /// Runs a flow to its end, and gives `{output}` or `{failure}`.
@@ -48,6 +50,21 @@ fn perform(system: &System, this: &Execution, step: Step) -> Result<Value> {
         Step::Signal { name, timeout_ms } => {
             match this.wait_signal::<Value>(&name, timeout_ms.map(Duration::from_millis)) {
                 Ok(signal) => Ok(signal.payload),
+                Err(Error::SignalTimeout(name)) => Ok(json!({ "timeout": name })),
+                Err(other) => Err(other),
+            }
+        }
+        Step::Ask { name, message, schema, timeout_ms, path_file } => {
+            let ask = this.signal(name).message(message).token();
+            let ask = schema.into_iter().fold(ask, |ask, schema| ask.schema(schema));
+            let ask = timeout_ms.into_iter().fold(ask, |ask, ms| ask.timeout(Duration::from_millis(ms)));
+            let asked = ask.open()?;
+            let path = asked.path().unwrap_or_default();
+            this.log(Level::Info, format!("answer at {path}"));
+            this.set_message(&path);
+            system.file(&path_file).write(path)?;
+            match asked.wait::<Value>() {
+                Ok(answer) => Ok(json!([answer.payload, answer.sender])),
                 Err(Error::SignalTimeout(name)) => Ok(json!({ "timeout": name })),
                 Err(other) => Err(other),
             }
