@@ -56,7 +56,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .answers::<StartedExecution>(StatusCode::CREATED),
         Operation::post(below("/signals/{name}"), signal)
             .role(Role::Operator)
-            .summary("Send it a signal; durable when the answer comes")
+            .summary("Send it a signal, or the answer to what it asks under that name; durable when the answer comes")
             .optional_body::<SignalBody>()
             .answers::<SentSignal>(StatusCode::ACCEPTED),
     ]

@@ -1,4 +1,5 @@
-//! HTTP: the REST API under `/api/v1`, webhooks under `/api/latest/webhook`, health and metrics.
+//! HTTP: the REST API under `/api/v1`, webhooks under `/api/latest/webhook`, answers by token under `/approve`, health
+//! and metrics.
 //!
 //! This crate reaches data only through the public API of [`surefoot_engine`]; it knows no store, no journal and no
 //! terminal. Reading order: [`router`] (what is served, and to whom), `routes` (the one table), then one module an
@@ -9,6 +10,8 @@
 
 mod access;
 mod app;
+mod approvals;
+mod approve;
 mod bulk;
 mod caller;
 mod connectors;

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::app::App;
+use crate::approve;
 use crate::peers::Peer;
 
 /// Names a request, in its answer and in every line that is logged of it.
@@ -28,6 +29,11 @@ const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// What machines ask for again and again.
 const ROUTINE: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// Answering by token has the token in its path.
+fn shown(path: &str) -> &str {
+    if path.starts_with(approve::PATH) { approve::PATH } else { path }
+}
 
 /// Finds out who calls, refuses who calls too often, runs the request in a span of its own. No answer is to be taken
 /// for another type than it says.

@@ -130,6 +130,7 @@ fn tag(path: &str) -> &str {
     match path.strip_prefix("/api/v1/") {
         Some(rest) => rest.split(['/', '.']).next().unwrap_or_default(),
         None if path.contains("/webhook/") => "webhook calls",
+        None if path.starts_with("/approve/") => "approvals",
         None => "operations",
     }
 }
@@ -155,14 +156,19 @@ fn responses(operation: &Operation) -> Value {
         return json!({ "default": { "description": "What the flow answers, or a problem document" } });
     }
     let mut responses = Map::new();
-    for (status, answer) in &operation.answers {
-        let description = status.canonical_reason().unwrap_or_default();
-        let content = content(answer);
-        responses.insert(status.as_str().to_owned(), json!({ "description": description, "content": content }));
-    }
     let reference = json!({ "$ref": "#/components/schemas/Problem" });
-    let content = json!({ "application/problem+json": { "schema": reference } });
-    let problem = json!({ "description": "A problem document", "content": content });
+    let of_problem = json!({ "application/problem+json": { "schema": reference } });
+    for (status, answer) in &operation.answers {
+        // One status may come in several media types; a refusal always also as a problem.
+        let before = if status.is_success() { json!({}) } else { of_problem.clone() };
+        let described = responses.entry(status.as_str()).or_insert_with(
+            || json!({ "description": status.canonical_reason().unwrap_or_default(), "content": before }),
+        );
+        if let (Some(all), Value::Object(more)) = (described["content"].as_object_mut(), content(answer)) {
+            all.extend(more);
+        }
+    }
+    let problem = json!({ "description": "A problem document", "content": of_problem });
     responses.insert("4XX".into(), problem.clone());
     responses.insert("5XX".into(), problem);
     Value::Object(responses)

@@ -6,13 +6,15 @@ use crate::app::App;
 use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::{
-    bulk, connectors, events, executions, files, flows, health, metrics, openapi, records, schedules, sessions, setup,
-    system, tokens, users, webhooks,
+    approvals, approve, bulk, connectors, events, executions, files, flows, health, metrics, openapi, records,
+    schedules, sessions, setup, system, tokens, users, webhooks,
 };
 
 /// Everything that can be asked for.
 pub(crate) fn operations() -> Vec<Operation> {
     [
+        approvals::operations(),
+        approve::operations(),
         bulk::operations(),
         connectors::operations(),
         events::operations(),
@@ -98,7 +100,8 @@ mod tests {
     #[test]
     fn only_health_webhooks_and_what_one_begins_with_are_open() {
         let outside = |path: &str| {
-            ["/healthz", "/readyz", "/setup/{token}"].contains(&path) || path.starts_with("/api/latest/webhook/")
+            ["/healthz", "/readyz", "/setup/{token}", "/approve/{token}"].contains(&path)
+                || path.starts_with("/api/latest/webhook/")
         };
         let begins = |operation: &Operation| {
             let is_named = ["/api/v1/sessions", "/api/v1/setup"].contains(&operation.path.as_str());

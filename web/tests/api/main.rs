@@ -1,6 +1,7 @@
 //! The REST API in process: each route when all is well, when nothing is there, and when it is asked wrongly.
 
 mod access;
+mod approvals;
 mod bulk;
 mod conformance;
 mod connectors;
