@@ -1,6 +1,7 @@
 //! The commands: one file and one line in each table here.
 
 mod apply;
+mod approval;
 mod audit;
 mod backup;
 mod build;
@@ -56,6 +57,9 @@ pub(crate) enum Command {
     /// Look at executions and steer them
     #[command(subcommand, visible_alias = "executions")]
     Execution(execution::Command),
+    /// What executions ask, and answering it
+    #[command(subcommand, visible_alias = "approvals")]
+    Approval(approval::Command),
     /// Deployed flows and their versions
     #[command(subcommand, visible_alias = "flows")]
     Flow(flow::Command),
@@ -137,6 +141,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
         Command::Deploy(arguments) => deploy::run(arguments, context).await,
         Command::Run(arguments) => run::run(arguments, context).await,
         Command::Execution(command) => execution::run(command, context).await,
+        Command::Approval(command) => approval::run(command, context).await,
         Command::Flow(command) => flow::run(command, context).await,
         Command::Connector(command) => connector::run(command, context).await,
         Command::File(command) => file::run(command, context).await,
