@@ -81,7 +81,7 @@ async fn everything(server: &SurefootProcess) -> Result<String> {
         shown += &get(format!("{}?limit=1000", kind.plural())).await?;
         shown += &get(format!("{}?limit=1000&deleted=true", kind.plural())).await?;
     }
-    shown += &get("../../metrics".to_owned()).await?;
+    shown += &server.metrics().await?;
     let rows = server.api(Method::GET, "executions?limit=1000", None).await?;
     for row in rows["rows"].as_array().context("rows")? {
         for what in ["", "/journal", "/log"] {

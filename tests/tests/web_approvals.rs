@@ -195,6 +195,43 @@ async fn those_who_are_asked_answer_by_api_and_command_line() -> Result<()> {
     Ok(())
 }
 
+/// Elsewhere nobody learns that something is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_in_reach_where_its_flow_is() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = SurefootProcess::start(&folder.path().join("data")).await?;
+    server.deploy("test-guest").await?;
+    let mut tokens = Vec::new();
+    for project in ["a", "b"] {
+        let made = server.api(Method::POST, "projects", Some(json!({"name": project}))).await?;
+        let token = json!({"name": format!("of {project}"), "role": "operator", "project_id": made["id"]});
+        let token = server.api(Method::POST, "tokens", Some(token)).await?;
+        tokens.push(token["token"].as_str().context("a token")?.to_owned());
+        if project == "a" {
+            server.save("flows/test-guest", json!({"project_id": made["id"]})).await?;
+        }
+    }
+    let id = server.run("test-guest", ask(&form())).await?;
+    path_of_form(&server).await?;
+    let asked = server.api(Method::GET, "approvals", None).await?["rows"][0].clone();
+    let path = format!("/api/v1/approvals/{}", asked["id"].as_str().context("an id")?);
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let url = |path: &str| format!("{}{path}", server.url());
+    for (token, there) in [(&tokens[1], false), (&tokens[0], true)] {
+        let (status, listed) = send(client.get(url("/api/v1/approvals")).bearer_auth(token)).await?;
+        let rows = serde_json::from_str::<Value>(&listed)?["rows"].as_array().map(Vec::len);
+        ensure!((status.as_u16(), rows) == (200, Some(usize::from(there))), "{status} {listed}");
+        let (status, said) = send(client.get(url(&path)).bearer_auth(token)).await?;
+        ensure!(status == if there { 200 } else { 404 }, "{status} {said}");
+        let answer = json!({"payload": {"hosts": 2}});
+        let request = client.post(url(&format!("{path}/answer"))).bearer_auth(token).json(&answer);
+        let (status, said) = send(request).await?;
+        ensure!(status == if there { 200 } else { 404 }, "{status} {said}");
+    }
+    ensure!(server.ended(&id).await?["output"][0][1] == "token of a");
+    Ok(())
+}
+
 /// The link arrives, whole, in a mail; what the journal shows of the mail has no token.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mailed_link_answers() -> Result<()> {

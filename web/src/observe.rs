@@ -30,11 +30,6 @@ const HTTPS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 /// What machines ask for again and again.
 const ROUTINE: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// Answering by token has the token in its path.
-fn shown(path: &str) -> &str {
-    if path.starts_with(approve::PATH) { approve::PATH } else { path }
-}
-
 /// Finds out who calls, refuses who calls too often, runs the request in a span of its own. No answer is to be taken
 /// for another type than it says.
 pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
@@ -92,6 +87,6 @@ fn request_id(headers: &HeaderMap, is_from_proxy: bool) -> String {
 
 /// The path, without the token of a link that is good once.
 fn shown(path: &str) -> &str {
-    const LINK: &str = "/setup/";
-    if path.starts_with(LINK) { LINK } else { path }
+    let links = ["/setup/", approve::PATH];
+    links.into_iter().find(|link| path.starts_with(link)).unwrap_or(path)
 }
