@@ -3,6 +3,7 @@
 //! [`doctor`](crate::doctor), [`retention`](crate::retention), [`storage`](crate::storage), [`upkeep`](crate::upkeep).
 
 mod approvals;
+mod attachments;
 mod executions;
 mod opening;
 mod records;
@@ -44,6 +45,7 @@ use crate::store::records::Saving;
 use crate::store::{self, Concerns, Readers, RecordCache, Refusal, StoreError, StoreResult, Urgency, Writer};
 use crate::upkeep;
 
+pub use attachments::{Attachment, Attachments};
 pub use sessions::{KnownSession, Origin, Session};
 pub use users::{Link, LinkFor};
 pub use watching::{JournalPlace, JournalReader, Watch};
@@ -122,6 +124,8 @@ pub struct StartRequest {
     pub webhook_id: Option<String>,
     /// A second start through the same webhook with the same key joins the first.
     pub idempotency_key: Option<String>,
+    /// Files that come with it. They get their names when it is started, and not when another is joined.
+    pub attachments: Option<Attachments>,
 }
 
 /// A version of a flow.

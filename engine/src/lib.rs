@@ -51,8 +51,8 @@ pub use core::{Change, CommitMoment, Config, DiesAt};
 pub use doctor::{Examination, Finding, Severity, examine};
 pub use dry_run::{DryRun, Problem, Start};
 pub use engine::{
-    Engine, EngineError, EngineResult, FlowVersion, JournalPlace, JournalReader, KnownSession, Link, LinkFor, Origin,
-    Session, StartRequest, Watch,
+    Attachment, Attachments, Engine, EngineError, EngineResult, FlowVersion, JournalPlace, JournalReader, KnownSession,
+    Link, LinkFor, Origin, Session, StartRequest, Watch,
 };
 pub use host::ComponentError;
 pub use id::Entropy;

@@ -97,8 +97,10 @@ impl Engine {
         if let Some(name) = &request.name {
             records::check_name(Kind::Execution, name)?;
         }
-        let (core, id, now) = (self.core.clone(), self.core.new_id(), self.core.now());
-        let grant = self.grant.clone();
+        let (core, grant, now) = (self.core.clone(), self.grant.clone(), self.core.now());
+        // Their contents stay until they have names.
+        let attachments = request.attachments.clone();
+        let id = attachments.as_ref().map_or_else(|| core.new_id(), |files| files.execution_id.clone());
         let (id, key) = self
             .write_and_wake(
                 move |connection| {
@@ -113,11 +115,16 @@ impl Engine {
                     new.name = request.name.unwrap_or(new.name);
                     new.webhook_id = request.webhook_id;
                     new.idempotency_key = request.idempotency_key.filter(|_| !is_planted(Bug::IdempotencyIgnored));
-                    Ok((id, Some(executions::insert(connection, &new, now)?)))
+                    let key = executions::insert(connection, &new, now)?;
+                    if let Some(attachments) = &request.attachments {
+                        attachments.save(&core, connection, &request.by)?;
+                    }
+                    Ok((id, Some(key)))
                 },
                 |(_, key)| key.map(Event::Wake),
             )
             .await?;
+        drop(attachments);
         Ok((id, key.is_some()))
     }
 

@@ -184,7 +184,7 @@ impl Engine {
     }
 
     /// A full disk stays one, however deep the file store says it.
-    fn not_stored(&self, error: &(dyn std::error::Error + 'static)) -> EngineError {
+    pub(super) fn not_stored(&self, error: &(dyn std::error::Error + 'static)) -> EngineError {
         let mut causes = std::iter::successors(Some(error), |error| error.source());
         let kind = causes.find_map(|error| error.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
         match kind {

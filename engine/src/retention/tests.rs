@@ -248,6 +248,36 @@ async fn users_delete_and_restore_whole_trees() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_that_came_with_an_execution_go_with_it() {
+    let workspace = Workspace::open(nothing_goes());
+    let engine = &workspace.engine;
+    let mut started = Vec::new();
+    for _ in 0..2 {
+        let (mut attachments, mut names) = (engine.attachments(), Vec::new());
+        for name in ["a.txt", "../b.txt"] {
+            names.push(engine.attach(&mut attachments, name, "content".into()).await.unwrap().name);
+        }
+        assert!(engine.record(Kind::File, &names[0]).await.is_err(), "it has no name before the start");
+        let (flow, attachments) = ("native:quick".to_owned(), Some(attachments));
+        let request = StartRequest { flow, by: "test".into(), attachments, ..Default::default() };
+        let (id, _) = engine.start(request).await.unwrap();
+        assert_eq!(names, [format!("executions/{id}/1/a.txt"), format!("executions/{id}/2/b.txt")]);
+        workspace.ended(&id).await;
+        started.push((id, names));
+    }
+    let (first, second) = (&started[0], &started[1]);
+    let is_there = async |name: &String| engine.record(Kind::File, name).await.is_ok();
+    engine.delete(Kind::File, &first.1[1], false, "test").await.unwrap();
+    assert!(engine.delete(Kind::Execution, &first.0, false, "test").await.unwrap());
+    assert!(is_there(&first.1[0]).await, "what is in the trash can come back");
+    assert!(engine.delete(Kind::Execution, &first.0, true, "test").await.unwrap());
+    workspace.until("its file is gone", async || !is_there(&first.1[0]).await).await;
+    let trash = QueryCall { kind: "file".into(), deleted: true, ..QueryCall::default() };
+    assert_eq!(engine.query(trash).await.unwrap().rows, [Value::Null; 0], "the one in the trash too");
+    assert!(is_there(&second.1[0]).await && is_there(&second.1[1]).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn contents_stay_while_a_name_or_a_journal_has_them() {
     let workspace = Workspace::open(Retention { trash_age: Some(Duration::ZERO), ..Retention::default() });
     workspace.put("a", "first").await;

@@ -211,7 +211,7 @@ fn delete_belongings(connection: &Connection, key: Key, budget: &mut Budget) -> 
     Ok(all)
 }
 
-/// Logs, signals, approvals, and what is known of reads.
+/// Logs, signals, approvals, what is known of reads, and the files that came with its start, in the trash or not.
 fn delete_rest(connection: &Connection, key: Key, budget: &mut Budget) -> StoreResult<bool> {
     for (few, delete) in [
         (
@@ -231,6 +231,14 @@ fn delete_rest(connection: &Connection, key: Key, budget: &mut Budget) -> StoreR
         (
             "SELECT sha256, 0, 64 FROM content_reads WHERE execution = ?1 LIMIT 100",
             "DELETE FROM content_reads WHERE execution = ?1 AND sha256 = ?2 AND ?3 = 0",
+        ),
+        (
+            // `/` is the sign after `.`: the ids between are those of the execution with a dot and a number.
+            "SELECT rowid, 0, octet_length(data) FROM records WHERE kind = 'file'
+                 AND id > (SELECT id || '.' FROM executions WHERE rowid = ?1)
+                 AND id < (SELECT id || '/' FROM executions WHERE rowid = ?1)
+             LIMIT 100",
+            "DELETE FROM records WHERE ?1 > 0 AND rowid = ?2 AND ?3 = 0",
         ),
     ] {
         loop {
