@@ -112,7 +112,7 @@ fn described(operation: &Operation, method: &str) -> Value {
     if operation.needs == Needs::Nothing {
         described["security"] = json!([]);
     }
-    if let Some(body) = &operation.body {
+    if let Some(body) = operation.body.as_ref().filter(|_| !matches!(method, "GET" | "HEAD" | "DELETE")) {
         described["requestBody"] = json!({ "required": body.is_required, "content": content(&body.content) });
     }
     described
@@ -153,7 +153,9 @@ fn parameters(operation: &Operation) -> Vec<Value> {
 
 fn responses(operation: &Operation) -> Value {
     if operation.answers.is_empty() {
-        return json!({ "default": { "description": "What the flow answers, or a problem document" } });
+        let about = "What the flow answers; 202 with `{id, url}` to `async=1`; or a problem document: 400, 401, \
+                     403, 404, 405, 413, 415, 429, 500, 503, 504";
+        return json!({ "default": { "description": about } });
     }
     let mut responses = Map::new();
     let reference = json!({ "$ref": "#/components/schemas/Problem" });

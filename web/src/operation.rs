@@ -149,6 +149,13 @@ impl Operation {
         self
     }
 
+    /// It takes parameters of the query, the properties of such an object.
+    #[must_use]
+    pub(crate) fn query_of(mut self, describe: fn() -> Value) -> Self {
+        self.query = Some(describe);
+        self
+    }
+
     /// It needs a JSON body.
     #[must_use]
     pub(crate) fn body<T: JsonSchema + 'static>(self) -> Self {
@@ -172,6 +179,13 @@ impl Operation {
     #[must_use]
     pub(crate) fn bytes_body(mut self, media_type: &'static str) -> Self {
         self.body = Some(Body { content: Content::Bytes(media_type), is_required: true });
+        self
+    }
+
+    /// It takes a body that is no document, with the methods that have one.
+    #[must_use]
+    pub(crate) fn optional_bytes_body(mut self, media_type: &'static str) -> Self {
+        self.body = Some(Body { content: Content::Bytes(media_type), is_required: false });
         self
     }
 

@@ -5,6 +5,7 @@
 //! caller; one with an `Idempotency-Key` can be made again and joins the first.
 
 mod answer;
+mod content;
 mod input;
 mod record;
 
@@ -12,14 +13,14 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::header::CONTENT_SECURITY_POLICY;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::header::{CONTENT_SECURITY_POLICY, LOCATION};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use surefoot_engine::query::Kind;
-use surefoot_engine::{Engine, EngineError, Role, StartRequest};
+use surefoot_engine::{Attachments, Engine, EngineError, Role, StartRequest};
 
 use crate::app::{App, Stopping, Waited};
 use crate::caller::{Caller, InReach};
@@ -27,24 +28,22 @@ use crate::extract::{InJson, InPath};
 use crate::openapi;
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
+use content::Upload;
 use input::Call;
 use record::Webhook;
 
 /// On every answer to a call that started or joined an execution: its id.
 const EXECUTION: HeaderName = HeaderName::from_static("x-surefoot-execution");
 
-/// Starts an execution once, however often a call with the same value is repeated.
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
-/// Length of an idempotency key, bytes.
-const IDEMPOTENCY_KEY_MAX: usize = 255;
-
 /// Calls of webhooks, and their keys.
 pub(crate) fn operations() -> Vec<Operation> {
     let methods = [Method::DELETE, Method::GET, Method::HEAD, Method::PATCH, Method::POST, Method::PUT];
     let calls = ["", "/", "/{*path}"].into_iter().map(|below| {
         let path = format!("/api/latest/webhook/{{name}}/call{below}");
-        Operation::any(methods.to_vec(), path, call).summary("Start the webhook's flow, and answer as the flow says")
+        Operation::any(methods.to_vec(), path, call)
+            .summary("Start the webhook's flow, and answer as the flow says")
+            .query_of(call_query)
+            .optional_bytes_body("*/*")
     });
     let set_key = Operation::post("/api/v1/webhooks/{key}/key", set_key)
         .role(Role::Author)
@@ -52,6 +51,17 @@ pub(crate) fn operations() -> Vec<Operation> {
         .body::<KeyBody>()
         .answers_of(StatusCode::OK, || openapi::record_reference(Kind::Webhook));
     calls.chain([set_key]).collect()
+}
+
+/// The parameters that are not for the flow alone.
+fn call_query() -> Value {
+    let is_async = "1: answer 202 with `{id, url}` at once, and not with what the flow says";
+    let key = "the webhook's key, which may also stand in the header `X-Surefoot-Key`, in `Authorization: Bearer`, \
+               or in the field `key` of a JSON document or a form";
+    json!({"properties": {
+        "async": {"type": "string", "enum": ["0", "1", "true", "false", ""], "description": is_async},
+        "key": {"type": "string", "description": key},
+    }})
 }
 
 async fn call(
@@ -65,7 +75,9 @@ async fn call(
     let mut response = match start(&app, &name, path, request).await {
         Err(problem) => problem.into_response(),
         Ok(Started { id, is_async: true }) => {
-            with_execution(&id, (StatusCode::ACCEPTED, Json(json!({ "id": id }))).into_response())
+            let url = format!("/api/v1/executions/{id}");
+            let body = Json(json!({ "id": id, "url": url }));
+            with_execution(&id, (StatusCode::ACCEPTED, [(LOCATION, url)], body).into_response())
         }
         Ok(Started { id, is_async: false }) => with_execution(&id, finish(&app, &stopping, &id).await),
     };
@@ -86,21 +98,23 @@ async fn start(app: &App, name: &str, path: String, request: Request) -> Answer<
     }
     let webhook = Webhook::find(app.whole_engine(), name)?;
     webhook.check_method(request.method())?;
-    let idempotency_key = idempotency_key(request.headers());
     let call = Call::read(path, request, app.options().body_bytes_max).await?;
     webhook.check_key(&call)?;
-    let (is_async, idempotency_key) = (call.is_async()?, idempotency_key?);
-    let input = call.into_input(webhook.has_key())?;
+    let is_async = call.is_async()?;
+    let idempotency_key = call.idempotency_key()?;
+    let (mut input, uploads) = call.into_input(webhook.has_key())?;
     if surefoot_engine::journal::is_too_deep(&input) {
         return Err(Problem::malformed("the body is nested too deep"));
     }
+    let attachments = attach(app, uploads, &mut input).await?;
     let request = StartRequest {
         flow: webhook.flow_id.clone(),
         input,
-        name: None,
         by: format!("webhook {}", webhook.name),
         webhook_id: Some(webhook.id.clone()),
         idempotency_key,
+        attachments,
+        ..StartRequest::default()
     };
     match app.complete(app.whole_engine().clone(), |engine| async move { Ok(engine.start(request).await) }).await? {
         Ok((id, is_new)) => {
@@ -116,6 +130,23 @@ async fn start(app: &App, name: &str, path: String, request: Request) -> Answer<
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Stores the files of a call, and says in the input what they are.
+async fn attach(app: &App, uploads: Vec<Upload>, input: &mut Value) -> Answer<Option<Attachments>> {
+    if uploads.is_empty() {
+        return Ok(None);
+    }
+    let (mut attachments, mut files) = (app.whole_engine().attachments(), Vec::new());
+    for Upload { field, file_name, content_type, content } in uploads {
+        let stored = app.whole_engine().attach(&mut attachments, &file_name, content).await?;
+        files.push(json!({
+            "field": field, "file_name": file_name, "content_type": content_type, "name": stored.name,
+            "size_bytes": stored.size_bytes, "sha256": stored.sha256,
+        }));
+    }
+    input["files"] = files.into();
+    Ok(Some(attachments))
 }
 
 async fn finish(app: &App, stopping: &Stopping, id: &str) -> Response {
@@ -137,21 +168,6 @@ fn with_execution(id: &str, mut response: Response) -> Response {
         response.headers_mut().insert(EXECUTION, id);
     }
     response
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Answer<Option<String>> {
-    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    match value.to_str() {
-        Ok(key) if values.next().is_none() && !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_MAX => {
-            Ok(Some(key.to_owned()))
-        }
-        _ => Err(Problem::malformed(format!(
-            "Idempotency-Key must be given once, with 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters"
-        ))),
-    }
 }
 
 /// The body of a change of the key.

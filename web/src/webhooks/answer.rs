@@ -14,17 +14,20 @@ use crate::problem::Problem;
 
 /// What a flow cannot set: what belongs to one connection, and what would hold for the whole origin, which webhooks
 /// share with the API.
-const DROPPED: [HeaderName; 16] = [
+const DROPPED: [HeaderName; 19] = [
+    HeaderName::from_static("accept-ch"),
     ALT_SVC,
     CONNECTION,
     CONTENT_LENGTH,
     HeaderName::from_static("clear-site-data"),
     HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("nel"),
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("service-worker-allowed"),
     HeaderName::from_static("set-cookie2"),
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
+    HeaderName::from_static("report-to"),
     SET_COOKIE,
     STRICT_TRANSPORT_SECURITY,
     TE,

@@ -73,7 +73,7 @@ impl Webhook {
             false => {
                 let problem = Problem::unauthorized(format!("webhook `{}` requires its key", self.name));
                 let hint = "send it as header `X-Surefoot-Key` or `Authorization: Bearer KEY`, as `key` in the query, \
-                            or as field `key` of a JSON body";
+                            or as field `key` of a JSON document or a form";
                 Err(problem.hint(hint))
             }
         }

@@ -3,8 +3,9 @@
 use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::{Value, json};
+use surefoot_web::{Access, Options};
 
-use crate::support::{Reply, Server};
+use crate::support::{Reply, Server, send as send_to};
 
 const CALL: &str = "/api/latest/webhook/w/call";
 
@@ -128,4 +129,23 @@ async fn the_same_idempotency_key_joins_and_gets_the_same_answer() {
     assert_eq!(executions(&server).await, 1);
     with_header(&server, "idempotency-key", "release-8").await.json(500);
     assert_eq!(executions(&server).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_cannot_be_read_start_nothing() {
+    let server = server(json!({"is_enabled": true, "is_key_required": false})).await;
+    let send = async |header: (&str, &str), body: &'static str| {
+        server.request(Request::post(CALL).header(header.0, header.1).body(Body::from(body)).unwrap()).await
+    };
+    let form = "multipart/form-data; boundary=x";
+    let nameless = "--x\r\nContent-Disposition: form-data\r\n\r\n1\r\n--x--\r\n";
+    assert!(send(("content-type", form), nameless).await.problem(400, "invalid").contains("part 1"));
+    send(("content-type", form), "--x\r\n").await.problem(400, "invalid");
+    let gzip = send(("content-encoding", "gzip"), "x").await;
+    gzip.problem(415, "unsupported_media_type");
+    assert_eq!(gzip.header("accept-encoding"), "identity");
+    let small = server.with(Options { body_bytes_max: 4, ..Options::new(Access::Local) });
+    let long = Request::post(CALL).body(Body::from("12345")).unwrap();
+    send_to(&small, long).await.problem(413, "payload_too_large");
+    assert_eq!(executions(&server).await, 0);
 }
