@@ -30,7 +30,7 @@ use crate::secrets::{Redaction, Secrets, SecretsKey};
 use crate::store::executions::{Execution, Key};
 use crate::store::journal::Connections;
 use crate::store::records::Stamp;
-use crate::store::{Readers, RecordCache, Writer};
+use crate::store::{Readers, Writer};
 
 /// How an engine is to run.
 #[derive(Clone)]
@@ -168,7 +168,6 @@ pub(crate) struct Core {
     pub(crate) dialer: Dialer,
     pub(crate) connectors: ConnectorTypes,
     pub(crate) secrets: Secrets,
-    pub(crate) webhook_records: RecordCache,
     /// Results of calls that may serve others.
     pub(crate) results: ResultCache,
     pub(crate) people: People,

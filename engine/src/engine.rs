@@ -12,6 +12,7 @@ mod sessions;
 mod tokens;
 mod users;
 mod watching;
+mod webhooks;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -42,13 +43,14 @@ use crate::query::Kind;
 use crate::reserve::Reserve;
 use crate::secrets::Secrets;
 use crate::store::records::Saving;
-use crate::store::{self, Concerns, Readers, RecordCache, Refusal, StoreError, StoreResult, Urgency, Writer};
+use crate::store::{self, Concerns, Readers, Refusal, StoreError, StoreResult, Urgency, Writer};
 use crate::upkeep;
 
 pub use attachments::{Attachment, Attachments};
 pub use sessions::{KnownSession, Origin, Session};
 pub use users::{Link, LinkFor};
 pub use watching::{JournalPlace, JournalReader, Watch};
+pub use webhooks::WebhookCredential;
 
 pub(crate) use opening::{create_folder, held_by, hold, io};
 use opening::{ensure_writable, open_database, remove_unended_uploads, workspace_key};
@@ -222,7 +224,6 @@ impl Engine {
             dialer: Dialer::new(config.egress.clone()),
             connectors,
             secrets,
-            webhook_records: RecordCache::new(Kind::Webhook),
             results: ResultCache::new(),
             people: People::new(),
             natives: native::all().into_iter().chain(natives).collect(),

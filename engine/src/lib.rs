@@ -52,7 +52,7 @@ pub use doctor::{Examination, Finding, Severity, examine};
 pub use dry_run::{DryRun, Problem, Start};
 pub use engine::{
     Attachment, Attachments, Engine, EngineError, EngineResult, FlowVersion, JournalPlace, JournalReader, KnownSession,
-    Link, LinkFor, Origin, Session, StartRequest, Watch,
+    Link, LinkFor, Origin, Session, StartRequest, Watch, WebhookCredential,
 };
 pub use host::ComponentError;
 pub use id::Entropy;

@@ -1,11 +1,13 @@
 //! Webhooks over real HTTP, with real flows: what a flow sees of a call, and what a caller gets at each kind of end.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use surefoot_tests::servers::venv_program;
 use surefoot_tests::workspace::{Server, Workspace};
 
 const KEY: &str = "correct-horse";
@@ -243,5 +245,74 @@ async fn files_of_a_form_are_stored_and_a_flow_reads_them() -> Result<()> {
         (&seen["files"][0]["size_bytes"], &seen["files"][0]["content_type"]),
         (&json!(100_000), &json!("image/png"))
     );
+    Ok(())
+}
+
+/// What the specification's own library for Python signs is let in, once; what it does not sign is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_library_of_standard_webhooks_is_a_caller() -> Result<()> {
+    let workspace = workspace("hello", json!({})).await?;
+    let server = workspace.serve().await?;
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let other = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let set = async |body: Value| {
+        let request = server.api(Method::POST, "webhooks/hook/signing-secret").body(body.to_string());
+        anyhow::Ok(request.send().await?.error_for_status()?)
+    };
+    set(json!({ "secret": secret })).await?;
+    let sign = async |secret: &str, id: &str, age: i64, body: &str| {
+        let mut client = tokio::process::Command::new(venv_program("python")?);
+        client.arg(xtask::repo::root().join("tests/servers/standard_webhook.py"));
+        let output = client.args([secret, id, &age.to_string(), body]).kill_on_drop(true).output().await?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        anyhow::Ok(serde_json::from_slice::<HashMap<String, String>>(&output.stdout)?)
+    };
+    let send = async |headers: &HashMap<String, String>, rest: &str, body: &str| {
+        let request = headers
+            .iter()
+            .fold(server.webhook(Method::POST, "hook", rest), |request, (name, value)| request.header(name, value));
+        anyhow::Ok(request.header("content-type", "application/json").body(body.to_owned()).send().await?)
+    };
+
+    let body = r#"{"type": "invoice.paid", "näme": "ü"}"#;
+    let signed = sign(secret, "msg_1", 0, body).await?;
+    let first = send(&signed, "", body).await?;
+    let id = execution_of(&first)?;
+    let seen = document(first, 200).await?;
+    assert_eq!((&seen["json"]["type"], &seen["headers"]["webhook-id"]), (&json!("invoice.paid"), &json!("msg_1")));
+    assert!(seen["headers"].get("webhook-signature").is_none(), "{seen}");
+
+    // The same once more, and with what is not signed changed: the first answer, and nothing new.
+    let mut overheard = signed.clone();
+    overheard.insert("Idempotency-Key".into(), "another".into());
+    for (headers, rest) in [(&signed, ""), (&overheard, "/below?x=1")] {
+        let again = send(headers, rest, body).await?;
+        assert_eq!(execution_of(&again)?, id);
+        assert_eq!(document(again, 200).await?, seen);
+    }
+    let both = format!("{} {}", sign(other, "msg_2", 0, body).await?["webhook-signature"], "v1,AAAA");
+    for (headers, body) in [
+        (sign(secret, "msg_2", 301, body).await?, body),
+        (sign(secret, "msg_2", -310, body).await?, body),
+        (sign(secret, "msg_2", 0, body).await?, "{}"),
+        (sign(other, "msg_2", 0, body).await?, body),
+        (HashMap::from([("webhook-signature".to_owned(), both.clone())]), body),
+    ] {
+        assert_eq!(document(send(&headers, "", body).await?, 401).await?["code"], "unauthorized");
+    }
+
+    // While a secret is replaced both are good, and a sender may sign with both.
+    set(json!({"secret": other, "old_seconds": 600})).await?;
+    for (id, secret) in [("msg_3", secret), ("msg_4", other)] {
+        document(send(&sign(secret, id, 0, body).await?, "", body).await?, 200).await?;
+    }
+    let (mut headers, old) = (sign(other, "msg_5", 0, body).await?, sign(secret, "msg_5", 0, body).await?);
+    let several = format!("{} {}", old["webhook-signature"], headers["webhook-signature"]);
+    headers.insert("webhook-signature".into(), several);
+    set(json!({ "secret": other })).await?;
+    document(send(&headers, "", body).await?, 200).await?;
+    document(send(&sign(secret, "msg_6", 0, body).await?, "", body).await?, 401).await?;
+    let all = json!({"field": "type", "op": "eq", "value": "FLOW"});
+    assert_eq!(workspace.rows("execution", all).await?.len(), 4, "msg_1, 3, 4 and 5");
     Ok(())
 }

@@ -2,12 +2,14 @@
 //!
 //! The caller is told of success only by a flow that ended well and said so: a start that failed, a flow that failed
 //! or was cancelled, a deadline, a server that stops are never a 2xx. A call without an answer goes on without its
-//! caller; one with an `Idempotency-Key` can be made again and joins the first.
+//! caller; one with an `Idempotency-Key`, or a signed one with its id, can be made again and joins the first.
 
 mod answer;
 mod content;
+mod credentials;
 mod input;
 mod record;
+mod signature;
 
 use std::collections::HashMap;
 
@@ -16,16 +18,11 @@ use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_SECURITY_POLICY, LOCATION};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
-use surefoot_engine::query::Kind;
-use surefoot_engine::{Attachments, Engine, EngineError, Role, StartRequest};
+use surefoot_engine::{Attachments, EngineError, StartRequest};
 
 use crate::app::{App, Stopping, Waited};
-use crate::caller::{Caller, InReach};
-use crate::extract::{InJson, InPath};
-use crate::openapi;
+use crate::extract::InPath;
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
 use content::Upload;
@@ -35,7 +32,7 @@ use record::Webhook;
 /// On every answer to a call that started or joined an execution: its id.
 const EXECUTION: HeaderName = HeaderName::from_static("x-surefoot-execution");
 
-/// Calls of webhooks, and their keys.
+/// Calls of webhooks, and what callers must show.
 pub(crate) fn operations() -> Vec<Operation> {
     let methods = [Method::DELETE, Method::GET, Method::HEAD, Method::PATCH, Method::POST, Method::PUT];
     let calls = ["", "/", "/{*path}"].into_iter().map(|below| {
@@ -45,12 +42,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .query_of(call_query)
             .optional_bytes_body("*/*")
     });
-    let set_key = Operation::post("/api/v1/webhooks/{key}/key", set_key)
-        .role(Role::Author)
-        .summary("Set or remove the key that callers must show; no answer ever shows it")
-        .body::<KeyBody>()
-        .answers_of(StatusCode::OK, || openapi::record_reference(Kind::Webhook));
-    calls.chain([set_key]).collect()
+    calls.chain(credentials::operations()).collect()
 }
 
 /// The parameters that are not for the flow alone.
@@ -99,9 +91,14 @@ async fn start(app: &App, name: &str, path: String, request: Request) -> Answer<
     let webhook = Webhook::find(app.whole_engine(), name)?;
     webhook.check_method(request.method())?;
     let call = Call::read(path, request, app.options().body_bytes_max).await?;
+    let signed_id = webhook.check_signature(&call, app.whole_engine().now())?;
     webhook.check_key(&call)?;
     let is_async = call.is_async()?;
-    let idempotency_key = call.idempotency_key()?;
+    // Nobody but the sender can change what is signed: whoever repeats a call that he overheard gets the first answer.
+    let idempotency_key = match signed_id {
+        Some(id) => Some(format!("{}:{id}", signature::ID)),
+        None => call.idempotency_key()?,
+    };
     let (mut input, uploads) = call.into_input(webhook.has_key())?;
     if surefoot_engine::journal::is_too_deep(&input) {
         return Err(Problem::malformed("the body is nested too deep"));
@@ -168,32 +165,4 @@ fn with_execution(id: &str, mut response: Response) -> Response {
         response.headers_mut().insert(EXECUTION, id);
     }
     response
-}
-
-/// The body of a change of the key.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct KeyBody {
-    /// The new key; null removes the present one. It must be named, so that `{}` removes nothing.
-    #[serde(deserialize_with = "required")]
-    key: Option<String>,
-}
-
-fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Option::deserialize(deserializer)
-}
-
-async fn set_key(
-    State(app): State<App>,
-    InReach(engine): InReach,
-    caller: Caller,
-    InPath(webhook): InPath<String>,
-    InJson(KeyBody { key }): InJson<KeyBody>,
-) -> Answer<Json<Value>> {
-    if key.as_deref() == Some("") {
-        return Err(Problem::invalid("the key is empty; give another one, or null to remove it"));
-    }
-    let set = move |engine: Engine| async move { engine.set_webhook_key(&webhook, key.as_deref(), &caller.who).await };
-    let saved = app.complete(engine, set);
-    Ok(Json(saved.await?))
 }

@@ -1,8 +1,11 @@
 //! `surefoot webhook`: names under which HTTP callers start flows and get their answers.
 
 use anyhow::Result;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
+use surefoot_engine::Entropy;
 
 use crate::client::{Answer, Call, Client, Content, Method, Path};
 use crate::context::Context;
@@ -18,6 +21,7 @@ pub(crate) const KIND: Kind = Kind {
         plain("NAME", "name"),
         plain("ENABLED", "is_enabled"),
         plain("KEY REQUIRED", "is_key_required"),
+        plain("SIGNATURE REQUIRED", "is_signature_required"),
         name_of("FLOW", "flow_id", "flows"),
         plain("METHODS", "methods"),
         name_of("PROJECT", "project_id", "projects"),
@@ -53,6 +57,11 @@ pub(crate) struct SetArguments {
     disable: bool,
     #[command(flatten)]
     secret: SecretArguments,
+    #[command(flatten)]
+    signing: SigningArguments,
+    /// How long the key or the secret that is replaced is good besides the new one, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    old_seconds: u32,
     /// HTTP methods it answers, such as POST,GET; without it POST alone
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     methods: Vec<String>,
@@ -77,6 +86,21 @@ struct SecretArguments {
     /// Anybody who reaches the server may call
     #[arg(long)]
     no_key: bool,
+}
+
+/// The secret that callers must sign with, by the specification Standard Webhooks.
+#[derive(Args)]
+#[group(multiple = false)]
+struct SigningArguments {
+    /// Callers must sign with this secret, `whsec_…`; `@FILE` and `-` read it
+    #[arg(long, value_name = "SECRET")]
+    signing_secret: Option<String>,
+    /// Make a signing secret, and print it once
+    #[arg(long)]
+    generate_signing_secret: bool,
+    /// Callers need not sign
+    #[arg(long)]
+    no_signature: bool,
 }
 
 #[derive(Args)]
@@ -120,27 +144,36 @@ async fn set(arguments: SetArguments, context: &Context) -> Result<u8> {
     if let Some(description) = &arguments.description {
         fields.insert("description".into(), description.as_str().into());
     }
-    let secret = Secret::wanted(&arguments.secret)?;
-    if !matches!(secret, Secret::Unchanged) {
-        fields.insert("is_key_required".into(), (!matches!(secret, Secret::None)).into());
+    let key = Secret::of_key(&arguments.secret)?;
+    if !matches!(key, Secret::Unchanged) {
+        fields.insert("is_key_required".into(), (!matches!(key, Secret::None)).into());
     }
-    let mut record = save(client, &arguments.key, fields, &secret).await?;
-    match &secret {
-        Secret::None => printer.warn("anybody who reaches the server may call this webhook"),
-        Secret::Generated(key) if printer.is_json() => record["key"] = key.as_str().into(),
-        _ => {}
+    let signing = Secret::of_signatures(&arguments.signing)?;
+    if !matches!(signing, Secret::Unchanged) {
+        fields.insert("is_signature_required".into(), (!matches!(signing, Secret::None)).into());
+    }
+    let secrets = [("key", "key", &key), ("signing-secret", "secret", &signing)];
+    let mut record = save(client, &arguments.key, fields, secrets, arguments.old_seconds).await?;
+    if matches!(key, Secret::None) && record["is_signature_required"] != true {
+        printer.warn("anybody who reaches the server may call this webhook");
+    }
+    let generated = [("key", "key", &key), ("signing_secret", "signing secret", &signing)];
+    for (field, _, secret) in generated.into_iter().filter(|_| printer.is_json()) {
+        if let Secret::Generated(secret) = secret {
+            record[field] = secret.as_str().into();
+        }
     }
     records::saved(&KIND, printer, &record, "saved")?;
-    if let Secret::Generated(key) = &secret
-        && !printer.is_json()
-    {
-        printer.say("its key, which is shown this once:");
-        printer.line(key)?;
+    for (_, name, secret) in generated.into_iter().filter(|_| !printer.is_json()) {
+        if let Secret::Generated(secret) = secret {
+            printer.say(format_args!("its {name}, which is shown this once:"));
+            printer.line(secret)?;
+        }
     }
     Ok(exit_codes::SUCCESS)
 }
 
-/// What is to become of a webhook's key.
+/// What is to become of a webhook's key, or of its signing secret.
 enum Secret {
     Unchanged,
     None,
@@ -149,7 +182,7 @@ enum Secret {
 }
 
 impl Secret {
-    fn wanted(arguments: &SecretArguments) -> Result<Self> {
+    fn of_key(arguments: &SecretArguments) -> Result<Self> {
         Ok(match &arguments.key {
             _ if arguments.no_key => Self::None,
             _ if arguments.generate_key => Self::Generated(workspace::new_secret()),
@@ -157,20 +190,43 @@ impl Secret {
             None => Self::Unchanged,
         })
     }
+
+    fn of_signatures(arguments: &SigningArguments) -> Result<Self> {
+        Ok(match &arguments.signing_secret {
+            _ if arguments.no_signature => Self::None,
+            _ if arguments.generate_signing_secret => {
+                Self::Generated(format!("whsec_{}", STANDARD.encode(Entropy::System.bytes32())))
+            }
+            Some(secret) => Self::Given(read_key(secret)?),
+            None => Self::Unchanged,
+        })
+    }
 }
 
-/// Saves the fields and the key. A webhook is enabled last, so that it never answers without the key that was asked
-/// for.
-async fn save(client: &Client, webhook: &str, mut fields: Map<String, Value>, secret: &Secret) -> Result<Value> {
-    let key = match secret {
-        Secret::Unchanged => return client.save(KIND.plural, webhook, Value::Object(fields)).await,
-        Secret::None => Value::Null,
-        Secret::Given(key) | Secret::Generated(key) => key.as_str().into(),
-    };
+/// Saves the fields and the secrets: each with its place in the API and its field there. A webhook is enabled last, so
+/// that it never answers without what was asked for.
+async fn save(
+    client: &Client,
+    webhook: &str,
+    mut fields: Map<String, Value>,
+    secrets: [(&str, &str, &Secret); 2],
+    old_seconds: u32,
+) -> Result<Value> {
+    if secrets.iter().all(|(.., secret)| matches!(secret, Secret::Unchanged)) {
+        return client.save(KIND.plural, webhook, Value::Object(fields)).await;
+    }
     let enable = fields.remove("is_enabled");
-    let record = client.save(KIND.plural, webhook, Value::Object(fields)).await?;
-    let id = record["id"].as_str().unwrap_or(webhook);
-    let record = client.post(Path::api([KIND.plural, id, "key"]), json!({ "key": key })).await?;
+    let mut record = client.save(KIND.plural, webhook, Value::Object(fields)).await?;
+    let id = record["id"].as_str().unwrap_or(webhook).to_owned();
+    for (place, field, secret) in secrets {
+        let value = match secret {
+            Secret::Unchanged => continue,
+            Secret::None => Value::Null,
+            Secret::Given(secret) | Secret::Generated(secret) => secret.as_str().into(),
+        };
+        let body = json!({ field: value, "old_seconds": old_seconds });
+        record = client.post(Path::api([KIND.plural, &id, place]), body).await?;
+    }
     match enable {
         None => Ok(record),
         Some(enable) => client.save(KIND.plural, webhook, json!({ "is_enabled": enable })).await,

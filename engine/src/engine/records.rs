@@ -1,7 +1,6 @@
-//! Records of every kind, the contents of files, the keys of webhooks.
+//! Records of every kind, and the contents of files.
 
 use std::io::ErrorKind;
-use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Map, Value, json};
@@ -215,29 +214,6 @@ impl Engine {
             return Err(unreadable(error));
         }
         Ok((record, stream.map_err(std::io::Error::other).boxed()))
-    }
-
-    /// Sets, or with none removes, the key that a webhook's callers must show. Only its digest is stored.
-    pub async fn set_webhook_key(&self, webhook: &str, key: Option<&str>, by: &str) -> EngineResult<Value> {
-        let (core, webhook, stamp) = (self.core.clone(), webhook.to_owned(), self.core.stamp(by));
-        let grant = self.grant.clone();
-        let digest = key.map(|key| crate::files::sha256_hex(key.as_bytes()));
-        self.write(move |connection| {
-            let before = grant.record(connection, Kind::Webhook, &webhook)?;
-            let id = before["id"].as_str().unwrap_or_default().to_owned();
-            records::set_computed(connection, Kind::Webhook, &id, &json!({ "key_sha256": digest }), &stamp)?;
-            let after = records::require(connection, Kind::Webhook, &id)?;
-            let action = if digest.is_some() { "set_key" } else { "remove_key" };
-            let deed = Deed { action, kind: Kind::Webhook, before, after: after.clone() };
-            audit::note(&core, connection, &grant, &stamp.who, deed)?;
-            Ok(core.present(Kind::Webhook, after))
-        })
-        .await
-    }
-
-    /// A webhook with the digest of its key, for the one who answers calls.
-    pub fn webhook_for_call(&self, name: &str) -> EngineResult<Arc<Value>> {
-        Ok(self.core.webhook_records.require(&self.core.readers, &self.core.writer, name)?)
     }
 }
 

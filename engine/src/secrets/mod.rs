@@ -2,12 +2,13 @@
 //!
 //! Reading order: [`vault`] (how values are encrypted), [`saving`] (what is sealed when a record is saved), [`using`]
 //! (how a call gets the values), [`redactor`] (how what comes back loses them), [`trying`] (inputs that a connector is
-//! tried with), [`sweep`] (what an older engine left in clear, and changing the key). Nothing here gives a value to a
-//! guest, an answer or a log.
+//! tried with), [`signing`] (what webhooks are signed with), [`sweep`] (what an older engine left in clear, and changing
+//! the key). Nothing here gives a value to a guest, an answer or a log.
 
 mod encodings;
 mod redactor;
 mod saving;
+pub(crate) mod signing;
 mod sweep;
 mod trying;
 mod using;
@@ -42,6 +43,8 @@ pub(crate) struct Secrets {
     /// Stored connectors, ready to be called.
     pub(crate) connectors: RecordCache<OpenConnector>,
     values: RecordCache<OpenSecret>,
+    /// Webhooks, with what their callers must show.
+    pub(crate) webhooks: RecordCache,
     redaction: Redaction,
     /// What knows them all, with the changes of what is sealed that it has seen. Locked while another one is made.
     redactor: Mutex<(u64, Arc<Redactor>)>,
@@ -69,6 +72,7 @@ impl Secrets {
         let secrets = Self {
             connectors: opened(&vault, using::open_connector),
             values: opened(&vault, using::open_secret),
+            webhooks: opened(&vault, signing::open_webhook),
             vault,
             redaction: config.redaction.clone(),
             redactor: Mutex::default(),

@@ -99,6 +99,14 @@ fn c_27_webhooks_are_disabled_until_enabled_and_want_their_key() {
     let done = cli.run(&["webhook", "set", "w", "--no-key"]);
     assert!(done.code == 0 && done.stderr.contains("warning: "), "{}", done.stderr);
     assert_eq!(cli.json(&["webhook", "call", "w"])["status"], 200);
+
+    let secret = cli.ok(&["webhook", "set", "w", "--generate-signing-secret"]).trim().to_owned();
+    assert!(secret.starts_with("whsec_"), "{secret}");
+    assert!(cli.run(&["webhook", "call", "w"]).stderr.contains("status 401"), "it is not signed");
+    cli.run(&["webhook", "set", "w", "--signing-secret", "short"]).refused(64, &["whsec_", "24 to 64 bytes"]);
+    cli.ok(&["webhook", "set", "w", "--no-signature"]);
+    assert_eq!(cli.json(&["webhook", "call", "w"])["status"], 200);
+    assert!(!cli.ok(&["webhook", "show", "w", "--output", "json"]).contains(&secret));
 }
 
 #[test]

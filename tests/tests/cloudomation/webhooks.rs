@@ -67,7 +67,8 @@ async fn c_27_a_new_webhook_is_closed() -> Result<()> {
     assert_eq!(status(Method::POST, "").await?, StatusCode::NOT_FOUND);
     workspace.save(Kind::Webhook, "new", json!({"is_enabled": true})).await?;
     assert_eq!(status(Method::POST, "").await?, StatusCode::FORBIDDEN, "it requires a key and has none");
-    workspace.engine.set_webhook_key("new", Some("right"), "test").await?;
+    let (engine, key) = (&workspace.engine, surefoot_engine::WebhookCredential::Key);
+    engine.set_webhook_credential("new", key, Some("right"), None, "test").await?;
     assert_eq!(status(Method::POST, "").await?, StatusCode::UNAUTHORIZED);
     assert_eq!(status(Method::POST, "?key=wrong").await?, StatusCode::UNAUTHORIZED);
     assert_eq!(status(Method::GET, "?key=right").await?, StatusCode::METHOD_NOT_ALLOWED);

@@ -3,9 +3,11 @@
 use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use axum::http::{HeaderMap, HeaderName};
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::content::{Content, Upload, object_of, pairs};
+use super::signature::SIGNATURE;
 use crate::access::bearer_token;
 use crate::extract::read_body;
 use crate::problem::{Answer, Problem};
@@ -23,7 +25,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENCY_KEY_MAX: usize = 255;
 
 /// Headers that a flow never sees.
-const HIDDEN: [HeaderName; 4] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, KEY];
+const HIDDEN: [HeaderName; 5] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, KEY, HeaderName::from_static(SIGNATURE)];
 
 /// A call of a webhook. It has no `Debug`: the key stands in it.
 pub(crate) struct Call {
@@ -31,7 +33,9 @@ pub(crate) struct Call {
     /// Below `/call`, without the slash before it.
     path: String,
     query: Vec<(String, String)>,
-    headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
+    /// As it came, which is what a signature is for.
+    pub(crate) body: Bytes,
     content: Answer<Content>,
 }
 
@@ -44,7 +48,7 @@ impl Call {
         let headers = request.headers().clone();
         let body = read_body(request, body_bytes_max).await?;
         let content = Content::parse(&headers, &body).await;
-        Ok(Self { method, path, query, headers, content })
+        Ok(Self { method, path, query, headers, body, content })
     }
 
     /// Everything that may be the key.
@@ -140,6 +144,7 @@ mod tests {
             .header("X-Surefoot-Key", "in-header")
             .header("Authorization", "bearer in-bearer")
             .header("Cookie", "session=secret")
+            .header("Webhook-Signature", "v1,signature")
             .header("X-Other", "1")
             .header("X-Other", "2")
             .header("Content-Type", "application/json")

@@ -2,9 +2,10 @@
 
 use axum::http::Method;
 use serde_json::Value;
-use surefoot_engine::{Engine, EngineError};
+use surefoot_engine::{Engine, EngineError, Timestamp, WebhookCredential};
 
 use super::input::Call;
+use super::signature::{self, Secret};
 use crate::access::has_digest;
 use crate::problem::{Answer, Problem};
 
@@ -19,14 +20,18 @@ pub(crate) struct Webhook {
     pub(crate) flow_id: String,
     methods: Vec<&'static str>,
     is_key_required: bool,
-    key_sha256: Option<String>,
+    /// Digests of the keys that are good now.
+    keys: Vec<String>,
+    is_signature_required: bool,
+    /// What calls may be signed with now.
+    secrets: Vec<Secret>,
 }
 
 impl Webhook {
     /// The enabled webhook with that name or id. One that is not enabled is not there.
     pub(crate) fn find(engine: &Engine, name: &str) -> Answer<Self> {
         match engine.webhook_for_call(name) {
-            Ok(record) if record["is_enabled"] == true => Ok(Self::from_record(&record)),
+            Ok(record) if record["is_enabled"] == true => Ok(Self::from_record(&record, engine.now())),
             // Not the engine's own text: it names webhooks that are near.
             Ok(_) | Err(EngineError::Refused(_)) => {
                 let problem = Problem::not_found(format!("there is no webhook `{name}`"));
@@ -36,15 +41,20 @@ impl Webhook {
         }
     }
 
-    fn from_record(record: &Value) -> Self {
-        let text = |field: &str| record[field].as_str().map(str::to_owned);
+    fn from_record(record: &Value, now: Timestamp) -> Self {
+        let text = |field: &str| record[field].as_str().unwrap_or_default().to_owned();
+        let (keys, secrets) =
+            (good(record, WebhookCredential::Key, now), good(record, WebhookCredential::SigningSecret, now));
         Self {
-            id: text("id").unwrap_or_default(),
-            name: text("name").unwrap_or_default(),
-            flow_id: text("flow_id").unwrap_or_default(),
+            id: text("id"),
+            name: text("name"),
+            flow_id: text("flow_id"),
             methods: methods(&record["methods"]),
             is_key_required: record["is_key_required"] != false,
-            key_sha256: text("key_sha256").filter(|digest| !digest.is_empty()),
+            keys: keys.into_iter().map(str::to_owned).collect(),
+            is_signature_required: record["is_signature_required"].as_bool().unwrap_or(!secrets.is_empty()),
+            // What is none was refused when it was set. Nothing is signed with it.
+            secrets: secrets.into_iter().filter_map(|secret| Secret::parse(secret).ok()).collect(),
         }
     }
 
@@ -63,12 +73,12 @@ impl Webhook {
         if !self.is_key_required {
             return Ok(());
         }
-        let Some(digest) = &self.key_sha256 else {
+        if self.keys.is_empty() {
             let problem = Problem::forbidden(format!("webhook `{}` requires a key and has none yet", self.name));
             let hint = "set one with POST /api/v1/webhooks/NAME/key, or allow calls without: `is_key_required` false";
             return Err(problem.hint(hint));
-        };
-        match call.keys().any(|key| has_digest(key, digest)) {
+        }
+        match call.keys().any(|key| self.keys.iter().any(|digest| has_digest(key, digest))) {
             true => Ok(()),
             false => {
                 let problem = Problem::unauthorized(format!("webhook `{}` requires its key", self.name));
@@ -79,11 +89,36 @@ impl Webhook {
         }
     }
 
+    /// The id of a signed call, where calls must be signed; 401 when this one is not, 403 when none can be.
+    pub(crate) fn check_signature(&self, call: &Call, now: Timestamp) -> Answer<Option<String>> {
+        if !self.is_signature_required {
+            return Ok(None);
+        }
+        if self.secrets.is_empty() {
+            let problem = Problem::forbidden(format!("webhook `{}` requires signatures and has no secret", self.name));
+            return Err(problem.hint("set one with POST /api/v1/webhooks/NAME/signing-secret"));
+        }
+        signature::verify(&call.headers, &call.body, &self.secrets, now).map(Some).map_err(|reason| {
+            let problem = Problem::unauthorized(format!("the call of webhook `{}` is refused: {reason}", self.name));
+            problem.hint("sign calls as the specification Standard Webhooks says, with the webhook's secret")
+        })
+    }
+
     /// Whether a `key` among the parameters of a call may be the key. Where there is none, and none is required, the
     /// word is the caller's own.
     pub(crate) fn has_key(&self) -> bool {
-        self.is_key_required || self.key_sha256.is_some()
+        self.is_key_required || !self.keys.is_empty()
     }
+}
+
+/// The values of a record that are good at a time: the present one, and the one before until its time is over.
+fn good(record: &Value, credential: WebhookCredential, now: Timestamp) -> Vec<&str> {
+    let (present, old) = credential.fields();
+    let old = &record[old];
+    // What cannot be read as a time is over.
+    let is_good = old["until"].as_str().is_some_and(|until| until.parse::<Timestamp>().is_ok_and(|until| until > now));
+    let values = [record[present].as_str(), old["value"].as_str().filter(|_| is_good)];
+    values.into_iter().flatten().filter(|value| !value.is_empty()).collect()
 }
 
 /// POST alone unless the record has a list.
@@ -112,11 +147,31 @@ mod tests {
 
     #[test]
     fn a_key_is_required_unless_the_record_says_no() {
-        let has_key = |record: Value| Webhook::from_record(&record).has_key();
+        let has_key = |record: Value| Webhook::from_record(&record, Timestamp(0)).has_key();
         assert!(has_key(json!({})));
         assert!(has_key(json!({ "is_key_required": true })));
         assert!(has_key(json!({ "is_key_required": false, "key_sha256": "ab" })));
         assert!(!has_key(json!({ "is_key_required": false })));
         assert!(!has_key(json!({ "is_key_required": false, "key_sha256": null })));
+    }
+
+    #[test]
+    fn an_old_key_is_good_until_its_time_is_over() {
+        let record = json!({"key_sha256": "new", "old_key": {"value": "old", "until": "1970-01-01T00:00:01Z"}});
+        let at = |micros: i64| good(&record, WebhookCredential::Key, Timestamp(micros));
+        assert_eq!(at(999_999), ["new", "old"]);
+        assert_eq!(at(1_000_000), ["new"]);
+        let damaged = json!({"key_sha256": "new", "old_key": {"value": "old", "until": "soon"}});
+        assert_eq!(good(&damaged, WebhookCredential::Key, Timestamp(0)), ["new"]);
+    }
+
+    #[test]
+    fn signatures_are_required_once_there_is_a_secret_unless_the_record_says_no() {
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let required = |record: Value| Webhook::from_record(&record, Timestamp(0)).is_signature_required;
+        assert!(!required(json!({})) && required(json!({ "signing_secret": secret })));
+        assert!(required(json!({ "signing_secret": "damaged" })), "and then nothing is signed");
+        assert!(required(json!({ "is_signature_required": true })));
+        assert!(!required(json!({ "is_signature_required": false, "signing_secret": secret })));
     }
 }

@@ -139,7 +139,12 @@ fn what_the_roles_may_do() {
     for path in ["/api/v1/flows", "/api/v1/connectors", "/api/v1/webhooks", "/api/v1/settings"] {
         assert_eq!(role("post", path), "author");
     }
-    for path in ["/api/v1/flows/{key}/deploy", "/api/v1/webhooks/{key}/key", "/api/v1/connectors/{key}/test"] {
+    for path in [
+        "/api/v1/flows/{key}/deploy",
+        "/api/v1/webhooks/{key}/key",
+        "/api/v1/webhooks/{key}/signing-secret",
+        "/api/v1/connectors/{key}/test",
+    ] {
         assert_eq!(role("post", path), "author");
     }
     for path in ["/api/v1/flows/{key}/run", "/api/v1/executions/{id}/cancel", "/api/v1/schedules/{key}/enable"] {

@@ -131,6 +131,63 @@ async fn the_same_idempotency_key_joins_and_gets_the_same_answer() {
     assert_eq!(executions(&server).await, 2);
 }
 
+/// As the specification's libraries sign; the library itself is the caller in the end-to-end tests.
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_a_signing_secret_an_unsigned_call_starts_nothing() {
+    let server = server(json!({"is_enabled": true, "is_key_required": false})).await;
+    let set = async |body: Value| server.post("/api/v1/webhooks/w/signing-secret", body).await;
+    for wrong in [json!({"secret": "whsec_dG9vIHNob3J0"}), json!({"secret": 1}), json!({}), json!({"secret": ""})] {
+        set(wrong).await.problem(422, "invalid");
+    }
+    let record = set(json!({ "secret": SECRET })).await.json(200);
+    let shown = [record, server.get("/api/v1/webhooks/w").await.json(200), server.get("/api/v1/audit").await.json(200)];
+    assert!(shown.iter().all(|shown| !shown.to_string().contains(&SECRET[6..])), "{shown:?}");
+    assert_eq!(shown[2]["rows"][0]["action"], "set_signing_secret");
+
+    let text = server.post(CALL, json!({})).await.problem(401, "unauthorized");
+    assert!(text.contains("webhook-id") && text.contains("Standard Webhooks"), "{text}");
+    // Who cannot sign learns nothing of the body either.
+    let malformed = Request::post(CALL).header("content-type", "application/json").body(Body::from("{")).unwrap();
+    server.request(malformed).await.problem(401, "unauthorized");
+    let old = Request::post(CALL)
+        .header("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek")
+        .header("webhook-timestamp", "1614265330")
+        .header("webhook-signature", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
+        .body(Body::from(r#"{"test": 2432232314}"#))
+        .unwrap();
+    assert!(server.request(old).await.problem(401, "unauthorized").contains("300 s before"));
+    assert_eq!(executions(&server).await, 0);
+
+    set(json!({ "secret": null })).await.json(200);
+    server.post(CALL, json!({})).await.json(500);
+    server.patch("/api/v1/webhooks/w", json!({"is_signature_required": true})).await.json(200);
+    assert!(server.post(CALL, json!({})).await.problem(403, "forbidden").contains("signing-secret"));
+    set(json!({ "secret": SECRET })).await.json(200);
+    server.patch("/api/v1/webhooks/w", json!({"is_signature_required": false})).await.json(200);
+    server.post(CALL, json!({})).await.json(500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_replaced_can_be_good_for_a_while() {
+    let server = server(json!({"is_enabled": true})).await;
+    let set = async |body: Value| server.post("/api/v1/webhooks/w/key", body).await;
+    set(json!({"key": "first"})).await.json(200);
+    set(json!({"key": "second", "old_seconds": 2_592_001})).await.problem(422, "invalid");
+    set(json!({"key": "second", "old_seconds": 3600})).await.json(200);
+    for good in ["first", "second"] {
+        with_header(&server, "x-surefoot-key", good).await.json(500);
+    }
+    set(json!({"key": "third"})).await.json(200);
+    for over in ["first", "second"] {
+        with_header(&server, "x-surefoot-key", over).await.problem(401, "unauthorized");
+    }
+    with_header(&server, "x-surefoot-key", "third").await.json(500);
+    let shown = server.get("/api/v1/webhooks/w").await.json(200).to_string();
+    assert!(!shown.contains("old_key") && !shown.contains("sha256"), "{shown}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_cannot_be_read_start_nothing() {
     let server = server(json!({"is_enabled": true, "is_key_required": false})).await;

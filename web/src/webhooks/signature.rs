@@ -1,0 +1,164 @@
+//! Signatures of calls, by the specification Standard Webhooks: an HMAC over the call's id, its time and its body, with
+//! a secret that both sides have.
+
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use surefoot_engine::Timestamp;
+
+/// Headers of a signed call.
+pub(crate) const ID: &str = "webhook-id";
+pub(crate) const TIMESTAMP: &str = "webhook-timestamp";
+pub(crate) const SIGNATURE: &str = "webhook-signature";
+
+/// How far the time of a call may be from the server's.
+const TOLERANCE: Duration = Duration::from_secs(300);
+
+/// Length of a call's id, bytes.
+const ID_MAX: usize = 255;
+
+/// Lengths of a secret, bytes.
+const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+
+/// Why a call does not count as signed, a fragment for its caller.
+pub(crate) type Unsigned = String;
+
+/// What calls are signed with. It has no `Debug`.
+pub(crate) struct Secret(Vec<u8>);
+
+impl Secret {
+    /// From `whsec_` and base64; without the prefix too, which is how some senders show it.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let encoded = text.strip_prefix("whsec_").unwrap_or(text);
+        match STANDARD.decode(encoded) {
+            Ok(secret) if SECRET_BYTES.contains(&secret.len()) => Ok(Self(secret)),
+            _ => Err(format!(
+                "a signing secret is `whsec_` and {} to {} bytes in base64",
+                SECRET_BYTES.start(),
+                SECRET_BYTES.end()
+            )),
+        }
+    }
+
+    fn sign(&self, id: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+/// The id of a call that is signed with one of these secrets, and whose time is near. Whoever sends a call again keeps
+/// its id.
+pub(crate) fn verify(headers: &HeaderMap, body: &[u8], secrets: &[Secret], now: Timestamp) -> Result<String, Unsigned> {
+    let [id, timestamp, signatures] = [ID, TIMESTAMP, SIGNATURE].map(|name| {
+        let mut values = headers.get_all(name).iter();
+        match (values.next().map(|value| value.to_str()), values.next()) {
+            (Some(Ok(value)), None) if !value.is_empty() => Ok(value),
+            _ => Err(format!("it must be signed, and has not one header `{name}`")),
+        }
+    });
+    let (id, timestamp, signatures) = (id?, timestamp?, signatures?);
+    if id.len() > ID_MAX {
+        return Err(format!("its `{ID}` is longer than {ID_MAX} bytes"));
+    }
+    check_time(timestamp, now)?;
+    let signed: Vec<_> = secrets.iter().map(|secret| secret.sign(id, timestamp, body)).collect();
+    let fits = |signature: &str| {
+        let signature = signature.strip_prefix("v1,").and_then(|encoded| STANDARD.decode(encoded).ok());
+        signature.is_some_and(|signature| signed.iter().any(|signed| signed.ct_eq(&signature).into()))
+    };
+    match signatures.split(' ').any(fits) {
+        true => Ok(id.to_owned()),
+        false => Err("its signature is not made with the secret of this webhook, for this body".to_owned()),
+    }
+}
+
+/// A call that somebody has kept is good for as long as the tolerance only.
+fn check_time(timestamp: &str, now: Timestamp) -> Result<(), Unsigned> {
+    let seconds: i64 =
+        timestamp.parse().map_err(|_| format!("its `{TIMESTAMP}` is no number of seconds since 1970"))?;
+    let at = Timestamp(seconds.saturating_mul(1_000_000));
+    let apart = at.since(now).max(now.since(at));
+    if apart > TOLERANCE {
+        let direction = if at < now { "before" } else { "after" };
+        let tolerance = TOLERANCE.as_secs();
+        return Err(format!("its `{TIMESTAMP}` is more than {tolerance} s {direction} the server's time, {now}"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the specification's libraries.
+    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const BODY: &[u8] = br#"{"test": 2432232314}"#;
+    const SIGNED: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
+    const AT: Timestamp = Timestamp(1_614_265_330_000_000);
+
+    fn headers(id: &str, timestamp: &str, signature: &str) -> HeaderMap {
+        let pairs = [(ID, id), (TIMESTAMP, timestamp), (SIGNATURE, signature)];
+        pairs.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn verified(headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<String, Unsigned> {
+        let other = Secret::parse(&STANDARD.encode([7; 24])).unwrap();
+        verify(headers, body, &[other, Secret::parse(SECRET).unwrap()], now)
+    }
+
+    #[test]
+    fn the_specifications_example_is_signed() {
+        let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+        let of = |signature: &str| verified(&headers(id, "1614265330", signature), BODY, AT);
+        assert_eq!(of(SIGNED).unwrap(), id);
+        assert_eq!(of(&format!("v1,AAAA v2,{} v1a,x {SIGNED}", "A".repeat(40))).unwrap(), id);
+        for wrong in [&SIGNED[..SIGNED.len() - 4], "v1,", "v1", &SIGNED[3..], &SIGNED.replace("v1", "v2")] {
+            assert!(of(wrong).unwrap_err().contains("signature"), "{wrong}");
+        }
+        assert!(verified(&headers(id, "1614265330", SIGNED), b"{}", AT).is_err(), "another body");
+        assert!(verified(&headers("msg_2", "1614265330", SIGNED), BODY, AT).is_err(), "another id");
+        assert!(verified(&headers(id, "1614265331", SIGNED), BODY, AT).is_err(), "another time");
+        assert!(verify(&headers(id, "1614265330", SIGNED), BODY, &[], AT).is_err(), "no secret");
+    }
+
+    #[test]
+    fn the_time_is_near_on_either_side() {
+        let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+        let at = |now: Timestamp| verified(&headers(id, "1614265330", SIGNED), BODY, now);
+        assert!(at(AT.after(TOLERANCE)).is_ok() && at(AT.before(TOLERANCE)).is_ok());
+        let more = TOLERANCE + Duration::from_micros(1);
+        assert!(at(AT.after(more)).unwrap_err().contains("300 s before"));
+        assert!(at(AT.before(more)).unwrap_err().contains("300 s after"));
+        for timestamp in ["", "now", "1614265330.5", "99999999999999999999", "-9223372036854775808"] {
+            assert!(verified(&headers(id, timestamp, SIGNED), BODY, AT).is_err(), "{timestamp}");
+        }
+    }
+
+    #[test]
+    fn each_header_is_there_once() {
+        let all = headers("a", "1614265330", SIGNED);
+        for name in [ID, TIMESTAMP, SIGNATURE] {
+            let mut less = all.clone();
+            less.remove(name);
+            assert!(verified(&less, BODY, AT).unwrap_err().contains(name));
+            let mut more = all.clone();
+            more.append(name, all[name].clone());
+            assert!(verified(&more, BODY, AT).unwrap_err().contains(name));
+        }
+    }
+
+    #[test]
+    fn a_secret_has_24_to_64_bytes() {
+        let of = |length: usize| Secret::parse(&format!("whsec_{}", STANDARD.encode(vec![7; length])));
+        assert!(of(24).is_ok() && of(64).is_ok() && Secret::parse(&STANDARD.encode([7; 24])).is_ok());
+        assert!(of(23).is_err() && of(65).is_err() && Secret::parse("whsec_not-base64").is_err());
+    }
+}
