@@ -7,6 +7,7 @@
 mod answer;
 mod content;
 mod credentials;
+mod deliveries;
 mod input;
 mod record;
 mod signature;
@@ -32,7 +33,7 @@ use record::Webhook;
 /// On every answer to a call that started or joined an execution: its id.
 const EXECUTION: HeaderName = HeaderName::from_static("x-surefoot-execution");
 
-/// Calls of webhooks, and what callers must show.
+/// Calls of webhooks, what callers must show, and what became of calls.
 pub(crate) fn operations() -> Vec<Operation> {
     let methods = [Method::DELETE, Method::GET, Method::HEAD, Method::PATCH, Method::POST, Method::PUT];
     let calls = ["", "/", "/{*path}"].into_iter().map(|below| {
@@ -42,7 +43,7 @@ pub(crate) fn operations() -> Vec<Operation> {
             .query_of(call_query)
             .optional_bytes_body("*/*")
     });
-    calls.chain(credentials::operations()).collect()
+    calls.chain(credentials::operations()).chain([deliveries::operation()]).collect()
 }
 
 /// The parameters that are not for the flow alone.

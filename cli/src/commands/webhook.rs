@@ -1,5 +1,7 @@
 //! `surefoot webhook`: names under which HTTP callers start flows and get their answers.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +13,7 @@ use crate::client::{Answer, Call, Client, Content, Method, Path};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::records::{self, Kind, RecordCommand};
-use crate::table::{name_of, plain, time};
+use crate::table::{self, Column, name_of, plain, time};
 use crate::{exit_codes, inputs, workspace};
 
 pub(crate) const KIND: Kind = Kind {
@@ -29,6 +31,18 @@ pub(crate) const KIND: Kind = Kind {
     ],
 };
 
+/// What a list of deliveries shows.
+const DELIVERIES: [Column; 8] = [
+    time("AT", "created_at"),
+    plain("EXECUTION", "execution_id"),
+    plain("BY", "created_by"),
+    plain("METHOD", "method"),
+    plain("PATH", "path"),
+    plain("STATUS", "status"),
+    plain("ANSWER", "answer_status"),
+    plain("MS", "duration_ms"),
+];
+
 /// Where webhooks are called.
 const CALLS: &str = "/api/latest/webhook";
 
@@ -38,6 +52,14 @@ pub(crate) enum Command {
     Set(Box<SetArguments>),
     /// Call one, as an HTTP caller would, and print the answer's body
     Call(CallArguments),
+    /// List what became of its calls, the newest first; `execution rerun` delivers one again
+    Deliveries {
+        /// Name or id
+        key: String,
+        /// How many at most
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+    },
     #[command(flatten)]
     Record(RecordCommand),
 }
@@ -122,6 +144,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
     match command {
         Command::Set(arguments) => set(*arguments, context).await,
         Command::Call(arguments) => call(&arguments, context).await,
+        Command::Deliveries { key, limit } => deliveries(&key, limit, context).await,
         Command::Record(command) => records::run(&KIND, command, context).await,
     }
 }
@@ -231,6 +254,24 @@ async fn save(
         None => Ok(record),
         Some(enable) => client.save(KIND.plural, webhook, json!({ "is_enabled": enable })).await,
     }
+}
+
+async fn deliveries(key: &str, limit: u32, context: &Context) -> Result<u8> {
+    let path = Path::api([KIND.plural, key, "deliveries"]).query("limit", limit);
+    let (mut page, printer) = (context.existing().await?.get(path).await?, context.printer);
+    let rows = match page["rows"].take() {
+        Value::Array(rows) => rows,
+        _ => Vec::new(),
+    };
+    if printer.is_json() {
+        printer.json(&Value::Array(rows))?;
+    } else if rows.is_empty() {
+        printer.say(format_args!("no call of {key} started anything"));
+    } else {
+        let cells = |row: &Value| DELIVERIES.iter().map(|column| table::cell(row, column, &BTreeMap::new())).collect();
+        printer.table(&DELIVERIES.map(|column| column.title), rows.iter().map(cells).collect())?;
+    }
+    Ok(exit_codes::SUCCESS)
 }
 
 async fn call(arguments: &CallArguments, context: &Context) -> Result<u8> {

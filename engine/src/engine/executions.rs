@@ -128,8 +128,8 @@ impl Engine {
         Ok((id, key.is_some()))
     }
 
-    /// Starts the flow of an execution anew, in the flow's present version, with the same input or another one. Returns
-    /// the new execution's id once that is durable.
+    /// Starts the flow of an execution anew, in the flow's present version, with the same input or another one. Of a
+    /// webhook's call that is one more of its deliveries. Returns the new execution's id once that is durable.
     pub async fn rerun(&self, id: &str, input: Option<Value>, by: &str) -> EngineResult<String> {
         let (owned, grant) = (id.to_owned(), self.grant.clone());
         let row = self.read(move |_, connection| {
@@ -155,6 +155,7 @@ impl Engine {
             input: input.unwrap_or_else(|| row["input"].clone()),
             name: Some(text("name")),
             by: by.to_owned(),
+            webhook_id: row["webhook_id"].as_str().map(str::to_owned),
             ..StartRequest::default()
         };
         Ok(self.start(request).await?.0)

@@ -16,6 +16,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("0007_secrets.sql"),
     include_str!("0008_people.sql"),
     include_str!("0009_approvals.sql"),
+    include_str!("0010_deliveries.sql"),
 ];
 
 /// Brings a database to the newest format, in one transaction: a failure leaves it as it was. A newer one is refused.
@@ -59,6 +60,7 @@ mod tests {
                 "e1d1654d0bcd423585aa0b40af0f11b240280315395705ae4211e38612154c71",
                 "d570da51a4ab1d49628d66bdd1a50cd823c8448c78dc39351d27b0917ba31fb9",
                 "d8bf917c338971aa82959bdb3f2e24916e23bced08f2654ec2edcb1a21bcd127",
+                "f6397921cebfc5c4fa5ecdf5bf56eeff29b03cab49fd6ba625c94687fa31c631",
             ]
         );
     }

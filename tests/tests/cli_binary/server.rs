@@ -107,6 +107,9 @@ fn c_27_webhooks_are_disabled_until_enabled_and_want_their_key() {
     cli.ok(&["webhook", "set", "w", "--no-signature"]);
     assert_eq!(cli.json(&["webhook", "call", "w"])["status"], 200);
     assert!(!cli.ok(&["webhook", "show", "w", "--output", "json"]).contains(&secret));
+    let listed = cli.ok(&["webhook", "deliveries", "w"]);
+    assert!(listed.lines().count() == 4 && listed.contains("ENDED_SUCCESS"), "{listed}");
+    assert_eq!(cli.json(&["webhook", "deliveries", "w", "--limit", "2"]).as_array().unwrap().len(), 2);
 }
 
 #[test]

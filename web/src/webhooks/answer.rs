@@ -51,6 +51,12 @@ pub(crate) fn of_ended(id: &str, row: &Value) -> Response {
     }
 }
 
+/// The status of that answer; none before the end.
+pub(crate) fn status_of(row: &Value) -> Option<u16> {
+    let has_ended = row["ended_at"].is_string() && row["continued_as"].is_null();
+    has_ended.then(|| of_ended("", row).status().as_u16())
+}
+
 /// A stored response, `{status, headers: [[name, value]], body | body_hex}`; or why it cannot be sent.
 fn of_document(document: &Value) -> Result<Response, String> {
     let status = document["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or_default();

@@ -206,3 +206,40 @@ async fn bodies_that_cannot_be_read_start_nothing() {
     send_to(&small, long).await.problem(413, "payload_too_large");
     assert_eq!(executions(&server).await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_became_of_calls_is_listed_and_a_call_is_delivered_again() {
+    let server = server(json!({"is_enabled": true, "is_key_required": false})).await;
+    for path in ["a", "b", "c"] {
+        let call = Request::post(format!("{CALL}/{path}?key=mine")).header("content-length", "7");
+        let call = call.header("content-type", "text/plain").body(Body::from("secrets")).unwrap();
+        server.request(call).await.json(500);
+    }
+    server.patch("/api/v1/webhooks/w", json!({"is_enabled": false})).await.json(200);
+    server.post(CALL, json!({})).await.problem(404, "not_found");
+    let list = async |query: &str| server.get(&format!("/api/v1/webhooks/w/deliveries{query}")).await;
+    let newest = list("?limit=2").await.json(200);
+    let rows = newest["rows"].as_array().unwrap();
+    let paths: Vec<_> = rows.iter().map(|row| row["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["c", "b"]);
+    let next = format!("?limit=2&cursor={}", newest["next"].as_str().unwrap());
+    let oldest = list(&next).await.json(200);
+    assert_eq!((&oldest["next"], oldest["rows"].as_array().unwrap().len()), (&Value::Null, 1));
+    let mut first = oldest["rows"][0].clone();
+    let id = first["execution_id"].as_str().unwrap().to_owned();
+    assert!(first["duration_ms"].take().is_u64() && first["created_at"].take().is_string());
+    assert!(!first["error_code"].take().as_str().unwrap().is_empty());
+    let expected = json!({
+        "execution_id": id, "created_at": null, "created_by": "webhook w", "method": "POST", "path": "a",
+        "content_type": "text/plain", "content_length": 7, "files": 0, "status": "ENDED_ERROR", "answer_status": 500,
+        "error_code": null, "duration_ms": null, "continued_as": null,
+    });
+    assert_eq!(first, expected, "neither query nor body");
+
+    let again = server.post(&format!("/api/v1/executions/{id}/rerun"), json!({})).await.json(201);
+    let row = list("?limit=1").await.json(200)["rows"][0].clone();
+    assert_eq!((&row["execution_id"], &row["path"]), (&again["id"], &json!("a")));
+    assert_eq!(row["created_by"], "local");
+    list("?limit=101").await.problem(422, "invalid");
+    server.get("/api/v1/webhooks/none/deliveries").await.problem(404, "not_found");
+}

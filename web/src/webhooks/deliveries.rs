@@ -1,0 +1,127 @@
+//! What became of a webhook's calls, told from the executions that they started. Calls that were refused started none:
+//! they are in the server's log alone.
+
+use axum::Json;
+use axum::http::StatusCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use surefoot_engine::query::Kind;
+use surefoot_engine::session::QueryCall;
+use surefoot_engine::{Role, Timestamp};
+
+use crate::caller::InReach;
+use crate::extract::{InPath, InQuery};
+use crate::operation::Operation;
+use crate::problem::{Answer, Problem};
+
+/// The list of them.
+pub(crate) fn operation() -> Operation {
+    Operation::get("/api/v1/webhooks/{key}/deliveries", list)
+        .role(Role::Viewer)
+        .summary("What became of a webhook's calls, the newest first; rerun its execution to deliver one again")
+        .query::<ListQuery>()
+        .answers::<Deliveries>(StatusCode::OK)
+}
+
+/// Deliveries a page, when the request does not say, and at most.
+const LIMIT: u32 = 20;
+const LIMIT_MAX: u32 = 100;
+
+/// The query of a list.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    /// Deliveries a page, 1 to 100; 20 when it is missing.
+    limit: Option<u32>,
+    /// The `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// A page.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct Deliveries {
+    rows: Vec<Delivery>,
+    /// The `cursor` of the next page; null after the last.
+    next: Option<String>,
+}
+
+/// One call, and what became of it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Delivery {
+    /// The execution that it started.
+    execution_id: String,
+    /// When it came.
+    created_at: String,
+    /// `webhook NAME`, or who delivered it again.
+    created_by: String,
+    /// The method; null where the input is another than a call has.
+    method: Option<String>,
+    /// Below `/call`.
+    path: Option<String>,
+    content_type: Option<String>,
+    /// Length of the body as its sender said, bytes.
+    content_length: Option<u64>,
+    /// How many files came with it.
+    files: usize,
+    /// Of the execution.
+    status: String,
+    /// Of the answer for a caller who waits; null before the end.
+    answer_status: Option<u16>,
+    error_code: String,
+    /// From the call to the end; null before the end.
+    duration_ms: Option<u64>,
+    /// The execution that goes on with it.
+    continued_as: Option<String>,
+}
+
+async fn list(
+    InReach(engine): InReach,
+    InPath(webhook): InPath<String>,
+    InQuery(ListQuery { limit, cursor }): InQuery<ListQuery>,
+) -> Answer<Json<Deliveries>> {
+    let limit = limit.unwrap_or(LIMIT);
+    if limit > LIMIT_MAX {
+        return Err(Problem::invalid(format!("limit must be 1 to {LIMIT_MAX}, not {limit}")));
+    }
+    let webhook = engine.record(Kind::Webhook, &webhook).await?;
+    let query = QueryCall {
+        kind: Kind::Execution.as_str().to_owned(),
+        filter: Some(json!({"field": "webhook_id", "op": "eq", "value": webhook["id"]})),
+        order: Some("-created_at".to_owned()),
+        limit: Some(limit),
+        cursor,
+        deleted: false,
+    };
+    let page = engine.query(query).await?;
+    Ok(Json(Deliveries { rows: page.rows.iter().map(Delivery::of).collect(), next: page.next }))
+}
+
+impl Delivery {
+    fn of(row: &Value) -> Self {
+        let input = &row["input"];
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        Self {
+            execution_id: text(&row["id"]).unwrap_or_default(),
+            created_at: text(&row["created_at"]).unwrap_or_default(),
+            created_by: text(&row["created_by"]).unwrap_or_default(),
+            method: text(&input["method"]),
+            path: text(&input["path"]),
+            content_type: text(&input["headers"]["content-type"]),
+            content_length: input["headers"]["content-length"].as_str().and_then(|length| length.parse().ok()),
+            files: input["files"].as_array().map_or(0, Vec::len),
+            status: text(&row["status"]).unwrap_or_default(),
+            answer_status: super::answer::status_of(row),
+            error_code: text(&row["error_code"]).unwrap_or_default(),
+            duration_ms: duration_ms(row),
+            continued_as: text(&row["continued_as"]),
+        }
+    }
+}
+
+fn duration_ms(row: &Value) -> Option<u64> {
+    let at = |field: &str| row[field].as_str()?.parse::<Timestamp>().ok();
+    u64::try_from(at("ended_at")?.since(at("created_at")?).as_millis()).ok()
+}
