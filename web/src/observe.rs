@@ -85,7 +85,7 @@ fn request_id(headers: &HeaderMap, is_from_proxy: bool) -> String {
     }
 }
 
-/// The path, without the token of a link that is good once.
+/// The path, without the token of a link that is good once, or of a question.
 fn shown(path: &str) -> &str {
     let links = ["/setup/", approve::PATH];
     links.into_iter().find(|link| path.starts_with(link)).unwrap_or(path)
