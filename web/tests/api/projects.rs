@@ -93,6 +93,7 @@ fn body(method: &Method, path: &str) -> &'static str {
     match path.rsplit('/').next().unwrap_or_default() {
         _ if method == Method::PATCH => r#"{"description": "changed"}"#,
         "key" => r#"{"key": "k"}"#,
+        "signing-secret" => r#"{"secret": null}"#,
         "content" | "deploy" => "bytes",
         _ if path.contains("/bulk/") => r#"{"filter": {"and": []}, "dry_run": true}"#,
         _ => "",
