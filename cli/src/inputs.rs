@@ -33,6 +33,14 @@ pub(crate) fn optional_json(text: Option<&str>) -> Result<Value> {
     text.map_or(Ok(Value::Null), json)
 }
 
+/// A whole number, or the null that removes one.
+pub(crate) fn number_or_null(text: &str) -> Result<Value, String> {
+    match serde_json::from_str(text) {
+        Ok(number @ (Value::Null | Value::Number(_))) if !number.is_f64() => Ok(number),
+        _ => Err("a whole number is needed, or `null` for none".to_owned()),
+    }
+}
+
 /// The `KEY` and the `VALUE` of `KEY=VALUE`. `@FILE` and `-` are read, so that secrets need not stand in the list of
 /// processes; their last line feed does not count. `@@` is an `@` that begins a text.
 pub(crate) fn pair(text: &str) -> Result<(&str, String)> {
@@ -88,6 +96,15 @@ mod tests {
             assert_eq!(crate::failure::report(&error).exit_code, crate::exit_codes::USAGE, "{wrong}");
         }
         assert!(object("[1]").is_err());
+    }
+
+    #[test]
+    fn numbers_are_whole_or_null() {
+        assert_eq!(number_or_null("-5"), Ok(json!(-5)));
+        assert_eq!(number_or_null("null"), Ok(Value::Null));
+        for wrong in ["", "1.5", "none", "\"1\"", "true"] {
+            assert!(number_or_null(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

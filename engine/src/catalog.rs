@@ -1,6 +1,8 @@
 //! Records as the rest of the engine uses them: rules that span kinds, redaction, executions and their connections as
 //! one kind.
 
+use std::time::Duration;
+
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
@@ -122,6 +124,7 @@ impl Core {
         input: Value,
         by: &str,
     ) -> StoreResult<NewExecution> {
+        let mut deadline = None;
         let (flow_id, name, version) = match flow.strip_prefix("native:") {
             Some(native) if self.natives.contains_key(native) => (flow.to_owned(), native.to_owned(), flow.to_owned()),
             _ => {
@@ -130,6 +133,8 @@ impl Core {
                 if text("version").is_empty() {
                     return Err(StoreError::invalid(format!("flow `{}` has no version yet; deploy it", text("name"))));
                 }
+                let allowed = record["deadline_ms"].as_u64().map(Duration::from_millis);
+                deadline = allowed.map(|allowed| self.now().after(allowed));
                 (text("id"), text("name"), text("version"))
             }
         };
@@ -160,6 +165,7 @@ impl Core {
             created_by: by.to_owned(),
             input,
             not_before: None,
+            deadline,
             started,
         })
     }
@@ -220,7 +226,7 @@ impl Core {
                         "parent_id": parent_id, "orphan": false, "schedule_id": null, "webhook_id": null,
                         "created_at": at.to_string(),
                         "created_by": format!("execution {parent_id}"), "started_at": at.to_string(), "ended_at": null,
-                        "scheduled_for": null, "input": input, "output": null, "response": null,
+                        "scheduled_for": null, "deadline": null, "input": input, "output": null, "response": null,
                         "continued_as": null, "attempts": [], "cached_at": null,
                     }));
                     starts.push((n, start));

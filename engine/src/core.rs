@@ -27,7 +27,7 @@ use crate::people::People;
 use crate::reserve::Reserve;
 use crate::retention::{Attention, Retention};
 use crate::secrets::{Redaction, Secrets, SecretsKey};
-use crate::store::executions::{Execution, Key};
+use crate::store::executions::{Active, ActiveState, Execution, Key};
 use crate::store::journal::Connections;
 use crate::store::records::Stamp;
 use crate::store::{Readers, Writer};
@@ -239,7 +239,10 @@ pub(crate) struct Resident {
     /// Something happened since the instance last looked.
     dirty: AtomicBool,
     wake: Notify,
+    /// It is to end.
     pub(crate) cancel: AtomicBool,
+    /// Its deadline says that, and nobody else.
+    pub(crate) is_overdue: AtomicBool,
     pub(crate) pause: AtomicBool,
     /// Whether the guest may know the token of a question: what is shown of it is searched then.
     holds_token: AtomicBool,
@@ -270,6 +273,7 @@ impl Resident {
             dirty: AtomicBool::new(false),
             wake: Notify::new(),
             cancel: AtomicBool::new(false),
+            is_overdue: AtomicBool::new(false),
             pause: AtomicBool::new(false),
             holds_token: AtomicBool::new(holds_token),
         }
@@ -291,6 +295,14 @@ impl Resident {
             true => approvals::text_without_tokens(&text).into_owned(),
             false => text,
         }
+    }
+
+    /// Takes over what is asked of the execution now.
+    pub(crate) fn steer(&self, active: &Active, now: Timestamp) {
+        let is_overdue = active.is_overdue(now);
+        self.is_overdue.store(is_overdue && !active.cancel, Ordering::SeqCst);
+        self.cancel.store(is_overdue || active.cancel, Ordering::SeqCst);
+        self.pause.store(active.state == ActiveState::Paused, Ordering::SeqCst);
     }
 
     /// Tells the instance to look again.

@@ -313,11 +313,12 @@ impl Rehearsal {
 fn quiet(connection: &Connection, now: Timestamp) -> StoreResult<(bool, Option<Timestamp>)> {
     let active = executions::active(connection)?;
     let waits = |one: &executions::Active| match (one.state, one.due) {
+        _ if one.is_overdue(now) => false,
         (_, Some(due)) => due > now && !one.cancel,
         (ActiveState::Parked | ActiveState::Paused, None) => !one.cancel,
         _ => false,
     };
-    Ok((active.iter().all(waits), active.iter().filter_map(|one| one.due).min()))
+    Ok((active.iter().all(waits), active.iter().flat_map(|one| [one.due, one.deadline]).flatten().min()))
 }
 
 /// What the schedulers started, and which of them failed.

@@ -39,7 +39,7 @@ pub(crate) async fn run_program(session: &Arc<Session>) -> Result<Value, End> {
     };
     match result {
         // These come from outside of the program, or say more already.
-        Err(End::Departed(_) | End::Cancelled | End::Nondeterminism(_) | End::Limit(..)) => result,
+        Err(End::Departed(_) | End::Cancelled | End::Overdue | End::Nondeterminism(_) | End::Limit(..)) => result,
         result => session.unmade_call().map_or(result, Err),
     }
 }
@@ -85,6 +85,7 @@ pub(crate) async fn fail_internally(core: &Arc<Core>, key: Key, message: &str) -
         output: Value::Null,
         response: None,
         at: core.now(),
+        cancels_children: false,
     };
     record(core, execution, finish, Vec::new(), None).await
 }
@@ -99,6 +100,7 @@ fn classify(core: &Core, session: &Session, result: Result<Value, End>) -> (Fini
         output,
         response,
         at,
+        cancels_children: false,
     };
     let error = |code: &str, message: String| make(Status::EndedError, code, message, output.clone(), None);
     let finish = match result {
@@ -113,7 +115,15 @@ fn classify(core: &Core, session: &Session, result: Result<Value, End>) -> (Fini
             return (make(Status::EndedSuccess, "", "continued as new".into(), output, None), Some(input));
         }
         Err(End::Error(code, message)) => error(&code, message),
-        Err(End::Cancelled) => make(Status::EndedCancelled, "cancelled", "cancelled".into(), output, None),
+        Err(End::Cancelled) => {
+            let cancelled = make(Status::EndedCancelled, "cancelled", "cancelled".into(), output, None);
+            Finish { cancels_children: true, ..cancelled }
+        }
+        Err(End::Overdue) => {
+            let deadline = session.execution().deadline.unwrap_or(at);
+            let overdue = error("deadline", format!("it had not ended by its deadline, {deadline}"));
+            Finish { cancels_children: true, ..overdue }
+        }
         Err(End::Nondeterminism(message)) => error("nondeterminism", message),
         Err(End::Limit(name, message)) => error("limit_exceeded", format!("{name}: {message}")),
         Err(End::Departed(_)) => unreachable!("the caller keeps departures apart"),
@@ -208,7 +218,7 @@ fn end(
             Err(failed) => return Err(failed),
         }
     }
-    if finish.status == Status::EndedCancelled {
+    if finish.cancels_children {
         woken.extend(executions::cancel_children(connection, &execution.id)?);
     }
     if let Some(schedule_id) = &execution.schedule_id
@@ -336,6 +346,7 @@ fn continue_as_new(
     new.orphan = old.orphan;
     new.schedule_id.clone_from(&old.schedule_id);
     new.webhook_id.clone_from(&old.webhook_id);
+    new.deadline = old.deadline;
     if old.is_schedule {
         new.ty = ExecutionType::Schedule;
     }

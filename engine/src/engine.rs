@@ -32,6 +32,7 @@ use crate::bells::Bells;
 use crate::calls::ResultCache;
 use crate::clock::Timestamp;
 use crate::core::{Config, ConnectorType, Core, Event, lock};
+use crate::deadline::Deadline;
 use crate::executor::Executor;
 use crate::files::Blobs;
 use crate::grant::Grant;
@@ -128,6 +129,8 @@ pub struct StartRequest {
     pub idempotency_key: Option<String>,
     /// Files that come with it. They get their names when it is started, and not when another is joined.
     pub attachments: Option<Attachments>,
+    /// When it is ended that has not ended; when there is none, what the flow says.
+    pub deadline: Option<Deadline>,
 }
 
 /// A version of a flow.

@@ -105,12 +105,17 @@ impl Executor {
 
     /// Brings an execution that has not ended to where it should be.
     fn consider(&mut self, active: Active) {
-        let Active { key, state, due, cancel, deaths } = active;
+        let Active { key, state, due, deaths, deadline, .. } = active;
+        let now = self.core.now();
+        let must_end = active.cancel || active.is_overdue(now);
+        // One that passed during a pause is looked at when that ends.
+        if let Some(deadline) = deadline.filter(|deadline| *deadline > now) {
+            self.timers.insert((deadline, key));
+        }
         if self.instances.contains(&key) && !is_planted(Bug::WakeDoubled) {
             match self.core.resident(key) {
                 Some(resident) => {
-                    resident.cancel.store(cancel, Ordering::SeqCst);
-                    resident.pause.store(state == ActiveState::Paused, Ordering::SeqCst);
+                    resident.steer(&active, now);
                     resident.touch();
                 }
                 None => {
@@ -119,16 +124,16 @@ impl Executor {
             }
             return;
         }
-        if state == ActiveState::Paused && !cancel {
+        if state == ActiveState::Paused && !must_end {
             return;
         }
-        if deaths >= DEATHS_MAX && !cancel {
+        if deaths >= DEATHS_MAX && !must_end {
             return self.pause_suspect(key);
         }
         if let Some(due) = due
             && state == ActiveState::Asleep
-            && due > self.core.now()
-            && !cancel
+            && due > now
+            && !must_end
         {
             self.timers.insert((due, key));
             return;
@@ -173,6 +178,11 @@ impl Executor {
         let resident = self.core.resident(key);
         if let Some(resident) = &resident {
             resident.has_instance.store(false, Ordering::SeqCst);
+            if departure == Departure::Ended
+                && let Some(deadline) = resident.execution.deadline
+            {
+                self.timers.remove(&(deadline, key));
+            }
         }
         let dirty = missed || resident.as_ref().is_some_and(|resident| resident.take_dirty());
         let dirty = dirty && !is_planted(Bug::WakeLost);
@@ -328,10 +338,9 @@ async fn run_instance(core: Arc<Core>, key: Key) -> Departure {
         let now = core.now();
         drop(core.writer.apply(Urgency::Lazy, key, move |connection| executions::set_running(connection, key, now)));
     }
-    let result = if session.resident().cancel.load(Ordering::SeqCst) {
-        Err(End::Cancelled)
-    } else {
-        endings::run_program(&session).await
+    let result = match session.must_end() {
+        Some(end) => Err(end),
+        None => endings::run_program(&session).await,
     };
     match result {
         Err(End::Departed(departed)) => {
@@ -371,8 +380,7 @@ fn open_session(core: &Arc<Core>, key: Key) -> StoreResult<Option<Arc<Session>>>
     resident.has_instance.store(true, Ordering::SeqCst);
     // Read after the resident is known: whoever asks for a cancel from now on finds it.
     if let Some(active) = core.readers.read(|connection| executions::active_one(connection, key))? {
-        resident.cancel.store(active.cancel, Ordering::SeqCst);
-        resident.pause.store(active.state == ActiveState::Paused, Ordering::SeqCst);
+        resident.steer(&active, core.now());
     }
     Session::new(core.clone(), resident, shown, journal).map(|session| Some(Arc::new(session)))
 }

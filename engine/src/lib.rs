@@ -12,6 +12,7 @@ mod catalog;
 mod clock;
 mod collection;
 mod core;
+mod deadline;
 mod doctor;
 mod dry_run;
 mod endings;
@@ -48,6 +49,7 @@ mod upkeep;
 pub use approvals::ANSWER_BYTES_MAX;
 pub use clock::{Clock, ManualClock, Timestamp};
 pub use core::{Change, CommitMoment, Config, DiesAt};
+pub use deadline::{Deadline, InvalidDeadline};
 pub use doctor::{Examination, Finding, Severity, examine};
 pub use dry_run::{DryRun, Problem, Start};
 pub use engine::{

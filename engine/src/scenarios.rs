@@ -37,8 +37,17 @@ pub(crate) fn flow<R: Future<Output = Result<Value, End>> + Send + 'static>(
 }
 
 pub(crate) fn open(folder: &Path, flows: Vec<(&str, Arc<dyn NativeFlow>)>) -> Engine {
+    open_with(folder, flows, |_| ())
+}
+
+pub(crate) fn open_with(
+    folder: &Path,
+    flows: Vec<(&str, Arc<dyn NativeFlow>)>,
+    configure: impl FnOnce(&mut Config),
+) -> Engine {
     let mut config = Config::new(folder);
     config.idle_before_parking = Duration::from_millis(20);
+    configure(&mut config);
     let flows = flows.into_iter().map(|(name, flow)| (name.to_owned(), flow)).collect();
     Engine::open_with(config, Vec::new(), flows, WriterMode::Thread).expect("the workspace opens")
 }

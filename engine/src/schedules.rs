@@ -226,7 +226,7 @@ fn begin_iteration(
     new.ty = ExecutionType::Schedule;
     new.name = schedule["name"].as_str().unwrap_or_default().to_owned();
     new.schedule_id = Some(schedule_id.to_owned());
-    new.not_before = not_before;
+    new.begin_at(not_before);
     let key = executions::insert(connection, &new, core.now())?;
     schedules::set_state(connection, schedule_id, &state)?;
     Ok(key)

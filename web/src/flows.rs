@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use surefoot_engine::query::Kind;
-use surefoot_engine::{FlowVersion, Role, StartRequest};
+use surefoot_engine::{Deadline, FlowVersion, Role, StartRequest};
 
 use crate::COMPONENT_BYTES_MAX;
 use crate::app::App;
@@ -17,7 +17,7 @@ use crate::caller::{Caller, InReach};
 use crate::extract::{InOptionalJson, InPath, read_body};
 use crate::openapi;
 use crate::operation::Operation;
-use crate::problem::Answer;
+use crate::problem::{Answer, Problem};
 
 /// What there is about flows, besides their records.
 pub(crate) fn operations() -> Vec<Operation> {
@@ -97,6 +97,9 @@ pub(crate) struct RunBody {
     input: Value,
     /// The execution's display name; the flow's when it is missing.
     name: Option<String>,
+    /// When it is ended that has not ended: RFC 3339, or a duration such as `2h 30m`. What the flow says when it is
+    /// missing.
+    deadline: Option<String>,
 }
 
 async fn run(
@@ -106,8 +109,10 @@ async fn run(
     InPath(flow): InPath<String>,
     InOptionalJson(body): InOptionalJson<RunBody>,
 ) -> Answer<Response> {
+    let deadline = body.deadline.map(|text| text.parse::<Deadline>()).transpose();
+    let deadline = deadline.map_err(|error| Problem::invalid(error.to_string()))?;
     let by = caller.who;
-    let request = StartRequest { flow, input: body.input, name: body.name, by, ..StartRequest::default() };
+    let request = StartRequest { flow, input: body.input, name: body.name, by, deadline, ..StartRequest::default() };
     let (id, _) = app.complete(engine, |engine| async move { engine.start(request).await }).await?;
     Ok(StartedExecution::answer(id))
 }

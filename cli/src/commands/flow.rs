@@ -1,14 +1,14 @@
 //! `surefoot flow`: deployed flows and their versions.
 
 use anyhow::Result;
-use clap::Subcommand;
-use serde_json::Value;
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
 
-use crate::client::Path;
+use crate::client::{Call, Content, Method, Path};
 use crate::context::Context;
-use crate::exit_codes;
 use crate::records::{self, Kind, RecordCommand};
 use crate::table::{self, Column, Shape, name_of, plain, time};
+use crate::{exit_codes, inputs};
 
 pub(crate) const KIND: Kind = Kind {
     name: "flow",
@@ -34,6 +34,8 @@ const VERSION_COLUMNS: &[Column] = &[
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// Change how one is run, or where it belongs
+    Set(SetArguments),
     /// List the versions of one, newest first
     Versions {
         /// Name or id
@@ -43,11 +45,45 @@ pub(crate) enum Command {
     Record(RecordCommand),
 }
 
+#[derive(Args)]
+pub(crate) struct SetArguments {
+    /// Name or id
+    key: String,
+    /// An execution that has not ended is ended so long after its start, in milliseconds; `null` for never
+    #[arg(long, value_name = "N", value_parser = inputs::number_or_null)]
+    deadline_ms: Option<Value>,
+    /// What it is for
+    #[arg(long)]
+    description: Option<String>,
+    /// The project it belongs to
+    #[arg(long, value_name = "NAME|ID")]
+    project: Option<String>,
+}
+
 pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
     match command {
+        Command::Set(arguments) => set(arguments, context).await,
         Command::Versions { key } => versions(&key, context).await,
         Command::Record(command) => records::run(&KIND, command, context).await,
     }
+}
+
+async fn set(arguments: SetArguments, context: &Context) -> Result<u8> {
+    let client = context.existing().await?;
+    let project = match arguments.project {
+        Some(project) => Some(records::id_of(client, "projects", &project).await?.into()),
+        None => None,
+    };
+    let given = [
+        ("deadline_ms", arguments.deadline_ms),
+        ("description", arguments.description.map(Value::from)),
+        ("project_id", project),
+    ];
+    let fields: Map<String, Value> =
+        given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    let path = Path::api([KIND.plural, &arguments.key]);
+    let change = Call::new(Method::PATCH, path).content(Content::Json(Value::Object(fields)));
+    records::saved(&KIND, context.printer, &client.ask(change).await?, "saved")
 }
 
 async fn versions(key: &str, context: &Context) -> Result<u8> {

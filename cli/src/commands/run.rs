@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     /// Display name of the execution
     #[arg(long)]
     name: Option<String>,
+    /// When it is ended that has not ended: a duration such as `15m` or `2h 30m`, or a time in RFC 3339
+    #[arg(long, value_name = "DURATION|TIME")]
+    deadline: Option<String>,
     /// Do not wait: print the execution's id
     #[arg(long)]
     detach: bool,
@@ -38,8 +41,10 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let signals = Signals::new()?;
     let client = context.client().await?;
     let mut request = json!({ "input": input });
-    if let Some(name) = &arguments.name {
-        request["name"] = name.as_str().into();
+    for (field, value) in [("name", arguments.name), ("deadline", arguments.deadline)] {
+        if let Some(value) = value {
+            request[field] = value.into();
+        }
     }
     let started = client.post(client::Path::api(["flows", &flow, "run"]), request).await?;
     let id = started["id"].as_str().unwrap_or_default();

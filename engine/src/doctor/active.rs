@@ -40,11 +40,12 @@ fn missing(exam: &mut Exam<'_>) -> StoreResult<()> {
         // Runnable: the journal decides what it waits for, as after a crash. What stood still goes on doing so.
         let repair = |connection: &Connection| {
             connection.execute(
-                "INSERT INTO active (execution, state, due_at, journal_tail)
+                "INSERT INTO active (execution, state, due_at, deadline, journal_tail)
                  SELECT rowid,
                      CASE WHEN status = 'PAUSED' THEN 2 WHEN scheduled_for IS NOT NULL AND started_at IS NULL THEN 3
                          ELSE 0 END,
                      CASE WHEN started_at IS NULL THEN scheduled_for END,
+                     deadline,
                      (SELECT max(id) FROM journal WHERE execution = executions.rowid)
                  FROM executions WHERE rowid = ?1",
                 [key],

@@ -101,6 +101,10 @@ impl Engine {
         // Their contents stay until they have names.
         let attachments = request.attachments.clone();
         let id = attachments.as_ref().map_or_else(|| core.new_id(), |files| files.execution_id.clone());
+        let deadline = request.deadline.map(|deadline| deadline.for_one_created(now));
+        if let Some(past) = deadline.filter(|deadline| *deadline <= now) {
+            return Err(StoreError::invalid(format!("the deadline {past} has passed already")).into());
+        }
         let (id, key) = self
             .write_and_wake(
                 move |connection| {
@@ -113,6 +117,7 @@ impl Engine {
                     let mut new =
                         core.new_flow_execution(connection, id.clone(), &request.flow, request.input, &request.by)?;
                     new.name = request.name.unwrap_or(new.name);
+                    new.deadline = deadline.or(new.deadline);
                     new.webhook_id = request.webhook_id;
                     new.idempotency_key = request.idempotency_key.filter(|_| !is_planted(Bug::IdempotencyIgnored));
                     let key = executions::insert(connection, &new, now)?;

@@ -70,8 +70,13 @@ const COMMON: &[Field] = &[
     column("deleted_at", Time, false),
 ];
 
-const FLOW: &[Field] =
-    &[data("description", Text), data("project_id", Text), computed("version", Text), computed("size_bytes", Integer)];
+const FLOW: &[Field] = &[
+    data("description", Text),
+    data("project_id", Text),
+    computed("version", Text),
+    computed("size_bytes", Integer),
+    data("deadline_ms", Integer),
+];
 const CONNECTOR: &[Field] = &[
     data("type", Text),
     data("config", Json),
@@ -176,6 +181,7 @@ const EXECUTION: &[Field] = &[
     column("started_at", Time, false),
     column("ended_at", Time, false),
     column("scheduled_for", Time, false),
+    column("deadline", Time, false),
     column("input", Json, true),
     column("output", Json, true),
     column("response", Json, false),

@@ -66,6 +66,8 @@ pub enum End {
     ContinueAsNew(Value),
     /// Ended by a cancel.
     Cancelled,
+    /// Ended by its deadline.
+    Overdue,
     /// Made another call than its journal has.
     Nondeterminism(String),
     /// A limit of the execution: its name, and what happened.
@@ -371,13 +373,20 @@ impl Session {
         if !(self.resident.cancel.load(SeqCst) || self.resident.pause.load(SeqCst)) || !self.is_live() {
             return Ok(());
         }
-        if self.resident.cancel.load(SeqCst) && !is_planted(Bug::CancelIgnored) {
-            return Err(End::Cancelled);
+        if let Some(end) = self.must_end().filter(|_| !is_planted(Bug::CancelIgnored)) {
+            return Err(end);
         }
         if self.resident.pause.load(SeqCst) && !is_planted(Bug::PauseIgnored) {
             return Err(End::Departed(Departed(Departure::Paused)));
         }
         Ok(())
+    }
+
+    /// The end that somebody, or the deadline, asks for.
+    pub(crate) fn must_end(&self) -> Option<End> {
+        use std::sync::atomic::Ordering::SeqCst;
+        let asked = self.resident.cancel.load(SeqCst);
+        asked.then(|| if self.resident.is_overdue.load(SeqCst) { End::Overdue } else { End::Cancelled })
     }
 
     /// Whether everything in the journal has been replayed.

@@ -44,7 +44,19 @@ pub(crate) struct NewExecution {
     pub(crate) input: Value,
     /// Not before then.
     pub(crate) not_before: Option<Timestamp>,
+    /// Not after then.
+    pub(crate) deadline: Option<Timestamp>,
     pub(crate) started: Started,
+}
+
+impl NewExecution {
+    /// Lets it begin at that time and not before. Its own time counts from then.
+    pub(crate) fn begin_at(&mut self, not_before: Option<Timestamp>) {
+        let created = self.started.at;
+        let later = not_before.map(|at| at.since(created)).unwrap_or_default();
+        self.deadline = self.deadline.map(|deadline| deadline.after(later));
+        self.not_before = not_before;
+    }
 }
 
 #[cfg(test)]
@@ -73,6 +85,7 @@ impl NewExecution {
             created_by: "test".into(),
             input: Value::Null,
             not_before: None,
+            deadline: None,
             started,
         }
     }
@@ -92,6 +105,7 @@ pub(crate) struct Execution {
     pub(crate) schedule_id: Option<String>,
     pub(crate) webhook_id: Option<String>,
     pub(crate) created_at: Timestamp,
+    pub(crate) deadline: Option<Timestamp>,
     pub(crate) input: Value,
     /// How many executions stand above it. The journal's first record says it; 0 until that was read.
     pub(crate) depth: u32,
@@ -106,6 +120,8 @@ pub(crate) struct Finish {
     pub(crate) output: Value,
     pub(crate) response: Option<Value>,
     pub(crate) at: Timestamp,
+    /// Whether the children that have not ended are to end, too.
+    pub(crate) cancels_children: bool,
 }
 
 /// What stands in the table of unended executions.
@@ -116,6 +132,14 @@ pub(crate) struct Active {
     pub(crate) due: Option<Timestamp>,
     pub(crate) cancel: bool,
     pub(crate) deaths: i64,
+    pub(crate) deadline: Option<Timestamp>,
+}
+
+impl Active {
+    /// Whether its deadline ends it. What is paused is left alone until it is resumed.
+    pub(crate) fn is_overdue(&self, now: Timestamp) -> bool {
+        self.state != ActiveState::Paused && self.deadline.is_some_and(|deadline| deadline <= now)
+    }
 }
 
 /// See the table `active`.
@@ -152,8 +176,8 @@ pub(crate) fn insert(connection: &Connection, new: &NewExecution, now: Timestamp
         .prepare_cached(
             "INSERT INTO executions (id, type, name, status, flow_id, version, parent_id, orphan, schedule_id,
             webhook_id,
-                 idempotency_key, created_at, created_by, scheduled_for, input)
-             VALUES (?1, ?2, ?3, 'QUEUED', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 idempotency_key, created_at, created_by, scheduled_for, input, deadline)
+             VALUES (?1, ?2, ?3, 'QUEUED', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?
         .execute(params![
             new.id,
@@ -170,15 +194,17 @@ pub(crate) fn insert(connection: &Connection, new: &NewExecution, now: Timestamp
             new.created_by,
             new.not_before.map(|at| at.0),
             new.input.to_string(),
+            new.deadline.map(|at| at.0),
         ])?;
     let key = Key(connection.last_insert_rowid());
     let state = if new.not_before.is_some() { ActiveState::Asleep } else { ActiveState::Runnable };
     let head = journal::begin(connection, key, &Record::Started(new.started.clone()))?;
     connection
         .prepare_cached(
-            "INSERT INTO active (execution, state, due_at, journal_head, journal_tail) VALUES (?1, ?2, ?3, ?4, ?4)",
+            "INSERT INTO active (execution, state, due_at, journal_head, journal_tail, deadline)
+             VALUES (?1, ?2, ?3, ?4, ?4, ?5)",
         )?
-        .execute(params![key.0, state as i64, new.not_before.map(|at| at.0), head])?;
+        .execute(params![key.0, state as i64, new.not_before.map(|at| at.0), head, new.deadline.map(|at| at.0),])?;
     Ok(key)
 }
 
@@ -207,7 +233,8 @@ fn load_with(
     to_text: impl Fn(&'static str, &[u8]) -> StoreResult<String>,
 ) -> StoreResult<Option<Execution>> {
     let mut statement = connection.prepare_cached(
-        "SELECT rowid, id, type, name, status, flow_id, parent_id, orphan, schedule_id, webhook_id, created_at, input
+        "SELECT rowid, id, type, name, status, flow_id, parent_id, orphan, schedule_id, webhook_id, created_at, input,
+             deadline
          FROM executions WHERE rowid = ?1",
     )?;
     let mut rows = statement.query([key.0])?;
@@ -229,6 +256,7 @@ fn load_with(
         schedule_id: optional(8, "schedule_id")?,
         webhook_id: optional(9, "webhook_id")?,
         created_at: Timestamp(row.get(10)?),
+        deadline: row.get::<_, Option<i64>>(12)?.map(Timestamp),
         input: serde_json::from_str(&text(11, "input")?).map_err(|error| unreadable("input", &error))?,
         depth: 0,
     }))
@@ -412,17 +440,19 @@ pub(crate) fn set_continued_as(connection: &Connection, key: Key, id: &str) -> S
 /// All that has not ended.
 pub(crate) fn active(connection: &Connection) -> StoreResult<Vec<Active>> {
     let mut statement =
-        connection.prepare_cached("SELECT execution, state, due_at, cancel, deaths FROM active ORDER BY execution")?;
+        connection.prepare_cached(&format!("SELECT {ACTIVE_COLUMNS} FROM active ORDER BY execution"))?;
     let rows = statement.query_map([], read_active)?.collect::<Result<Vec<_>, _>>()?;
     Ok(rows)
 }
 
 /// What stands in the table about one execution.
 pub(crate) fn active_one(connection: &Connection, key: Key) -> StoreResult<Option<Active>> {
-    let mut statement = connection
-        .prepare_cached("SELECT execution, state, due_at, cancel, deaths FROM active WHERE execution = ?1")?;
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {ACTIVE_COLUMNS} FROM active WHERE execution = ?1"))?;
     Ok(statement.query_row([key.0], read_active).optional()?)
 }
+
+const ACTIVE_COLUMNS: &str = "execution, state, due_at, cancel, deaths, deadline";
 
 fn read_active(row: &Row<'_>) -> rusqlite::Result<Active> {
     Ok(Active {
@@ -431,6 +461,7 @@ fn read_active(row: &Row<'_>) -> rusqlite::Result<Active> {
         due: row.get::<_, Option<i64>>(2)?.map(Timestamp),
         cancel: row.get(3)?,
         deaths: row.get(4)?,
+        deadline: row.get::<_, Option<i64>>(5)?.map(Timestamp),
     })
 }
 
@@ -449,7 +480,7 @@ pub(crate) fn count_deaths(connection: &Connection) -> StoreResult<()> {
 
 const COLUMNS: &str = "id, type, name, status, message, error_code, error_message, flow_id, version, parent_id, orphan,
     schedule_id, webhook_id, created_at, created_by, started_at, ended_at, scheduled_for, input, output,
-    response, continued_as, rowid, deleted_at";
+    response, continued_as, rowid, deleted_at, deadline";
 
 /// The execution with that id as users see it, and its number.
 pub(crate) fn get(connection: &Connection, id: &str) -> StoreResult<Option<(Key, Value)>> {
@@ -479,7 +510,7 @@ fn to_json(row: &Row<'_>) -> StoreResult<Value> {
         "parent_id": text(9)?, "orphan": row.get::<_, bool>(10)?, "schedule_id": text(11)?, "webhook_id": text(12)?,
         "created_at": time(13)?, "created_by": text(14)?, "started_at": time(15)?, "ended_at": time(16)?,
         "scheduled_for": time(17)?, "input": document(18)?, "output": document(19)?, "response": document(20)?,
-        "continued_as": text(21)?,
+        "continued_as": text(21)?, "deadline": time(24)?,
     });
     if let Some(deleted_at) = time(23)? {
         execution["deleted_at"] = deleted_at.into();

@@ -17,6 +17,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("0008_people.sql"),
     include_str!("0009_approvals.sql"),
     include_str!("0010_deliveries.sql"),
+    include_str!("0011_deadlines.sql"),
 ];
 
 /// Brings a database to the newest format, in one transaction: a failure leaves it as it was. A newer one is refused.
@@ -61,6 +62,7 @@ mod tests {
                 "d570da51a4ab1d49628d66bdd1a50cd823c8448c78dc39351d27b0917ba31fb9",
                 "d8bf917c338971aa82959bdb3f2e24916e23bced08f2654ec2edcb1a21bcd127",
                 "f6397921cebfc5c4fa5ecdf5bf56eeff29b03cab49fd6ba625c94687fa31c631",
+                "5f618549fe3840bd082147e42f2c3d4874c42b96d3a9d65f6a247a6a37e86fb2",
             ]
         );
     }

@@ -1,5 +1,7 @@
 //! Records of every kind: get, list, save, delete. One way for all kinds.
 
+use std::ops::RangeInclusive;
+
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params, params_from_iter};
 use serde_json::{Map, Value, json};
@@ -7,6 +9,7 @@ use surefoot_connector_api::is_secret_name;
 
 use super::{Refusal, StoreError, StoreResult};
 use crate::clock::Timestamp;
+use crate::deadline::MILLIS_MAX;
 use crate::people::Role;
 use crate::query::{Cursor, FieldType, Kind, Page, Query, plan};
 
@@ -393,6 +396,9 @@ fn validate(kind: Kind, document: &Map<String, Value>) -> StoreResult<()> {
         Kind::Connector if !document.get("config").is_none_or(Value::is_object) => {
             Err(StoreError::invalid("`config` of a connector is an object of inputs"))
         }
+        Kind::Flow if !within(document, "deadline_ms", 1..=MILLIS_MAX) => {
+            Err(StoreError::invalid(format!("`deadline_ms` of a flow is 1 to {MILLIS_MAX}, or null for none")))
+        }
         Kind::Webhook if !document.get("methods").is_none_or(are_methods) => {
             Err(StoreError::invalid(format!("`methods` of a webhook is a list of {}", METHODS.join(", "))))
         }
@@ -420,6 +426,11 @@ fn validate(kind: Kind, document: &Map<String, Value>) -> StoreResult<()> {
 fn check_role(value: &Value) -> StoreResult<()> {
     let role: Result<Role, _> = value.as_str().unwrap_or_default().parse();
     role.map(drop).map_err(|error| StoreError::invalid(error.to_string()))
+}
+
+/// Whether a number that is there is one of those.
+fn within(document: &Map<String, Value>, field: &str, allowed: RangeInclusive<i64>) -> bool {
+    document.get(field).and_then(Value::as_i64).is_none_or(|number| allowed.contains(&number))
 }
 
 /// What a webhook may answer.

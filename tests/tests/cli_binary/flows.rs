@@ -50,6 +50,21 @@ fn a_run_that_fails_is_1() {
 }
 
 #[test]
+fn a_deadline_is_of_one_run_or_of_a_flow() {
+    let cli = Cli::new();
+    cli.deploy("long-sleep");
+    let done = cli.run(&["run", "long-sleep", "--deadline", "1s", "--output", "json"]);
+    let row: Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!((done.code, &row["error_code"]), (1, &json!("deadline")), "{row}");
+    let set = |millis: &str| cli.json(&["flow", "set", "long-sleep", "--deadline-ms", millis]);
+    assert_eq!(set("1000")["deadline_ms"], 1000);
+    let done = cli.run(&["run", "long-sleep"]);
+    assert!(done.code == 1 && done.stderr.contains("it had not ended by its deadline"), "{}", done.stderr);
+    assert_eq!(set("null").get("deadline_ms"), None);
+    assert_eq!(cli.run(&["flow", "set", "nothing", "--deadline-ms", "1"]).code, 64);
+}
+
+#[test]
 fn versions_are_kept() {
     let cli = Cli::new();
     for flow in ["hello", "long-sleep"] {

@@ -36,6 +36,26 @@ async fn a_wait_ends_with_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_ends_what_has_not_ended() {
+    let server = Server::local();
+    let run = async |deadline: &str| {
+        let body = json!({"input": {"connector": "type:probe", "inputs": {"hang": true}}, "deadline": deadline});
+        server.post("/api/v1/flows/native:connect/run", body).await
+    };
+    let id = run("50ms").await.json(201)["id"].as_str().unwrap().to_owned();
+    let row = server.get(&format!("/api/v1/executions/{id}/wait?timeout_ms=60000")).await.json(200);
+    assert_eq!((&row["status"], &row["error_code"]), (&json!("ENDED_ERROR"), &json!("deadline")));
+    assert!(row["deadline"].as_str() > row["created_at"].as_str(), "{row}");
+    for (wrong, hint) in [("soon", "write a duration such as 90s"), ("2020-01-01T00:00:00Z", "has passed already")] {
+        let problem = run(wrong).await.problem(422, "invalid");
+        assert!(problem.contains(hint), "{problem}");
+    }
+    server.create("flows", "f", json!({"deadline_ms": 1000})).await;
+    server.patch("/api/v1/flows/f", json!({"deadline_ms": 0})).await.problem(422, "invalid");
+    assert_eq!(server.patch("/api/v1/flows/f", json!({"deadline_ms": null})).await.json(200).get("deadline_ms"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pause_resume_cancel() {
     let server = Server::local();
     let id = server.start_probe(json!({"hang": true})).await;

@@ -194,6 +194,7 @@ impl Forest {
     fn end(&mut self, id: &str) {
         let known = self.known.get_mut(id).unwrap();
         let finish = Finish {
+            cancels_children: false,
             status: Status::EndedSuccess,
             code: String::new(),
             message: String::new(),
