@@ -15,6 +15,7 @@ use crate::query::{Cursor, FieldType, Filter, Kind, Page, Query};
 use crate::schedules;
 use crate::secrets;
 use crate::store::executions::{self, ExecutionType, Key, NewExecution};
+use crate::store::places::{self, Admission};
 use crate::store::records::{self, Saved, Saving, Stamp};
 use crate::store::{StoreError, StoreResult, approvals, journal, sessions};
 
@@ -42,6 +43,7 @@ impl Core {
             Kind::User if saved.after["is_enabled"] == false => {
                 sessions::delete_of_user(connection, id_of(&saved.after), None)?;
             }
+            Kind::Flow => places::flow_saved(connection, saved.before.as_ref(), &saved.after)?,
             Kind::Schedule => drop(schedules::reconcile(self, connection, &saved.after)?),
             Kind::Setting => schedules::setting_saved(self, connection, saved.before.as_ref(), &saved.after)?,
             _ => {}
@@ -73,7 +75,12 @@ impl Core {
             sessions::delete_of_user(connection, id_of(&record), None)?;
             sessions::delete_links(connection, Some(id_of(&record)))?;
         }
-        records::delete(connection, kind, key, permanently, stamp)
+        let flow = if kind == Kind::Flow { records::get(connection, kind, key)? } else { None };
+        let is_deleted = records::delete(connection, kind, key, permanently, stamp)?;
+        if let Some(id) = flow.as_ref().and_then(|flow| flow["id"].as_str()) {
+            places::give(connection, id)?;
+        }
+        Ok(is_deleted)
     }
 
     /// A record as users see it: without secrets.
@@ -124,7 +131,7 @@ impl Core {
         input: Value,
         by: &str,
     ) -> StoreResult<NewExecution> {
-        let mut deadline = None;
+        let (mut deadline, mut admission, mut priority) = (None, Admission::Unlimited, 0);
         let (flow_id, name, version) = match flow.strip_prefix("native:") {
             Some(native) if self.natives.contains_key(native) => (flow.to_owned(), native.to_owned(), flow.to_owned()),
             _ => {
@@ -135,6 +142,8 @@ impl Core {
                 }
                 let allowed = record["deadline_ms"].as_u64().map(Duration::from_millis);
                 deadline = allowed.map(|allowed| self.now().after(allowed));
+                admission = places::admission(&record);
+                priority = record["priority"].as_i64().unwrap_or_default();
                 (text("id"), text("name"), text("version"))
             }
         };
@@ -166,6 +175,8 @@ impl Core {
             input,
             not_before: None,
             deadline,
+            admission,
+            priority,
             started,
         })
     }
@@ -226,7 +237,8 @@ impl Core {
                         "parent_id": parent_id, "orphan": false, "schedule_id": null, "webhook_id": null,
                         "created_at": at.to_string(),
                         "created_by": format!("execution {parent_id}"), "started_at": at.to_string(), "ended_at": null,
-                        "scheduled_for": null, "deadline": null, "input": input, "output": null, "response": null,
+                        "scheduled_for": null, "deadline": null, "priority": 0,
+                        "input": input, "output": null, "response": null,
                         "continued_as": null, "attempts": [], "cached_at": null,
                     }));
                     starts.push((n, start));

@@ -110,6 +110,8 @@ pub(crate) enum Event {
     InstanceGone(Key, Departure),
     /// A connection of this execution has been recorded.
     CallRecorded(Key),
+    /// A flow was saved or deleted: others may run because of it.
+    FlowChanged(String),
     /// A schedule was saved or deleted.
     ScheduleChanged(String),
     /// A setting was saved: iterations may have ended and begun because of it.

@@ -25,6 +25,7 @@ use crate::retention::Retention;
 use crate::schedules::is_built_in;
 use crate::session::{End, QueryCall, Session};
 use crate::store::executions::{self, ActiveState};
+use crate::store::places::Place;
 use crate::store::{StoreError, StoreResult, records};
 use crate::times::Plan;
 
@@ -314,6 +315,7 @@ fn quiet(connection: &Connection, now: Timestamp) -> StoreResult<(bool, Option<T
     let active = executions::active(connection)?;
     let waits = |one: &executions::Active| match (one.state, one.due) {
         _ if one.is_overdue(now) => false,
+        _ if one.place == Some(Place::Awaited) => !one.cancel,
         (_, Some(due)) => due > now && !one.cancel,
         (ActiveState::Parked | ActiveState::Paused, None) => !one.cancel,
         _ => false,

@@ -17,6 +17,7 @@ use crate::secrets::{self, Redactor};
 use crate::session::{End, EndAction, Session, writable_kind};
 use crate::store::executions::{self, Execution, ExecutionType, Finish, Key};
 use crate::store::logs::{self, LogLine};
+use crate::store::places::{self, Admission};
 use crate::store::records::Saving;
 use crate::store::schedules::{self as store_schedules, ScheduleState};
 use crate::store::writer::guarded;
@@ -203,8 +204,9 @@ fn end(
             Err(failed) => return Err(failed),
         }
     }
-    if !executions::finish(connection, execution.key, finish)? {
-        return Ok(woken);
+    let Some(left) = executions::finish(connection, execution.key, finish)? else { return Ok(woken) };
+    if let Some(flow_id) = left.limited_flow {
+        woken.extend(places::give(connection, &flow_id)?);
     }
     for (index, action) in actions.iter().rev().enumerate() {
         let attempt =
@@ -265,13 +267,13 @@ fn perform(
                 .cloned()
                 .ok_or_else(|| StoreError::invalid("the fields to save are not an object"))?;
             let record = core.save_record(connection, kind, &Saving::Either(key.to_owned()), &fields, &stamp)?.after;
-            touched_schedules(connection, kind, &record)
+            touched(connection, kind, &record)
         }
         EndAction::DeleteRecord { kind, key } => {
             let kind = Kind::parse_for_flow(kind).map_err(|error| StoreError::invalid(error.to_string()))?;
             let record = crate::store::records::get(connection, kind, key)?;
             core.delete_record(connection, kind, key, true, &stamp)?;
-            record.map_or(Ok(Vec::new()), |record| touched_schedules(connection, kind, &record))
+            record.map_or(Ok(Vec::new()), |record| touched(connection, kind, &record))
         }
         EndAction::StartFlow { flow, inputs } => {
             let id = crate::id::child_id(&format!("{}/end", execution.id), u32::try_from(index).unwrap_or(u32::MAX));
@@ -288,9 +290,10 @@ fn perform(
     }
 }
 
-fn touched_schedules(connection: &Connection, kind: Kind, record: &Value) -> StoreResult<Vec<Key>> {
+fn touched(connection: &Connection, kind: Kind, record: &Value) -> StoreResult<Vec<Key>> {
     match kind {
         Kind::Schedule => store_schedules::unended(connection, record["id"].as_str().unwrap_or_default()),
+        Kind::Flow => places::holders(connection, record["id"].as_str().unwrap_or_default()),
         Kind::Setting => store_schedules::unended_with_setting(connection, record["id"].as_str().unwrap_or_default()),
         _ => Ok(Vec::new()),
     }
@@ -347,6 +350,8 @@ fn continue_as_new(
     new.schedule_id.clone_from(&old.schedule_id);
     new.webhook_id.clone_from(&old.webhook_id);
     new.deadline = old.deadline;
+    new.admission = Admission::Inherited(asked.and_then(|asked| asked.place));
+    new.priority = old.priority;
     if old.is_schedule {
         new.ty = ExecutionType::Schedule;
     }

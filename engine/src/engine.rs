@@ -131,6 +131,8 @@ pub struct StartRequest {
     pub attachments: Option<Attachments>,
     /// When it is ended that has not ended; when there is none, what the flow says.
     pub deadline: Option<Deadline>,
+    /// Among those that wait for a place of the flow, from -100 to 100; when there is none, what the flow says.
+    pub priority: Option<i64>,
 }
 
 /// A version of a flow.

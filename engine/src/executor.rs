@@ -18,6 +18,7 @@ use crate::journal::Record;
 use crate::planted::{Bug, is_planted};
 use crate::session::{End, Session};
 use crate::store::executions::{self, Active, ActiveState, Key};
+use crate::store::places::{self, Place};
 use crate::store::{Concerns, StoreError, StoreResult, Urgency, journal, schedules};
 
 /// Deaths of the process in a row, without progress between them, after which an execution is paused.
@@ -64,7 +65,7 @@ impl Executor {
             Event::Wake(key) => self.wake(key),
             Event::InstanceGone(key, departure) => self.instance_gone(key, departure),
             Event::CallRecorded(key) => self.call_recorded(key),
-            Event::ScheduleChanged(_) | Event::SettingChanged(_) => self.iterations_changed(event),
+            Event::FlowChanged(_) | Event::ScheduleChanged(_) | Event::SettingChanged(_) => self.record_changed(event),
             Event::StoreFailed => self.reopen().await,
         }
     }
@@ -125,6 +126,9 @@ impl Executor {
             return;
         }
         if state == ActiveState::Paused && !must_end {
+            return;
+        }
+        if active.place == Some(Place::Awaited) && !must_end {
             return;
         }
         if deaths >= DEATHS_MAX && !must_end {
@@ -216,8 +220,9 @@ impl Executor {
         }
     }
 
-    fn iterations_changed(&mut self, event: Event) {
+    fn record_changed(&mut self, event: Event) {
         let unended = self.core.readers.read(|connection| match &event {
+            Event::FlowChanged(id) => places::holders(connection, id),
             Event::ScheduleChanged(id) => schedules::unended(connection, id),
             Event::SettingChanged(id) => schedules::unended_with_setting(connection, id),
             _ => Ok(Vec::new()),

@@ -1,5 +1,7 @@
 //! Single behaviours of the engine, each with a small built-in flow, on the machine's clock.
 
+mod places;
+
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;

@@ -100,6 +100,8 @@ pub(crate) struct RunBody {
     /// When it is ended that has not ended: RFC 3339, or a duration such as `2h 30m`. What the flow says when it is
     /// missing.
     deadline: Option<String>,
+    /// Among those that wait for a place of the flow, from -100 to 100. What the flow says when it is missing.
+    priority: Option<i64>,
 }
 
 async fn run(
@@ -112,7 +114,15 @@ async fn run(
     let deadline = body.deadline.map(|text| text.parse::<Deadline>()).transpose();
     let deadline = deadline.map_err(|error| Problem::invalid(error.to_string()))?;
     let by = caller.who;
-    let request = StartRequest { flow, input: body.input, name: body.name, by, deadline, ..StartRequest::default() };
+    let request = StartRequest {
+        flow,
+        input: body.input,
+        name: body.name,
+        by,
+        deadline,
+        priority: body.priority,
+        ..StartRequest::default()
+    };
     let (id, _) = app.complete(engine, |engine| async move { engine.start(request).await }).await?;
     Ok(StartedExecution::answer(id))
 }

@@ -52,6 +52,12 @@ pub(crate) struct SetArguments {
     /// An execution that has not ended is ended so long after its start, in milliseconds; `null` for never
     #[arg(long, value_name = "N", value_parser = inputs::number_or_null)]
     deadline_ms: Option<Value>,
+    /// So many of its executions may run at one time, and the others wait; `null` for any number
+    #[arg(long, value_name = "N", value_parser = inputs::number_or_null)]
+    max_concurrent: Option<Value>,
+    /// Of its executions among those that wait, from -100 to 100: the greatest first
+    #[arg(long, value_name = "N", value_parser = inputs::number_or_null, allow_hyphen_values = true)]
+    priority: Option<Value>,
     /// What it is for
     #[arg(long)]
     description: Option<String>,
@@ -76,6 +82,8 @@ async fn set(arguments: SetArguments, context: &Context) -> Result<u8> {
     };
     let given = [
         ("deadline_ms", arguments.deadline_ms),
+        ("max_concurrent", arguments.max_concurrent),
+        ("priority", arguments.priority),
         ("description", arguments.description.map(Value::from)),
         ("project_id", project),
     ];

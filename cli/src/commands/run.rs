@@ -29,6 +29,9 @@ pub(crate) struct Arguments {
     /// When it is ended that has not ended: a duration such as `15m` or `2h 30m`, or a time in RFC 3339
     #[arg(long, value_name = "DURATION|TIME")]
     deadline: Option<String>,
+    /// Among those that wait for a place of the flow, from -100 to 100: the greatest first
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    priority: Option<i64>,
     /// Do not wait: print the execution's id
     #[arg(long)]
     detach: bool,
@@ -41,9 +44,14 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let signals = Signals::new()?;
     let client = context.client().await?;
     let mut request = json!({ "input": input });
-    for (field, value) in [("name", arguments.name), ("deadline", arguments.deadline)] {
+    let given = [
+        ("name", arguments.name.map(Value::from)),
+        ("deadline", arguments.deadline.map(Value::from)),
+        ("priority", arguments.priority.map(Value::from)),
+    ];
+    for (field, value) in given {
         if let Some(value) = value {
-            request[field] = value.into();
+            request[field] = value;
         }
     }
     let started = client.post(client::Path::api(["flows", &flow, "run"]), request).await?;

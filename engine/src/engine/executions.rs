@@ -97,6 +97,9 @@ impl Engine {
         if let Some(name) = &request.name {
             records::check_name(Kind::Execution, name)?;
         }
+        if let Some(priority) = request.priority.filter(|priority| !records::PRIORITIES.contains(priority)) {
+            return Err(StoreError::invalid(format!("the priority cannot be {priority}; it is -100 to 100")).into());
+        }
         let (core, grant, now) = (self.core.clone(), self.grant.clone(), self.core.now());
         // Their contents stay until they have names.
         let attachments = request.attachments.clone();
@@ -118,6 +121,7 @@ impl Engine {
                         core.new_flow_execution(connection, id.clone(), &request.flow, request.input, &request.by)?;
                     new.name = request.name.unwrap_or(new.name);
                     new.deadline = deadline.or(new.deadline);
+                    new.priority = request.priority.unwrap_or(new.priority);
                     new.webhook_id = request.webhook_id;
                     new.idempotency_key = request.idempotency_key.filter(|_| !is_planted(Bug::IdempotencyIgnored));
                     let key = executions::insert(connection, &new, now)?;

@@ -11,6 +11,7 @@ use crate::core::Event;
 use crate::query::{Kind, Page, Query};
 use crate::session::QueryCall;
 use crate::store::StoreError;
+use crate::store::places;
 use crate::store::records::{self, Saved, Saving};
 
 impl Engine {
@@ -63,7 +64,7 @@ impl Engine {
             audit::note(&core, connection, &grant, &stamp.who, deed)?;
             Ok(core.present(kind, after))
         };
-        let saved = self.write_and_wake(save, move |record| schedule_changed(kind, record)).await?;
+        let saved = self.write_and_wake(save, move |record| record_changed(kind, record)).await?;
         self.tell_people(kind);
         Ok(saved)
     }
@@ -89,7 +90,7 @@ impl Engine {
             audit::note(&core, connection, &grant, &stamp.who, deed)?;
             Ok((deleted, Some(record)))
         };
-        let follows = move |(_, record): &(bool, Option<Value>)| schedule_changed(kind, record.as_ref()?);
+        let follows = move |(_, record): &(bool, Option<Value>)| record_changed(kind, record.as_ref()?);
         let (deleted, _) = self.write_and_wake(delete, follows).await?;
         self.tell_people(kind);
         Ok(deleted)
@@ -103,14 +104,16 @@ impl Engine {
         let (core, grant, id, by) = (self.core.clone(), self.grant.clone(), id.to_owned(), by.to_owned());
         let restore = move |connection: &rusqlite::Connection| {
             let record = records::restore(connection, kind, &id)?;
-            if kind == Kind::Schedule {
-                crate::schedules::reconcile(&core, connection, &record)?;
+            match kind {
+                Kind::Flow => places::flow_saved(connection, None, &record)?,
+                Kind::Schedule => drop(crate::schedules::reconcile(&core, connection, &record)?),
+                _ => {}
             }
             let deed = Deed { action: "restore", kind, before: Value::Null, after: record.clone() };
             audit::note(&core, connection, &grant, &by, deed)?;
             Ok(core.present(kind, record))
         };
-        self.write_and_wake(restore, move |record| schedule_changed(kind, record)).await
+        self.write_and_wake(restore, move |record| record_changed(kind, record)).await
     }
 
     /// Stores a file from a stream of chunks.
@@ -223,10 +226,11 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     causes.last().map(ToString::to_string).unwrap_or_default()
 }
 
-/// A schedule whose record changed has to be looked at.
-fn schedule_changed(kind: Kind, record: &Value) -> Option<Event> {
+/// What follows from a change of that record has to be looked at.
+fn record_changed(kind: Kind, record: &Value) -> Option<Event> {
     let id = record["id"].as_str()?.to_owned();
     match kind {
+        Kind::Flow => Some(Event::FlowChanged(id)),
         Kind::Schedule => Some(Event::ScheduleChanged(id)),
         Kind::Setting => Some(Event::SettingChanged(id)),
         _ => None,

@@ -76,6 +76,8 @@ const FLOW: &[Field] = &[
     computed("version", Text),
     computed("size_bytes", Integer),
     data("deadline_ms", Integer),
+    data("max_concurrent", Integer),
+    data("priority", Integer),
 ];
 const CONNECTOR: &[Field] = &[
     data("type", Text),
@@ -182,6 +184,7 @@ const EXECUTION: &[Field] = &[
     column("ended_at", Time, false),
     column("scheduled_for", Time, false),
     column("deadline", Time, false),
+    column("priority", Integer, true),
     column("input", Json, true),
     column("output", Json, true),
     column("response", Json, false),

@@ -120,17 +120,19 @@ impl Session {
                 let (reply, id) = self
                     .store_call(n, call, move |connection| {
                         let kind = writable_kind(&kind)?;
-                        let record = (kind == Kind::Schedule)
+                        let record = matches!(kind, Kind::Flow | Kind::Schedule)
                             .then(|| records::get(connection, kind, &key))
                             .transpose()?
                             .flatten();
-                        let id = record.and_then(|record| Some(record["id"].as_str()?.to_owned()));
+                        let id = record.and_then(|record| Some((kind, record["id"].as_str()?.to_owned())));
                         let deleted = core.delete_record(connection, kind, &key, permanently, &stamp)?;
                         Ok((Reply::Bool(deleted), id))
                     })
                     .await?;
-                if let Some(Some(schedule)) = id {
-                    self.core.send(Event::ScheduleChanged(schedule));
+                match id.flatten() {
+                    Some((Kind::Flow, id)) => self.core.send(Event::FlowChanged(id)),
+                    Some((_, id)) => self.core.send(Event::ScheduleChanged(id)),
+                    None => {}
                 }
                 reply
             }
@@ -181,12 +183,13 @@ impl Session {
         Ok(Ok(()))
     }
 
-    /// A schedule that was saved, or the setting of one, has to be looked at. At replay too: the engine may have
-    /// crashed before it looked.
+    /// A flow or schedule that was saved, or the setting of a schedule, has to be looked at. At replay too: the engine
+    /// may have crashed before it looked.
     fn after_record_change(&self, kind: &str, reply: &Reply) {
         let Reply::Json(Some(record)) = reply else { return };
         let id = record["id"].as_str().unwrap_or_default().to_owned();
         match Kind::parse(kind) {
+            Ok(Kind::Flow) => self.core.send(Event::FlowChanged(id)),
             Ok(Kind::Schedule) => self.core.send(Event::ScheduleChanged(id)),
             Ok(Kind::Setting) => self.core.send(Event::SettingChanged(id)),
             _ => {}

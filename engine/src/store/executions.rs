@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use serde_json::{Value, json};
 
+use super::places::{self, Admission, Place};
 use super::{StoreError, StoreResult, approvals, journal, records};
 use crate::clock::Timestamp;
 use crate::journal::{Record, Started, Status};
@@ -46,6 +47,9 @@ pub(crate) struct NewExecution {
     pub(crate) not_before: Option<Timestamp>,
     /// Not after then.
     pub(crate) deadline: Option<Timestamp>,
+    pub(crate) admission: Admission,
+    /// Who waits for a place and has a greater one gets it first.
+    pub(crate) priority: i64,
     pub(crate) started: Started,
 }
 
@@ -86,6 +90,8 @@ impl NewExecution {
             input: Value::Null,
             not_before: None,
             deadline: None,
+            admission: Admission::Unlimited,
+            priority: 0,
             started,
         }
     }
@@ -106,6 +112,7 @@ pub(crate) struct Execution {
     pub(crate) webhook_id: Option<String>,
     pub(crate) created_at: Timestamp,
     pub(crate) deadline: Option<Timestamp>,
+    pub(crate) priority: i64,
     pub(crate) input: Value,
     /// How many executions stand above it. The journal's first record says it; 0 until that was read.
     pub(crate) depth: u32,
@@ -133,6 +140,7 @@ pub(crate) struct Active {
     pub(crate) cancel: bool,
     pub(crate) deaths: i64,
     pub(crate) deadline: Option<Timestamp>,
+    pub(crate) place: Option<Place>,
 }
 
 impl Active {
@@ -169,6 +177,7 @@ impl ActiveState {
 /// Creates an execution with its first journal record. `created_at` is `now`, or a little later, so that it is unique
 /// and grows.
 pub(crate) fn insert(connection: &Connection, new: &NewExecution, now: Timestamp) -> StoreResult<Key> {
+    let place = places::of_new(connection, new)?;
     let newest: Option<i64> =
         connection.prepare_cached("SELECT max(created_at) FROM executions")?.query_row([], |row| row.get(0))?;
     let created_at = newest.map_or(now.0, |newest| now.0.max(newest + 1));
@@ -176,8 +185,9 @@ pub(crate) fn insert(connection: &Connection, new: &NewExecution, now: Timestamp
         .prepare_cached(
             "INSERT INTO executions (id, type, name, status, flow_id, version, parent_id, orphan, schedule_id,
             webhook_id,
-                 idempotency_key, created_at, created_by, scheduled_for, input, deadline)
-             VALUES (?1, ?2, ?3, 'QUEUED', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                 idempotency_key, created_at, created_by, scheduled_for, input, deadline, priority,
+                 message)
+             VALUES (?1, ?2, ?3, 'QUEUED', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
         )?
         .execute(params![
             new.id,
@@ -195,16 +205,28 @@ pub(crate) fn insert(connection: &Connection, new: &NewExecution, now: Timestamp
             new.not_before.map(|at| at.0),
             new.input.to_string(),
             new.deadline.map(|at| at.0),
+            new.priority,
+            if place == Some(Place::Awaited) { places::WAITS } else { "" },
         ])?;
     let key = Key(connection.last_insert_rowid());
     let state = if new.not_before.is_some() { ActiveState::Asleep } else { ActiveState::Runnable };
     let head = journal::begin(connection, key, &Record::Started(new.started.clone()))?;
     connection
         .prepare_cached(
-            "INSERT INTO active (execution, state, due_at, journal_head, journal_tail, deadline)
-             VALUES (?1, ?2, ?3, ?4, ?4, ?5)",
+            "INSERT INTO active (execution, state, due_at, journal_head, journal_tail, deadline, limited_flow, place,
+                 priority)
+             VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, ?7, ?8)",
         )?
-        .execute(params![key.0, state as i64, new.not_before.map(|at| at.0), head, new.deadline.map(|at| at.0),])?;
+        .execute(params![
+            key.0,
+            state as i64,
+            new.not_before.map(|at| at.0),
+            head,
+            new.deadline.map(|at| at.0),
+            place.map(|_| &new.flow_id),
+            place.map(|place| place as i64),
+            new.priority,
+        ])?;
     Ok(key)
 }
 
@@ -234,7 +256,7 @@ fn load_with(
 ) -> StoreResult<Option<Execution>> {
     let mut statement = connection.prepare_cached(
         "SELECT rowid, id, type, name, status, flow_id, parent_id, orphan, schedule_id, webhook_id, created_at, input,
-             deadline
+             deadline, priority
          FROM executions WHERE rowid = ?1",
     )?;
     let mut rows = statement.query([key.0])?;
@@ -257,6 +279,7 @@ fn load_with(
         webhook_id: optional(9, "webhook_id")?,
         created_at: Timestamp(row.get(10)?),
         deadline: row.get::<_, Option<i64>>(12)?.map(Timestamp),
+        priority: row.get(13)?,
         input: serde_json::from_str(&text(11, "input")?).map_err(|error| unreadable("input", &error))?,
         depth: 0,
     }))
@@ -376,8 +399,12 @@ pub(crate) fn set_paused(connection: &Connection, key: Key, paused: bool, reason
         .execute([key.0])?;
     if changed == 1 {
         connection
-            .prepare_cached("UPDATE executions SET status = ?2, message = ?3 WHERE rowid = ?1")?
-            .execute(params![key.0, status.as_str(), reason])?;
+            .prepare_cached(
+                "UPDATE executions SET status = ?2, message = CASE
+                     WHEN ?2 = 'QUEUED' AND (SELECT place FROM active WHERE execution = ?1) = 0 THEN ?4 ELSE ?3 END
+                 WHERE rowid = ?1",
+            )?
+            .execute(params![key.0, status.as_str(), reason, places::WAITS])?;
     }
     Ok(changed == 1)
 }
@@ -398,8 +425,15 @@ pub(crate) fn cancel_children(connection: &Connection, parent_id: &str) -> Store
     Ok(keys)
 }
 
-/// Ends an execution. False when it had ended before.
-pub(crate) fn finish(connection: &Connection, key: Key, finish: &Finish) -> StoreResult<bool> {
+/// What an execution that ended leaves behind.
+#[derive(Debug)]
+pub(crate) struct Left {
+    /// The flow whose places are few, if it had one of them or waited for one.
+    pub(crate) limited_flow: Option<String>,
+}
+
+/// Ends an execution. None when it had ended before.
+pub(crate) fn finish(connection: &Connection, key: Key, finish: &Finish) -> StoreResult<Option<Left>> {
     let changed = connection
         .prepare_cached(
             "UPDATE executions SET status = ?2, error_code = ?3, error_message = ?4, output = ?5, response = ?6,
@@ -416,9 +450,13 @@ pub(crate) fn finish(connection: &Connection, key: Key, finish: &Finish) -> Stor
             finish.response.as_ref().map(Value::to_string),
             finish.at.0,
         ])?;
-    connection.prepare_cached("DELETE FROM active WHERE execution = ?1")?.execute([key.0])?;
+    let limited_flow = connection
+        .prepare_cached("DELETE FROM active WHERE execution = ?1 RETURNING limited_flow")?
+        .query_row([key.0], |row| row.get(0))
+        .optional()?
+        .flatten();
     approvals::close_all(connection, key)?;
-    Ok(changed == 1)
+    Ok((changed == 1).then_some(Left { limited_flow }))
 }
 
 /// Gives the children that have not ended to the execution that takes their parent's place.
@@ -452,7 +490,7 @@ pub(crate) fn active_one(connection: &Connection, key: Key) -> StoreResult<Optio
     Ok(statement.query_row([key.0], read_active).optional()?)
 }
 
-const ACTIVE_COLUMNS: &str = "execution, state, due_at, cancel, deaths, deadline";
+const ACTIVE_COLUMNS: &str = "execution, state, due_at, cancel, deaths, deadline, place";
 
 fn read_active(row: &Row<'_>) -> rusqlite::Result<Active> {
     Ok(Active {
@@ -462,6 +500,7 @@ fn read_active(row: &Row<'_>) -> rusqlite::Result<Active> {
         cancel: row.get(3)?,
         deaths: row.get(4)?,
         deadline: row.get::<_, Option<i64>>(5)?.map(Timestamp),
+        place: Place::from_number(row.get(6)?),
     })
 }
 
@@ -480,7 +519,7 @@ pub(crate) fn count_deaths(connection: &Connection) -> StoreResult<()> {
 
 const COLUMNS: &str = "id, type, name, status, message, error_code, error_message, flow_id, version, parent_id, orphan,
     schedule_id, webhook_id, created_at, created_by, started_at, ended_at, scheduled_for, input, output,
-    response, continued_as, rowid, deleted_at, deadline";
+    response, continued_as, rowid, deleted_at, deadline, priority";
 
 /// The execution with that id as users see it, and its number.
 pub(crate) fn get(connection: &Connection, id: &str) -> StoreResult<Option<(Key, Value)>> {
@@ -511,6 +550,7 @@ fn to_json(row: &Row<'_>) -> StoreResult<Value> {
         "created_at": time(13)?, "created_by": text(14)?, "started_at": time(15)?, "ended_at": time(16)?,
         "scheduled_for": time(17)?, "input": document(18)?, "output": document(19)?, "response": document(20)?,
         "continued_as": text(21)?, "deadline": time(24)?,
+        "priority": row.get::<_, i64>(25)?,
     });
     if let Some(deleted_at) = time(23)? {
         execution["deleted_at"] = deleted_at.into();

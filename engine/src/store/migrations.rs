@@ -18,6 +18,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("0009_approvals.sql"),
     include_str!("0010_deliveries.sql"),
     include_str!("0011_deadlines.sql"),
+    include_str!("0012_places.sql"),
 ];
 
 /// Brings a database to the newest format, in one transaction: a failure leaves it as it was. A newer one is refused.
@@ -63,6 +64,7 @@ mod tests {
                 "d8bf917c338971aa82959bdb3f2e24916e23bced08f2654ec2edcb1a21bcd127",
                 "f6397921cebfc5c4fa5ecdf5bf56eeff29b03cab49fd6ba625c94687fa31c631",
                 "5f618549fe3840bd082147e42f2c3d4874c42b96d3a9d65f6a247a6a37e86fb2",
+                "fc7b93a14d6332dc74b3d73f555590ab69ccff0bd93cb0d3c8ef131edf2fa2bd",
             ]
         );
     }

@@ -399,6 +399,12 @@ fn validate(kind: Kind, document: &Map<String, Value>) -> StoreResult<()> {
         Kind::Flow if !within(document, "deadline_ms", 1..=MILLIS_MAX) => {
             Err(StoreError::invalid(format!("`deadline_ms` of a flow is 1 to {MILLIS_MAX}, or null for none")))
         }
+        Kind::Flow if !within(document, "max_concurrent", 1..=CONCURRENT_MAX) => {
+            Err(StoreError::invalid(format!("`max_concurrent` of a flow is 1 to {CONCURRENT_MAX}, or null for any")))
+        }
+        Kind::Flow if !within(document, "priority", PRIORITIES) => {
+            Err(StoreError::invalid("`priority` of a flow is -100 to 100"))
+        }
         Kind::Webhook if !document.get("methods").is_none_or(are_methods) => {
             Err(StoreError::invalid(format!("`methods` of a webhook is a list of {}", METHODS.join(", "))))
         }
@@ -427,6 +433,12 @@ fn check_role(value: &Value) -> StoreResult<()> {
     let role: Result<Role, _> = value.as_str().unwrap_or_default().parse();
     role.map(drop).map_err(|error| StoreError::invalid(error.to_string()))
 }
+
+/// Executions of one flow that may run at one time, at most.
+const CONCURRENT_MAX: i64 = 100_000;
+
+/// The priorities that executions may have.
+pub(crate) const PRIORITIES: RangeInclusive<i64> = -100..=100;
 
 /// Whether a number that is there is one of those.
 fn within(document: &Map<String, Value>, field: &str, allowed: RangeInclusive<i64>) -> bool {

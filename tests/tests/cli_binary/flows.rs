@@ -61,6 +61,16 @@ fn a_deadline_is_of_one_run_or_of_a_flow() {
     let done = cli.run(&["run", "long-sleep"]);
     assert!(done.code == 1 && done.stderr.contains("it had not ended by its deadline"), "{}", done.stderr);
     assert_eq!(set("null").get("deadline_ms"), None);
+    let limits = cli.json(&["flow", "set", "long-sleep", "--max-concurrent", "1", "--priority", "-7"]);
+    assert_eq!((&limits["max_concurrent"], &limits["priority"]), (&json!(1), &json!(-7)));
+    let queued = |priority: &str| {
+        let started = cli.json(&["run", "long-sleep", "--detach", "--priority", priority]);
+        cli.json(&["execution", "show", started["id"].as_str().unwrap()])
+    };
+    queued("0");
+    let second = queued("-3");
+    assert_eq!((&second["status"], &second["priority"]), (&json!("QUEUED"), &json!(-3)));
+    assert!(second["message"].as_str().unwrap().starts_with("waits for a place"), "{second}");
     assert_eq!(cli.run(&["flow", "set", "nothing", "--deadline-ms", "1"]).code, 64);
 }
 

@@ -50,7 +50,15 @@ async fn a_deadline_ends_what_has_not_ended() {
         let problem = run(wrong).await.problem(422, "invalid");
         assert!(problem.contains(hint), "{problem}");
     }
-    server.create("flows", "f", json!({"deadline_ms": 1000})).await;
+    server.create("flows", "f", json!({"deadline_ms": 1000, "max_concurrent": 3, "priority": -100})).await;
+    for (field, value) in [("max_concurrent", 0), ("priority", 101), ("priority", -101)] {
+        server.patch("/api/v1/flows/f", json!({ field: value })).await.problem(422, "invalid");
+    }
+    let body = json!({"input": {"connector": "type:probe", "inputs": {}}, "priority": 7});
+    let id = server.post("/api/v1/flows/native:connect/run", body).await.json(201)["id"].as_str().unwrap().to_owned();
+    assert_eq!(server.get(&format!("/api/v1/executions/{id}")).await.json(200)["priority"], 7);
+    let problem = server.post("/api/v1/flows/native:connect/run", json!({"priority": 101})).await;
+    assert!(problem.problem(422, "invalid").contains("-100 to 100"));
     server.patch("/api/v1/flows/f", json!({"deadline_ms": 0})).await.problem(422, "invalid");
     assert_eq!(server.patch("/api/v1/flows/f", json!({"deadline_ms": null})).await.json(200).get("deadline_ms"), None);
 }
