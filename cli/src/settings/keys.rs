@@ -108,7 +108,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("retention.trash_age_days", Shape::Limit, "7",
         "What was put into the trash longer ago is deleted for good."),
     key("secrets.key_file", Shape::Text, "",
-        "File with the key of the secrets, in the data folder unless absolute; without any the workspace makes its own."),
+        "File with the key of the secrets, in the data folder unless absolute; without one the workspace makes it."),
     key("secrets.key_env", Shape::Text, "",
         "Variable of the environment that holds the key, in place of the file."),
     key("secrets.key_command", Shape::Text, "",

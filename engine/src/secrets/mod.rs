@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`vault`] (how values are encrypted), [`saving`] (what is sealed when a record is saved), [`using`]
 //! (how a call gets the values), [`redactor`] (how what comes back loses them), [`trying`] (inputs that a connector is
-//! tried with), [`signing`] (what webhooks are signed with), [`sweep`] (what an older engine left in clear, and changing
-//! the key). Nothing here gives a value to a guest, an answer or a log.
+//! tried with), [`signing`] (what webhooks are signed with), [`sweep`] (what an older engine left in clear, and
+//! changing the key). Nothing here gives a value to a guest, an answer or a log.
 
 mod encodings;
 mod redactor;

@@ -153,8 +153,8 @@ pub(crate) fn close_all(connection: &Connection, key: Key) -> StoreResult<()> {
 /// They are in the trash when their execution is. No column has the token's digest.
 const ROWS: &str = "(SELECT approvals.id, approvals.name, approvals.status, approvals.message, approvals.schema,
          approvals.roles, approvals.users, approvals.created_at, approvals.expires_at,
-         executions.id AS execution_id, executions.name AS execution_name, signals.sender AS answered_by, signals.sent_at AS answered_at, signals.payload AS answer,
-         executions.deleted_at
+         executions.id AS execution_id, executions.name AS execution_name, signals.sender AS answered_by,
+         signals.sent_at AS answered_at, signals.payload AS answer, executions.deleted_at
      FROM approvals JOIN executions ON executions.rowid = approvals.execution
      LEFT JOIN signals ON signals.id = approvals.signal)";
 
