@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use crate::app::{App, Stopping};
 use crate::caller::{Caller, InReach};
 use crate::extract::{InPath, InQuery};
-use crate::metrics::OpenStream;
+use crate::metrics::Counted;
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
 
@@ -153,7 +153,7 @@ struct Follower {
     shown: Value,
     waiting: VecDeque<Event>,
     has_ended: bool,
-    _counted: OpenStream,
+    _counted: Counted,
 }
 
 impl Follower {

@@ -42,13 +42,21 @@ type Requests = BTreeMap<(String, &'static str, u16), Arc<Histogram>>;
 #[derive(Debug, Default)]
 struct Shared {
     requests: Mutex<Requests>,
+    in_flight: Arc<AtomicU64>,
     streams: Arc<AtomicU64>,
 }
 
-/// A stream of events that is open, until it is dropped.
-pub(crate) struct OpenStream(Arc<AtomicU64>);
+/// One of what is counted while it is there, until it is dropped.
+pub(crate) struct Counted(Arc<AtomicU64>);
 
-impl Drop for OpenStream {
+impl Counted {
+    fn one_of(all: &Arc<AtomicU64>) -> Self {
+        all.fetch_add(1, Ordering::Relaxed);
+        Self(all.clone())
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -62,10 +70,14 @@ impl Metrics {
         requests.entry(key).or_default().observe(duration);
     }
 
+    /// Counts a request until its answer begins.
+    pub(crate) fn request(&self) -> Counted {
+        Counted::one_of(&self.0.in_flight)
+    }
+
     /// Counts a stream of events as long as it is open.
-    pub(crate) fn open_stream(&self) -> OpenStream {
-        self.0.streams.fetch_add(1, Ordering::Relaxed);
-        OpenStream(self.0.streams.clone())
+    pub(crate) fn open_stream(&self) -> Counted {
+        Counted::one_of(&self.0.streams)
     }
 
     fn write(&self, text: &mut Text) {
@@ -77,11 +89,10 @@ impl Metrics {
             let labels = [("route", route.as_str()), ("method", method), ("status", status.as_str())];
             family.distribution(&labels, &histogram.distribution());
         }
-        text.gauge(
-            "surefoot_event_streams",
-            "Streams of events that are open.",
-            self.0.streams.load(Ordering::Relaxed),
-        );
+        let count = |all: &AtomicU64| all.load(Ordering::Relaxed);
+        let about = "Requests whose answers have not begun, this one included.";
+        text.gauge("surefoot_http_requests_in_flight", about, count(&self.0.in_flight));
+        text.gauge("surefoot_event_streams", "Streams of events that are open.", count(&self.0.streams));
     }
 }
 

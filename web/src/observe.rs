@@ -43,11 +43,13 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
     let path = shown(request.uri().path());
     let span =
         tracing::info_span!("request", id, %method, path, client = client.ip.map(tracing::field::display::<IpAddr>));
+    let in_flight = app.options().metrics.request();
     async {
         let mut response = match app.admit(client) {
             Ok(()) => next.run(request).await,
             Err(problem) => problem.into_response(),
         };
+        drop(in_flight);
         let (status, elapsed) = (response.status(), began.elapsed());
         let route = route.as_ref().map_or("none", MatchedPath::as_str);
         app.options().metrics.answered(&method, route, status, elapsed);

@@ -1,11 +1,14 @@
 //! The end of a server that was told to stop: what it was asked is answered, and what it runs goes on at the next
 //! start.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::json;
 use surefoot_tests::server_process::SurefootProcess;
+use surefoot_tests::workspace::PATIENCE;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::support::{rest, sent, until};
@@ -48,6 +51,16 @@ async fn each_request_under_way_is_answered_and_no_execution_is_lost() -> Result
     let called = rows["rows"][0]["id"].as_str().context("an id")?.to_owned();
     let mut waits =
         sent(&server, head(&format!("GET /api/v1/executions/{id}/wait?timeout_ms=60000"), "").as_bytes()).await?;
+    // The upload, the webhook's caller, who waits, and who asks: what was not read yet would be nobody's fault.
+    let all = "surefoot_http_requests_in_flight 4";
+    tokio::time::timeout(PATIENCE, async {
+        while !server.metrics().await?.lines().any(|line| line == all) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        anyhow::Ok(())
+    })
+    .await
+    .context("they are not all under way")??;
 
     server.signal(Signal::SIGTERM)?;
     ensure!(rest(&mut silent).await?.is_empty(), "nothing was asked");
