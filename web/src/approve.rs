@@ -20,10 +20,10 @@ use crate::app::App;
 use crate::approvals::AnswerBody;
 use crate::extract::{InPath, parse_json, read_body};
 use crate::operation::Operation;
+use crate::page::{HTML, private};
 use crate::problem::{Answer, Problem};
 
 use form::Form;
-use page::HTML;
 
 /// Below it stands the token. What is logged of a request leaves out what follows.
 pub(crate) const PATH: &str = "/approve/";
@@ -91,7 +91,7 @@ async fn show(State(app): State<App>, InPath(token): InPath<String>, headers: He
     let found = app.whole_engine().approval_of_token(&token).await.map_err(Problem::from);
     let found = found.map(|approval| Shown::new(&approval, app.whole_engine().now()));
     if wants_json(&headers) {
-        return page::private(found.map(Json).into_response());
+        return private(found.map(Json).into_response());
     }
     match found {
         Err(problem) => page::of_problem(&problem),
@@ -105,7 +105,7 @@ async fn answer(State(app): State<App>, InPath(token): InPath<String>, request: 
     let content_type = headers.get(CONTENT_TYPE).and_then(|ty| ty.to_str().ok()).unwrap_or_default();
     match content_type.split(';').next().unwrap_or_default().trim() {
         "application/x-www-form-urlencoded" => answer_form(&app, token, request).await,
-        _ => page::private(answer_json(&app, token, request).await.into_response()),
+        _ => private(answer_json(&app, token, request).await.into_response()),
     }
 }
 

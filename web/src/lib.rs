@@ -26,6 +26,7 @@ mod metrics;
 mod observe;
 mod openapi;
 mod operation;
+mod page;
 mod peers;
 mod problem;
 mod rate;

@@ -5,10 +5,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use axum::http::StatusCode;
+use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,9 +17,8 @@ use crate::app::App;
 use crate::extract::{InForm, InJson, InPath};
 use crate::openapi;
 use crate::operation::Operation;
+use crate::page::{HTML, escaped, page};
 use crate::problem::{Answer, Problem};
-
-const HTML: &str = "text/html; charset=utf-8";
 
 /// The API's way, and the pages.
 pub(crate) fn operations() -> Vec<Operation> {
@@ -68,7 +65,7 @@ async fn set_up(State(app): State<App>, InJson(body): InJson<SetupBody>) -> Answ
 
 async fn show(State(app): State<App>, InPath(token): InPath<String>) -> Answer<Response> {
     let link = app.whole_engine().link_for(&token).await?;
-    Ok(link.map_or_else(spent, |link| page(StatusCode::OK, &form(&link, ""))))
+    Ok(link.map_or_else(spent, |link| form(StatusCode::OK, &link, "")))
 }
 
 /// What the form has.
@@ -87,68 +84,51 @@ async fn submit(
 ) -> Answer<Response> {
     let Some(link) = app.whole_engine().link_for(&token).await? else { return Ok(spent()) };
     if password != repeated {
-        return Ok(page(StatusCode::UNPROCESSABLE_ENTITY, &form(&link, "the two passwords are not the same")));
+        return Ok(form(StatusCode::UNPROCESSABLE_ENTITY, &link, "the two passwords are not the same"));
     }
     let used = |engine: Engine| async move { Ok(engine.use_link(&token, name.as_deref(), &password).await) };
     match app.complete(app.whole_engine().clone(), used).await? {
         Ok(user) => {
             let name = escaped(user["name"].as_str().unwrap_or_default());
-            let text = format!("<h1>Done</h1><p>The password of <b>{name}</b> is set. This link is good no more.</p>");
-            Ok(page(StatusCode::OK, &text))
+            let text = format!("<p>The password of <b>{name}</b> is set. This link is good no more.</p>");
+            Ok(page(StatusCode::OK, "Done", &text))
         }
         Err(EngineError::Refused(Refusal::NotFound(_))) => Ok(spent()),
-        Err(EngineError::Refused(reason)) => {
-            Ok(page(StatusCode::UNPROCESSABLE_ENTITY, &form(&link, &reason.to_string())))
-        }
+        Err(EngineError::Refused(reason)) => Ok(form(StatusCode::UNPROCESSABLE_ENTITY, &link, &reason.to_string())),
         Err(error) => Err(Problem::from(error)),
     }
 }
 
-fn form(link: &LinkFor, wrong: &str) -> String {
+fn form(status: StatusCode, link: &LinkFor, wrong: &str) -> Response {
     let (heading, name) = match link {
         LinkFor::FirstUser => (
             "The first admin of this workspace".to_owned(),
             "<p><label>Name, to log in with<br><input name=\"name\" required maxlength=\"256\" \
              autocomplete=\"username\" autofocus></label></p>",
         ),
-        LinkFor::User(name) => (format!("A password for {}", escaped(name)), ""),
+        LinkFor::User(name) => (format!("A password for {name}"), ""),
     };
-    let wrong = if wrong.is_empty() { String::new() } else { format!("<p role=\"alert\">{}</p>", escaped(wrong)) };
+    let wrong = if wrong.is_empty() {
+        String::new()
+    } else {
+        format!("<p class=\"problem\" role=\"alert\">{}</p>", escaped(wrong))
+    };
     let password = |name: &str, label: &str| {
         format!(
             "<p><label>{label}<br><input name=\"{name}\" type=\"password\" required minlength=\"12\" \
              autocomplete=\"new-password\"></label></p>"
         )
     };
-    format!(
-        "<h1>{heading}</h1>{wrong}<form method=\"post\">{name}{}{}<p><button>Set</button></p></form>",
+    let body = format!(
+        "{wrong}<form method=\"post\">{name}{}{}<p><button>Set</button></p></form>",
         password("password", "Password, 12 characters or more"),
         password("repeated", "The same again"),
-    )
+    );
+    page(status, &heading, &body)
 }
 
 fn spent() -> Response {
-    let text = "<h1>This link is good for nothing</h1><p>It was used, or its time is over. Ask an admin for a new one; \
+    let text = "<p>It was used, or its time is over. Ask an admin for a new one; \
                 the link for the first admin is printed when the server starts.</p>";
-    page(StatusCode::NOT_FOUND, text)
-}
-
-/// Nothing runs on it, nothing is loaded, nobody frames it, and the token in its address goes nowhere.
-fn page(status: StatusCode, body: &str) -> Response {
-    let text = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width\"><title>Surefoot</title><main>{body}</main></html>"
-    );
-    let policy = "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
-    let headers = HeaderMap::from_iter([
-        (CONTENT_TYPE, HeaderValue::from_static(HTML)),
-        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy)),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-    ]);
-    (status, headers, Bytes::from(text)).into_response()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    page(StatusCode::NOT_FOUND, "This link is good for nothing", text)
 }

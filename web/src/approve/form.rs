@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::page::escaped;
+use crate::page::escaped;
 
 /// The name of the only field where the answer is no object.
 const WHOLE: &str = "answer";
