@@ -17,6 +17,7 @@ use crate::files::sha256_hex;
 use crate::id;
 use crate::journal::{HostError, Reply};
 use crate::people::{Role, Sender};
+use crate::secrets::replace_in;
 use crate::store::approvals::{Approval, ApprovalStatus, FoundBy};
 use crate::store::executions::Execution;
 use crate::store::logs::{self, LogLine};
@@ -181,29 +182,9 @@ pub(crate) fn may_hold_token(value: &Value) -> bool {
     }
 }
 
-/// The document with `sfa_***` in the place of each token.
-pub(crate) fn without_tokens(mut value: Value) -> Value {
-    hide_tokens(&mut value);
-    value
-}
-
-fn hide_tokens(value: &mut Value) {
-    match value {
-        Value::String(text) => {
-            if let Cow::Owned(hidden) = text_without_tokens(text) {
-                *text = hidden;
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(hide_tokens),
-        Value::Object(members) => {
-            if members.keys().any(|name| name.contains(PREFIX)) {
-                let all = std::mem::take(members).into_iter();
-                members.extend(all.map(|(name, member)| (text_without_tokens(&name).into_owned(), member)));
-            }
-            members.values_mut().for_each(hide_tokens);
-        }
-        _ => {}
-    }
+/// Puts `sfa_***` in the place of each token in a document.
+pub(crate) fn hide_tokens(value: &mut Value) {
+    replace_in(value, &text_without_tokens, &|_| false);
 }
 
 /// The text with `sfa_***` in the place of each token.

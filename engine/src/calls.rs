@@ -243,18 +243,18 @@ impl Performance {
             Ok(Ok(Ok(output))) if crate::journal::is_too_deep(&output) => {
                 unknown(ErrorClass::Protocol, "the output is nested too deep".to_owned())
             }
-            Ok(Ok(Ok(output))) => Outcome::Success(resident.shown(output).into()),
-            Ok(Ok(Err(mut error))) => {
-                error.message = resident.shown_text(error.message);
-                Outcome::Failed(error)
-            }
+            Ok(Ok(Ok(output))) => Outcome::Success(output.into()),
+            Ok(Ok(Err(error))) => Outcome::Failed(error),
             Ok(Err(_)) => unknown(ErrorClass::Protocol, "the connector panicked".to_owned()),
             Err(_) => unknown(ErrorClass::Timeout, format!("no end within {} ms", start.timeout_ms)),
         };
         // Before anybody has it: another attempt, the journal, the flow, an equal call.
-        if let Err(error) = core.redact_outcome(&mut outcome, &self.secrets) {
-            let message = format!("what came back could not be searched for secrets: {error}");
-            outcome = unknown(ErrorClass::Protocol, message);
+        match core.redactions(resident, &self.secrets) {
+            Ok(redactions) => redactions.outcome(&mut outcome),
+            Err(error) => {
+                let message = format!("what came back could not be searched for secrets: {error}");
+                outcome = unknown(ErrorClass::Protocol, message);
+            }
         }
         let staged = if matches!(outcome, Outcome::Success(_)) { store.take_staged() } else { Vec::new() };
         (outcome, staged)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
-use crate::approvals::without_tokens;
+use crate::approvals::hide_tokens;
 use crate::calls;
 use crate::core::Core;
 use crate::id;
@@ -194,7 +194,7 @@ impl Core {
     /// An execution as users see it: what a connector was tried with may hold secrets.
     pub(crate) fn present_execution(&self, mut row: Value) -> Value {
         // A child gets what its parent gives it, tokens of questions included.
-        row["input"] = without_tokens(row["input"].take());
+        hide_tokens(&mut row["input"]);
         if row["flow_id"] != secrets::TRY {
             return row;
         }

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
-use serde_json::Value;
 use surefoot_connector_api::{Connector, Dialer, EgressPolicy, InputRules};
 use tokio::sync::{Notify, RwLock, Semaphore, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -286,17 +285,9 @@ impl Resident {
         self.holds_token.store(true, Ordering::SeqCst);
     }
 
-    /// A document of the execution as it may be shown and kept: without tokens of questions.
-    pub(crate) fn shown(&self, value: Value) -> Value {
-        if self.holds_token.load(Ordering::Relaxed) { approvals::without_tokens(value) } else { value }
-    }
-
-    /// Like [`shown`](Self::shown), of a text.
-    pub(crate) fn shown_text(&self, text: String) -> String {
-        match self.holds_token.load(Ordering::Relaxed) {
-            true => approvals::text_without_tokens(&text).into_owned(),
-            false => text,
-        }
+    /// Whether the guest may know the token of a question.
+    pub(crate) fn may_hold_token(&self) -> bool {
+        self.holds_token.load(Ordering::Relaxed)
     }
 
     /// Takes over what is asked of the execution now.

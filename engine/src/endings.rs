@@ -13,7 +13,6 @@ use crate::planted::{Bug, is_planted};
 use crate::query::Kind;
 use crate::runs;
 use crate::schedules;
-use crate::secrets::{self, Redactor};
 use crate::session::{End, EndAction, Session, writable_kind};
 use crate::store::executions::{self, Execution, ExecutionType, Finish, Key};
 use crate::store::logs::{self, LogLine};
@@ -50,13 +49,11 @@ pub(crate) async fn finish(session: &Arc<Session>, result: Result<Value, End>) -
     let core = session.core().clone();
     let execution = session.execution().clone();
     let (mut finish, continued) = classify(&core, session, result);
-    match core.redactor() {
-        Ok(redactor) => redactor.iter().for_each(|redactor| redact(redactor, &mut finish)),
-        Err(_) => return Departure::Dropped,
-    }
-    finish.message = session.resident().shown_text(finish.message);
-    finish.output = session.resident().shown(finish.output);
-    finish.response = finish.response.map(|response| session.resident().shown(response));
+    // Before anybody sees it.
+    let Ok(redactions) = core.redactions(session.resident(), &[]) else { return Departure::Dropped };
+    redactions.text(&mut finish.message);
+    redactions.value(&mut finish.output);
+    finish.response.iter_mut().for_each(|response| redactions.response(response));
     match session.end_actions() {
         Ok(actions) => record(&core, execution, finish, actions, continued).await,
         Err(StoreError::Damaged(reason)) => fail_internally(&core, execution.key, &reason).await,
@@ -65,13 +62,6 @@ pub(crate) async fn finish(session: &Arc<Session>, result: Result<Value, End>) -
             Departure::Dropped
         }
     }
-}
-
-/// Takes secrets out of what an execution came to, before anybody sees it.
-fn redact(redactor: &Redactor, finish: &mut Finish) {
-    redactor.replace(&mut finish.message);
-    redactor.value(&mut finish.output);
-    finish.response.iter_mut().for_each(|response| secrets::redact_response(redactor, response));
 }
 
 /// Ends an execution whose instance failed through no fault of the flow.

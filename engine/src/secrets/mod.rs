@@ -14,6 +14,7 @@ mod trying;
 mod using;
 mod vault;
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +22,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 pub use redactor::Redaction;
-pub(crate) use redactor::Redactor;
+pub(crate) use redactor::{Redactor, replace_in};
 pub(crate) use sweep::reseal;
 pub(crate) use trying::{TRY, open_tried, seal_tried, type_tried};
 pub(crate) use using::OpenConnector;
@@ -29,7 +30,8 @@ use using::OpenSecret;
 pub(crate) use vault::Vault;
 pub use vault::{SecretsKey, WeakKey};
 
-use crate::core::{Config, ConnectorTypes, Core, lock};
+use crate::approvals;
+use crate::core::{Config, ConnectorTypes, Core, Resident, lock};
 use crate::journal::Outcome;
 use crate::store::sealed::Place;
 use crate::store::{Readers, RecordCache, StoreResult, Writer, sealed};
@@ -127,35 +129,64 @@ impl Core {
         self.secrets.redactor(&self.readers, &self.writer)
     }
 
+    /// Everything that is taken out of what is stored and shown of an execution, and of a call made with these secrets.
+    pub(crate) fn redactions(&self, resident: &Resident, of_call: &[String]) -> StoreResult<Redactions> {
+        Ok(Redactions { redactors: self.redactors(of_call)?, hides_tokens: resident.may_hold_token() })
+    }
+
     /// What takes the secrets of the workspace out, and those that a call was made with.
-    pub(crate) fn redactors(&self, of_call: &[String]) -> StoreResult<Vec<Arc<Redactor>>> {
+    fn redactors(&self, of_call: &[String]) -> StoreResult<Vec<Arc<Redactor>>> {
         let of_workspace = self.redactor()?;
         let is_new = |secret: &&String| !of_workspace.as_ref().is_some_and(|redactor| redactor.knows(secret));
         let mut new = of_call.iter().filter(is_new).cloned().peekable();
         let of_call = new.peek().is_some().then(|| Arc::new(Redactor::new(new)));
         Ok(of_workspace.into_iter().chain(of_call).collect())
     }
-
-    /// Takes both out of what a call came to.
-    pub(crate) fn redact_outcome(&self, outcome: &mut Outcome, of_call: &[String]) -> StoreResult<()> {
-        for redactor in self.redactors(of_call)? {
-            match outcome {
-                Outcome::Success(output) => redactor.value(Arc::make_mut(output)),
-                Outcome::Failed(error) => {
-                    redactor.replace(&mut error.message);
-                    error.peer_code.iter_mut().for_each(|code| redactor.replace(code));
-                }
-                Outcome::Interrupted | Outcome::Cancelled => {}
-            }
-        }
-        Ok(())
-    }
 }
 
-/// A webhook's response without secrets. A body that is no text is redacted too.
-pub(crate) fn redact_response(redactor: &Redactor, response: &mut Value) {
-    if let Some(body) = response["body_hex"].as_str().and_then(|text| hex::decode(text).ok()) {
-        response["body_hex"] = hex::encode(redactor.bytes(&body)).into();
+/// What is taken out of what an execution stores and shows: secrets, and the tokens of its questions.
+pub(crate) struct Redactions {
+    redactors: Vec<Arc<Redactor>>,
+    hides_tokens: bool,
+}
+
+impl Redactions {
+    pub(crate) fn text(&self, text: &mut String) {
+        self.redactors.iter().for_each(|redactor| redactor.replace(text));
+        if self.hides_tokens
+            && let Cow::Owned(hidden) = approvals::text_without_tokens(text)
+        {
+            *text = hidden;
+        }
     }
-    redactor.value(response);
+
+    pub(crate) fn value(&self, value: &mut Value) {
+        self.redactors.iter().for_each(|redactor| redactor.value(value));
+        if self.hides_tokens {
+            approvals::hide_tokens(value);
+        }
+    }
+
+    /// What a call came to.
+    pub(crate) fn outcome(&self, outcome: &mut Outcome) {
+        match outcome {
+            // One that nothing is taken out of is not copied.
+            Outcome::Success(_) if self.redactors.is_empty() && !self.hides_tokens => {}
+            Outcome::Success(output) => self.value(Arc::make_mut(output)),
+            Outcome::Failed(error) => {
+                self.text(&mut error.message);
+                error.peer_code.iter_mut().for_each(|code| self.text(code));
+            }
+            Outcome::Interrupted | Outcome::Cancelled => {}
+        }
+    }
+
+    /// A webhook's response. In a body that is no text secrets are looked for, too.
+    pub(crate) fn response(&self, response: &mut Value) {
+        if let Some(mut body) = response["body_hex"].as_str().and_then(|text| hex::decode(text).ok()) {
+            self.redactors.iter().for_each(|redactor| body = redactor.bytes(&body).into_owned());
+            response["body_hex"] = hex::encode(body).into();
+        }
+        self.value(response);
+    }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
-use serde_json::Value;
+use serde_json::{Number, Value};
 use surefoot_connector_api::REDACTED;
 
 use super::encodings::{DECODERS, Pattern, View, is_base64, patterns};
@@ -85,26 +85,9 @@ impl Redactor {
 
     /// Redacts every text in a document, names of members included, and numbers that are a secret as a whole.
     pub(crate) fn value(&self, value: &mut Value) {
-        if self.is_empty() {
-            return;
-        }
-        match value {
-            Value::String(text) => self.replace(text),
-            Value::Number(number) => {
-                if self.known.iter().any(|secret| secret.trim() == number.to_string()) {
-                    *value = REDACTED.into();
-                }
-            }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.value(item)),
-            Value::Object(members) => {
-                let shown = |name: &String| self.text(name) != name.as_str();
-                if members.keys().any(shown) {
-                    let all = std::mem::take(members).into_iter();
-                    members.extend(all.map(|(name, member)| (self.text(&name).into_owned(), member)));
-                }
-                members.values_mut().for_each(|member| self.value(member));
-            }
-            Value::Null | Value::Bool(_) => {}
+        if !self.is_empty() {
+            let is_secret = |number: &Number| self.known.iter().any(|secret| secret.trim() == number.to_string());
+            replace_in(value, &|text| self.text(text), &is_secret);
         }
     }
 
@@ -133,6 +116,31 @@ impl Redactor {
                 self.search(automaton, &view, depth + 1, found);
             }
         }
+    }
+}
+
+/// Replaces every text in a document, names of members included, and by `***` the numbers that `is_secret` names.
+pub(crate) fn replace_in(
+    value: &mut Value,
+    replaced: &impl Fn(&str) -> Cow<'_, str>,
+    is_secret: &impl Fn(&Number) -> bool,
+) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(new) = replaced(text) {
+                *text = new;
+            }
+        }
+        Value::Number(number) if is_secret(number) => *value = REDACTED.into(),
+        Value::Array(items) => items.iter_mut().for_each(|item| replace_in(item, replaced, is_secret)),
+        Value::Object(members) => {
+            if members.keys().any(|name| matches!(replaced(name), Cow::Owned(_))) {
+                let all = std::mem::take(members).into_iter();
+                members.extend(all.map(|(name, member)| (replaced(&name).into_owned(), member)));
+            }
+            members.values_mut().for_each(|member| replace_in(member, replaced, is_secret));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

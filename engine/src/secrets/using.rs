@@ -8,6 +8,7 @@ use surefoot_connector_api::{InputRules, Inputs, REDACTED, secret_reference};
 
 use super::{VALUE, Vault};
 use crate::core::Core;
+use crate::policy::CallPolicy;
 use crate::query::Kind;
 use crate::store::executions::Execution;
 use crate::store::{StoreError, StoreResult, records, sealed};
@@ -22,12 +23,14 @@ pub(crate) struct OpenConnector {
     pub(crate) record: Value,
     /// With references to secrets, but no redacted input.
     pub(crate) config: Inputs,
+    pub(crate) policy: CallPolicy,
 }
 
 impl OpenConnector {
     /// `type:NAME`: a connector type without a stored configuration.
     pub(crate) fn of_type(ty: &str) -> Self {
-        Self { record: json!({"id": "", "name": ty, "type": ty, "revision": 0}), config: Inputs::new() }
+        let record = json!({"id": "", "name": ty, "type": ty, "revision": 0});
+        Self { record, config: Inputs::new(), policy: CallPolicy::default() }
     }
 }
 
@@ -47,7 +50,9 @@ pub(crate) fn open_connector(vault: &Vault, connection: &Connection, key: &str) 
             config.insert(place.name, value);
         }
     }
-    Ok(OpenConnector { record, config })
+    let policy = record.as_object().map(CallPolicy::of).transpose();
+    let policy = policy.map_err(|error| StoreError::Damaged(format!("the policy of connector `{key}`: {error}")))?;
+    Ok(OpenConnector { record, config, policy: policy.unwrap_or_default() })
 }
 
 /// Reads the secret with that name or id.

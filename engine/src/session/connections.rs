@@ -76,8 +76,7 @@ impl Session {
             Turn::Resumed(..) => Err(self.damaged()),
             Turn::Live(n, mut call) => match self.prepare(connector, &inputs, &options)? {
                 Ok(mut prepared) => {
-                    let shown = self.resident.shown(std::mem::take(&mut prepared.shown));
-                    call.args = start_args(connector, shown, &prepared.start);
+                    call.args = start_args(connector, std::mem::take(&mut prepared.shown), &prepared.start);
                     self.begin_connection(n, call, prepared)
                 }
                 Err(error) => {
@@ -136,8 +135,8 @@ impl Session {
         {
             return Ok(Err(refusal.into()));
         }
-        let policy = match self.policy(record, options) {
-            Ok(policy) => policy,
+        let policy = match options.policy.as_deref().map(CallPolicy::parse).transpose() {
+            Ok(own) => stored.policy.clone().overridden(own.unwrap_or_default()),
             Err(error) => return Ok(Err(HostError::InvalidInput(format!("the policy of the call: {error}")))),
         };
         let timeout = options.timeout.or(policy.timeout_ms.map(Duration::from_millis));
@@ -154,16 +153,8 @@ impl Session {
             cache_ms: policy.cache_ms,
         });
         let mut shown = Value::Object(ty.rules.redact(inputs));
-        for redactor in self.core.redactors(&secrets).map_err(|_| End::dropped())? {
-            redactor.value(&mut shown);
-        }
+        self.core.redactions(&self.resident, &secrets).map_err(|_| End::dropped())?.value(&mut shown);
         Ok(Ok(Prepared { start, inputs: merged, secrets, shown }))
-    }
-
-    fn policy(&self, record: &Value, options: &ConnectionOptions) -> Result<CallPolicy, String> {
-        let stored = record.as_object().map(CallPolicy::of).transpose()?.unwrap_or_default();
-        let own = options.policy.as_deref().map(CallPolicy::parse).transpose()?.unwrap_or_default();
-        Ok(stored.overridden(own))
     }
 
     /// Records the start and performs the call in a task of its own.

@@ -46,7 +46,7 @@ use crate::clock::Timestamp;
 use crate::core::{Core, Departure, Resident, lock};
 use crate::journal::{Call, CallKind, ConnectionStart, HostError, Record, Reply, Status, canonical, shown_args};
 use crate::planted::{Bug, is_planted};
-use crate::secrets::Redactor;
+use crate::secrets::Redactions;
 use crate::store::executions::{self, Execution};
 use crate::store::journal::Onwards;
 use crate::store::logs::{self, LogLine};
@@ -295,8 +295,8 @@ impl Session {
     pub fn set_message(&self, text: &str) -> Result<(), End> {
         self.check_payload(text.len())?;
         if self.is_live() {
-            let (key, mut text) = (self.execution().key, self.resident.shown_text(text.to_owned()));
-            self.without_secrets(|redactor| redactor.replace(&mut text))?;
+            let (key, mut text) = (self.execution().key, text.to_owned());
+            self.redactions()?.text(&mut text);
             self.write_behind(text.len(), move |connection| executions::set_message(connection, key, &text));
         }
         Ok(())
@@ -323,8 +323,8 @@ impl Session {
                 at: state.clock,
                 level: level.to_owned(),
                 source: source.to_owned(),
-                message: self.resident.shown_text(message.to_owned()),
-                fields: self.resident.shown(fields),
+                message: message.to_owned(),
+                fields,
             };
             state.line += 1;
             // Lines before a recorded call were committed with it.
@@ -333,10 +333,9 @@ impl Session {
             }
             line
         };
-        self.without_secrets(|redactor| {
-            redactor.replace(&mut line.message);
-            redactor.value(&mut line.fields);
-        })?;
+        let redactions = self.redactions()?;
+        redactions.text(&mut line.message);
+        redactions.value(&mut line.fields);
         let key = self.execution().key;
         self.write_behind(bytes, move |connection| logs::insert(connection, key, &line));
         Ok(())
@@ -427,8 +426,7 @@ impl Session {
             let mut args = args();
             // An action at the end is done with what stands in the journal.
             if kind != CallKind::OnEnd {
-                args = self.resident.shown(args);
-                self.without_secrets(|redactor| redactor.value(&mut args))?;
+                self.redactions()?.value(&mut args);
             }
             return Ok(Turn::Live(n, Call { kind, digest, args }));
         };
@@ -446,12 +444,9 @@ impl Session {
         Ok(Turn::Resumed(n, past.due))
     }
 
-    /// Takes the workspace's secrets out of what is about to be stored for people to read. A replay never sees it.
-    fn without_secrets(&self, redact: impl FnOnce(&Redactor)) -> Result<(), End> {
-        if let Some(redactor) = self.core.redactor().map_err(|_| End::dropped())? {
-            redact(&redactor);
-        }
-        Ok(())
+    /// What is taken out of what is about to be stored for people to read. A replay never sees it.
+    fn redactions(&self) -> Result<Redactions, End> {
+        self.core.redactions(&self.resident, &[]).map_err(|_| End::dropped())
     }
 
     /// Reads the journal until the next call in it is whole.
