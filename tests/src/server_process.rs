@@ -92,6 +92,11 @@ impl Launch {
     }
 }
 
+/// A text as a value in a query or of a form.
+pub fn percent_encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
 /// See the module. Killed when dropped.
 pub struct SurefootProcess {
     child: Child,

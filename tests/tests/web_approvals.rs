@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use surefoot_fixtures::Targets;
 use surefoot_tests::command::{surefoot, surefoot_json};
-use surefoot_tests::server_process::SurefootProcess;
+use surefoot_tests::server_process::{SurefootProcess, percent_encoded};
 
 /// The input of a guest that asks, and puts the path of the form into a file.
 fn ask(schema: &Value) -> Value {
@@ -41,8 +41,8 @@ async fn send(request: reqwest::RequestBuilder) -> Result<(StatusCode, String)> 
 
 /// A form as a browser sends it.
 fn filled(request: reqwest::RequestBuilder, fields: &[(&str, &str)]) -> reqwest::RequestBuilder {
-    let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
-    let pairs: Vec<_> = fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+    let pair = |(name, value): &(&str, &str)| format!("{}={}", percent_encoded(name), percent_encoded(value));
+    let pairs: Vec<_> = fields.iter().map(pair).collect();
     request.header("content-type", "application/x-www-form-urlencoded").body(pairs.join("&"))
 }
 

@@ -82,9 +82,7 @@ impl Caller {
 
     fn of_token_record(app: &App, record: &Value) -> Answer<Self> {
         let text = |field: &str| record[field].as_str().unwrap_or_default();
-        // What cannot be read as a time is over.
-        let is_good_until = |at: &str| at.parse::<Timestamp>().is_ok_and(|at| at > app.whole_engine().now());
-        if record["expires_at"].as_str().is_some_and(|at| !is_good_until(at)) {
+        if record["expires_at"].as_str().is_some_and(|at| !is_good_until(at, app.whole_engine().now())) {
             let detail = format!("the token `{}` expired at {}", text("name"), text("expires_at"));
             return Err(Problem::unauthorized(detail).hint("ask an admin of this workspace for a new one"));
         }
@@ -129,6 +127,11 @@ impl Caller {
         };
         Ok(Self { needed: self.needed, ..caller })
     }
+}
+
+/// Whether a time in a record has not come. What cannot be read as a time is over.
+pub(crate) fn is_good_until(at: &str, now: Timestamp) -> bool {
+    at.parse::<Timestamp>().is_ok_and(|at| at > now)
 }
 
 fn over() -> Problem {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::json;
-use surefoot_tests::server_process::SurefootProcess;
+use surefoot_tests::server_process::{SurefootProcess, percent_encoded};
 use surefoot_tests::workspace::PATIENCE;
 use tokio::io::AsyncWriteExt as _;
 
@@ -44,7 +44,7 @@ async fn each_request_under_way_is_answered_and_no_execution_is_lost() -> Result
     let mut caller = sent(&server, format!("{call}{body}").as_bytes()).await?;
     let mut silent = sent(&server, b"").await?;
     let running = json!({"field": "webhook_id", "op": "is_null", "value": false});
-    let path = format!("executions?filter={}", percent(&running.to_string()));
+    let path = format!("executions?filter={}", percent_encoded(&running.to_string()));
     let (_, rows) = server
         .until(Method::GET, &path, None, |_, rows| rows["rows"].as_array().is_some_and(|rows| !rows.is_empty()))
         .await?;
@@ -81,8 +81,4 @@ async fn each_request_under_way_is_answered_and_no_execution_is_lost() -> Result
         ensure!(server.ended(&id).await?["status"] == "ENDED_SUCCESS");
     }
     server.stop().await.map(drop)
-}
-
-fn percent(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

@@ -7,6 +7,7 @@ use surefoot_engine::{Engine, EngineError, Timestamp, WebhookCredential};
 use super::input::Call;
 use super::signature::{self, Secret};
 use crate::access::has_digest;
+use crate::caller::is_good_until;
 use crate::problem::{Answer, Problem};
 
 /// The methods that a webhook may have.
@@ -115,8 +116,7 @@ impl Webhook {
 fn good(record: &Value, credential: WebhookCredential, now: Timestamp) -> Vec<&str> {
     let (present, old) = credential.fields();
     let old = &record[old];
-    // What cannot be read as a time is over.
-    let is_good = old["until"].as_str().is_some_and(|until| until.parse::<Timestamp>().is_ok_and(|until| until > now));
+    let is_good = old["until"].as_str().is_some_and(|until| is_good_until(until, now));
     let values = [record[present].as_str(), old["value"].as_str().filter(|_| is_good)];
     values.into_iter().flatten().filter(|value| !value.is_empty()).collect()
 }

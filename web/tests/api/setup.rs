@@ -6,14 +6,14 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use crate::remote::{PASSWORD, Remote};
-use crate::support::Reply;
+use crate::support::{Reply, percent_encoded};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl Remote {
     async fn submit(&self, path: &str, fields: &[(&str, &str)]) -> Reply {
-        let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
-        let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+        let pair = |(name, value): &(&str, &str)| format!("{name}={}", percent_encoded(value));
+        let pairs: Vec<String> = fields.iter().map(pair).collect();
         self.with(Method::POST, path, &[], &pairs.join("&")).await
     }
 

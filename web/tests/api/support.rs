@@ -127,7 +127,12 @@ impl Reply {
 
 /// A document as a value in a query.
 pub(crate) fn encoded(document: &Value) -> String {
-    document.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect()
+    percent_encoded(&document.to_string())
+}
+
+/// A text as a value in a query, a part of a path, or a value of a form.
+pub(crate) fn percent_encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
 /// Gives back its inputs; fails with `fail`; never ends with `hang`.
