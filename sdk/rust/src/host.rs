@@ -102,7 +102,7 @@ pub(crate) fn start_connection(
         OnInterrupt::Retry => execution::OnInterrupt::Retry,
     };
     let options = execution::ConnectionOptions { name, timeout_ms: timeout.map(millis), on_interrupt };
-    // A flow that has no policy also runs on hosts that know of none.
+    // Without a policy it is the call of before there were any: journals out there have it.
     Ok(match policy {
         None => execution::start_connection(connector, inputs, &options),
         Some(policy) => execution::start_connection_with(connector, inputs, &options, policy),
