@@ -11,13 +11,14 @@ use crate::calls;
 use crate::core::Core;
 use crate::id;
 use crate::journal::{Outcome, Record, Started, Status, shown_args, shown_attempt};
+use crate::people::Role;
 use crate::query::{Cursor, FieldType, Filter, Kind, Page, Query};
 use crate::schedules;
 use crate::secrets;
 use crate::store::executions::{self, ExecutionType, Key, NewExecution};
 use crate::store::places::{self, Admission};
 use crate::store::records::{self, Saved, Saving, Stamp};
-use crate::store::{StoreError, StoreResult, approvals, journal, sessions};
+use crate::store::{Refusal, StoreError, StoreResult, approvals, journal, sessions};
 
 /// How many parents' journals one query over connections reads at most.
 const PARENTS_MAX: u32 = 1000;
@@ -40,8 +41,11 @@ impl Core {
             saved.after = self.seal(connection, kind, saved.after, &sealing, stamp)?;
         }
         match kind {
-            Kind::User if saved.after["is_enabled"] == false => {
-                sessions::delete_of_user(connection, id_of(&saved.after), None)?;
+            Kind::User => {
+                saved.before.as_ref().map_or(Ok(()), |before| keep_an_admin(connection, before))?;
+                if saved.after["is_enabled"] == false {
+                    sessions::delete_of_user(connection, id_of(&saved.after), None)?;
+                }
             }
             Kind::Flow => places::flow_saved(connection, saved.before.as_ref(), &saved.after)?,
             Kind::Schedule => drop(schedules::reconcile(self, connection, &saved.after)?),
@@ -63,22 +67,20 @@ impl Core {
         if kind == Kind::Approval {
             return Err(StoreError::invalid("approvals are not deleted; they go with their execution"));
         }
-        if kind == Kind::Schedule
-            && let Some(mut record) = records::get(connection, kind, key)?
-        {
+        let Some(mut record) = records::get(connection, kind, key)? else { return Ok(false) };
+        if kind == Kind::Schedule {
             record["is_enabled"] = false.into();
             schedules::reconcile(self, connection, &record)?;
         }
-        if kind == Kind::User
-            && let Some(record) = records::get(connection, kind, key)?
-        {
-            sessions::delete_of_user(connection, id_of(&record), None)?;
-            sessions::delete_links(connection, Some(id_of(&record)))?;
-        }
-        let flow = if kind == Kind::Flow { records::get(connection, kind, key)? } else { None };
         let is_deleted = records::delete(connection, kind, key, permanently, stamp)?;
-        if let Some(id) = flow.as_ref().and_then(|flow| flow["id"].as_str()) {
-            places::give(connection, id)?;
+        match kind {
+            Kind::User => {
+                keep_an_admin(connection, &record)?;
+                sessions::delete_of_user(connection, id_of(&record), None)?;
+                sessions::delete_links(connection, Some(id_of(&record)))?;
+            }
+            Kind::Flow => drop(places::give(connection, id_of(&record))?),
+            _ => {}
         }
         Ok(is_deleted)
     }
@@ -340,6 +342,26 @@ fn name_projects_by_id(connection: &Connection, fields: &mut Map<String, Value>)
         *roles = by_id.collect::<StoreResult<_>>()?;
     }
     Ok(())
+}
+
+/// Refuses a change after which nobody who logs in is an admin of the workspace any more, although somebody was.
+fn keep_an_admin(connection: &Connection, before: &Value) -> StoreResult<()> {
+    if before["role"] != Role::Admin.as_str() || before["is_enabled"] != true {
+        return Ok(());
+    }
+    let is = |field: &str, value: Value| json!({"field": field, "op": "eq", "value": value});
+    let filter = json!({"and": [is("role", Role::Admin.as_str().into()), is("is_enabled", true.into())]});
+    let admins = Query::parse(Kind::User, Some(&filter), None, Some(1), None);
+    let admins = admins.map_err(|error| StoreError::invalid(error.to_string()))?;
+    if !records::list(connection, &admins)?.rows.is_empty() {
+        return Ok(());
+    }
+    let name = before["name"].as_str().unwrap_or_default();
+    let text = format!(
+        "`{name}` is the last enabled admin of the workspace: make another one first. `surefoot user reset {name}` takes \
+         the password away and logs them out"
+    );
+    Err(StoreError::Refused(Refusal::Conflict(text)))
 }
 
 fn id_of(record: &Value) -> &str {

@@ -199,6 +199,7 @@ async fn sessions_end_by_themselves() {
 async fn a_change_of_what_one_may_do_is_felt_at_once() {
     let remote = Remote::new();
     remote.user("ada", json!({"role": "admin"})).await;
+    remote.user("root", json!({"role": "admin"})).await;
     let (ada, other) = (remote.log_in("ada").await, remote.log_in("ada").await);
     let change = async |present: &str, new: &str| {
         let body = json!({"password": present, "new_password": new}).to_string();
@@ -225,6 +226,38 @@ async fn a_change_of_what_one_may_do_is_felt_at_once() {
     remote.server.send(Method::DELETE, "/api/v1/users/ada", "").await.json(200);
     remote.is_over(&again).await;
     remote.try_log_in("ada", "another horse battery").await.problem(401, "unauthorized");
+}
+
+/// Otherwise nobody who logs in could let others in any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_admin_stays_one() {
+    let remote = Remote::new();
+    remote.server.create("projects", "p", json!({})).await;
+    remote.user("ada", json!({"role": "admin"})).await;
+    remote.user("grace", json!({"role": "author", "project_roles": {"p": "admin"}})).await;
+    let refused = async |who: &str| {
+        let path = format!("/api/v1/users/{who}");
+        for role in [json!("author"), Value::Null] {
+            let text = remote.server.patch(&path, json!({"role": role})).await.problem(409, "conflict");
+            assert!(text.contains(who) && text.contains("make another one first"), "{text}");
+        }
+        remote.server.patch(&path, json!({"is_enabled": false})).await.problem(409, "conflict");
+        remote.server.post(&format!("{path}/disable"), json!({})).await.problem(409, "conflict");
+        remote.server.send(Method::DELETE, &path, "").await.problem(409, "conflict");
+        remote.server.send(Method::DELETE, &format!("{path}?permanently=true"), "").await.problem(409, "conflict");
+        assert_eq!(remote.server.get(&path).await.json(200)["role"], "admin");
+    };
+    refused("ada").await;
+    // Somebody who is not let in is no admin.
+    remote.user("joan", json!({"role": "admin", "is_enabled": false})).await;
+    refused("ada").await;
+    let ada = remote.log_in("ada").await;
+    remote.by_session(Method::DELETE, "/api/v1/users/ada", &ada, true, "").await.problem(409, "conflict");
+    remote.me(&ada).await.json(200);
+    remote.server.patch("/api/v1/users/ada", json!({"display_name": "Ada"})).await.json(200);
+    remote.server.post("/api/v1/users/joan/enable", json!({})).await.json(200);
+    remote.server.send(Method::DELETE, "/api/v1/users/ada", "").await.json(200);
+    refused("joan").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
