@@ -32,12 +32,8 @@ pub(crate) struct Deed<'a> {
 /// When the deed reaches beyond the grant: where something was, or where it would come to stand.
 pub(crate) fn note(core: &Core, connection: &Connection, grant: &Grant, by: &str, deed: Deed<'_>) -> StoreResult<()> {
     let Deed { action, kind, before, after } = deed;
-    if !before.is_null() {
-        grant.check(kind, &before, before["name"].as_str().unwrap_or_default())?;
-    }
-    if !after.is_null() {
-        grant.check_target(kind, &after)?;
-    }
+    let there = |document: &Value| !document.is_null();
+    grant.check_change(kind, Some(&before).filter(|it| there(it)), Some(&after).filter(|it| there(it)))?;
     insert(core, connection, by, Deed { action, kind, before, after })
 }
 

@@ -14,8 +14,10 @@ use surefoot_connector_api::{CallContext, CallError, Effect, ErrorClass, Inputs,
 
 use crate::clock::Timestamp;
 use crate::core::{Core, Event, LostMark, Resident, Settled, lock};
-use crate::files::{self, ConnectionFiles};
+use crate::files::ConnectionFiles;
+use crate::grant::Grant;
 use crate::journal::{Attempt, CallKind, ConnectionStart, Digest, Failure, Outcome, Record, Status, canonical_object};
+use crate::people::Role;
 use crate::planted::{Bug, is_planted};
 use crate::store::writer::Ticket;
 use crate::store::{Concerns, Refusal, StoreError, Urgency, journal};
@@ -151,9 +153,10 @@ async fn record_end_with_files(performance: &Performance, end: &CallEnd) -> Resu
         let key = resident.execution.key;
         let record = end.record(*n, core.now());
         let (staged, stamp) = (end.staged.clone(), core.stamp(&format!("execution {}", resident.execution.id)));
+        let grant = Grant::of_execution(&resident.execution.acts_as, Role::Author);
         let recorded = core.writer.submit(Urgency::Now, Concerns::One(key), move |connection| {
             for file in &staged {
-                files::save_name(connection, &file.name, file.size_bytes, &file.sha256, &stamp)?;
+                grant.save_file(connection, &file.name, (file.size_bytes, &file.sha256), &stamp)?;
             }
             Ok(journal::append(connection, key, &record)?)
         });
@@ -226,7 +229,7 @@ impl Performance {
             let message = format!("there is no connector type `{}`", start.connector_type);
             return (Outcome::Failed(CallError::not_sent(ErrorClass::InvalidInput, message)), Vec::new());
         };
-        let store = ConnectionFiles::new(core.clone());
+        let store = ConnectionFiles::new(core.clone(), resident.execution.acts_as.clone());
         let timeout = Duration::from_millis(start.timeout_ms);
         let idempotency_key = match start.effect {
             Effect::Read => String::new(),

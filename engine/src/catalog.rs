@@ -11,7 +11,7 @@ use crate::calls;
 use crate::core::Core;
 use crate::id;
 use crate::journal::{Outcome, Record, Started, Status, shown_args, shown_attempt};
-use crate::people::Role;
+use crate::people::{Rights, Role};
 use crate::query::{Cursor, FieldType, Filter, Kind, Page, Query};
 use crate::schedules;
 use crate::secrets;
@@ -48,7 +48,7 @@ impl Core {
                 }
             }
             Kind::Flow => places::flow_saved(connection, saved.before.as_ref(), &saved.after)?,
-            Kind::Schedule => drop(schedules::reconcile(self, connection, &saved.after)?),
+            Kind::Schedule => drop(schedules::reconcile(self, connection, saved.before.as_ref(), &saved.after)?),
             Kind::Setting => schedules::setting_saved(self, connection, saved.before.as_ref(), &saved.after)?,
             _ => {}
         }
@@ -70,7 +70,7 @@ impl Core {
         let Some(mut record) = records::get(connection, kind, key)? else { return Ok(false) };
         if kind == Kind::Schedule {
             record["is_enabled"] = false.into();
-            schedules::reconcile(self, connection, &record)?;
+            schedules::reconcile(self, connection, None, &record)?;
         }
         let is_deleted = records::delete(connection, kind, key, permanently, stamp)?;
         match kind {
@@ -124,7 +124,8 @@ impl Core {
         Value::Object(fields)
     }
 
-    /// An execution of a flow's present version, by name or id. The caller sets what is special about it.
+    /// An execution of a flow's present version, by name or id, that acts with the rights of its starter as far as the
+    /// flow lets it. The caller sets what is special about it.
     pub(crate) fn new_flow_execution(
         &self,
         connection: &Connection,
@@ -132,7 +133,9 @@ impl Core {
         flow: &str,
         input: Value,
         by: &str,
+        starter: &Rights,
     ) -> StoreResult<NewExecution> {
+        let mut acts_as = starter.capped(None, Role::OF_FLOWS);
         let (mut deadline, mut admission, mut priority) = (None, Admission::Unlimited, 0);
         let (flow_id, name, version) = match flow.strip_prefix("native:") {
             Some(native) if self.natives.contains_key(native) => (flow.to_owned(), native.to_owned(), flow.to_owned()),
@@ -146,6 +149,7 @@ impl Core {
                 deadline = allowed.map(|allowed| self.now().after(allowed));
                 admission = places::admission(&record);
                 priority = record["priority"].as_i64().unwrap_or_default();
+                acts_as = acts_as.capped(record["project_id"].as_str(), Role::of_flow(&record));
                 (text("id"), text("name"), text("version"))
             }
         };
@@ -162,6 +166,7 @@ impl Core {
             end_actions: Vec::new(),
             depth: 0,
             engine: env!("CARGO_PKG_VERSION").to_owned(),
+            acts_as,
         };
         Ok(NewExecution {
             id,

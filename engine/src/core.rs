@@ -205,7 +205,7 @@ impl Core {
     }
 
     pub(crate) fn stamp(&self, who: &str) -> Stamp {
-        Stamp { who: who.to_owned(), now: self.now(), new_id: self.new_id() }
+        Stamp { who: who.to_owned(), now: self.now(), new_id: self.new_id(), acts_as: None }
     }
 
     /// Tells the executor. It is gone only when the engine is, and then nobody minds.
@@ -264,6 +264,7 @@ pub(crate) struct Settled {
 impl Resident {
     pub(crate) fn new(mut execution: Execution, started: Started) -> Self {
         execution.depth = started.depth;
+        execution.acts_as = started.acts_as.clone();
         let holds_token = approvals::may_hold_token(&execution.input);
         Self {
             execution,

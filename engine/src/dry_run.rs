@@ -20,6 +20,7 @@ use crate::core::Config;
 use crate::engine::{Engine, EngineError, EngineResult, WriterMode, create_folder, io};
 use crate::grant::Grant;
 use crate::native::NativeFlow;
+use crate::people::{Rights, Role};
 use crate::query::{Kind, Query};
 use crate::retention::Retention;
 use crate::schedules::is_built_in;
@@ -231,7 +232,9 @@ impl Rehearsal {
         }
         for schedule in &schedules {
             let fields = json!({"is_enabled": true}).as_object().cloned().unwrap_or_default();
-            self.engine.save(Kind::Schedule, &text(schedule, "id"), fields, "dry run").await?;
+            // As an operator does it: the schedule goes on to act as who saved it.
+            let engine = self.engine.on_behalf(Rights::everywhere(Role::Operator), Role::Operator);
+            engine.save(Kind::Schedule, &text(schedule, "id"), fields, "dry run").await?;
         }
         let is_complete = tokio::time::timeout(PATIENCE, self.jump(to)).await.unwrap_or(Ok(false))?;
         let mut found = self.engine.read(|_, connection| happened(connection)).await?;

@@ -15,12 +15,14 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 use rusqlite::Connection;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use surefoot_connector_api::{ByteStream, CallError, ErrorClass, FileAccess, FileSink, StoredFile};
 
 use crate::collection::{Held, Holds};
 use crate::core::{Core, lock};
+use crate::grant::Grant;
+use crate::people::{Rights, Role};
 use crate::query::Kind;
 use crate::store::records::{self, Stamp};
 use crate::store::{StoreError, StoreResult};
@@ -146,15 +148,17 @@ impl BlobWriter {
     }
 }
 
-/// Points a name at a content.
+/// Points a name at a content, in that project if one is named.
 pub(crate) fn save_name(
     connection: &Connection,
     name: &str,
+    project: Option<&str>,
     size_bytes: u64,
     sha256: &str,
     stamp: &Stamp,
 ) -> StoreResult<Value> {
-    let record = records::save(connection, Kind::File, name, &Map::new(), stamp)?;
+    let fields = project.map(|project| ("project_id".to_owned(), project.into()));
+    let record = records::save(connection, Kind::File, name, &fields.into_iter().collect(), stamp)?;
     let id = record["id"].as_str().unwrap_or_default();
     records::set_computed(connection, Kind::File, id, &json!({"size_bytes": size_bytes, "sha256": sha256}), stamp)?;
     records::require(connection, Kind::File, id)
@@ -173,14 +177,16 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 /// The file store as one connection sees it. What it writes gets its name when the connection's result is recorded.
 pub(crate) struct ConnectionFiles {
     core: Arc<Core>,
+    /// Those of the execution that made the call.
+    rights: Rights,
     staged: Arc<Mutex<Vec<StoredFile>>>,
     /// Until the connection is over: no content is collected before it has its name.
     held: Arc<Mutex<Vec<Held>>>,
 }
 
 impl ConnectionFiles {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core, staged: Arc::default(), held: Arc::default() }
+    pub(crate) fn new(core: Arc<Core>, rights: Rights) -> Self {
+        Self { core, rights, staged: Arc::default(), held: Arc::default() }
     }
 
     /// The contents that wait for their names.
@@ -196,7 +202,8 @@ fn storage_error(error: impl std::fmt::Display) -> CallError {
 #[async_trait]
 impl FileAccess for ConnectionFiles {
     async fn read(&self, name: &str) -> Result<(u64, ByteStream), CallError> {
-        let record = self.core.readers.read(|connection| records::require(connection, Kind::File, name));
+        let grant = Grant::of_execution(&self.rights, Role::Viewer);
+        let record = self.core.readers.read(|connection| grant.record(connection, Kind::File, name));
         let record = record.map_err(|error| match error {
             StoreError::Refused(refusal) => CallError::not_sent(ErrorClass::NotFound, refusal.to_string()),
             error => storage_error(error),
@@ -207,8 +214,14 @@ impl FileAccess for ConnectionFiles {
     }
 
     async fn write(&self, name: &str) -> Result<Box<dyn FileSink>, CallError> {
-        records::check_name(Kind::File, name)
-            .map_err(|error| CallError::not_sent(ErrorClass::InvalidInput, error.to_string()))?;
+        // What may not be written is not fetched either. Its name is given when the call is recorded.
+        let grant = Grant::of_execution(&self.rights, Role::Author);
+        let checked = records::check_name(Kind::File, name)
+            .and_then(|()| self.core.readers.read(|connection| grant.check_file(connection, name).map(drop)));
+        checked.map_err(|error| match error {
+            StoreError::Refused(refusal) => CallError::not_sent(ErrorClass::InvalidInput, refusal.to_string()),
+            error => storage_error(error),
+        })?;
         let writer = self.core.blobs.begin(&self.core.new_id()).await.map_err(storage_error)?;
         let (staged, held) = (self.staged.clone(), self.held.clone());
         Ok(Box::new(Sink { name: name.to_owned(), writer, staged, held }))

@@ -4,13 +4,22 @@
 //! Its lists hold what is in reach and nothing else; what is named to it is loaded here; and what it is to change is
 //! checked here once more, before and after, where the change is noted in the audit log. What somebody may not even
 //! look at is answered as if it were not there; what they may look at and no more is forbidden.
+//!
+//! Executions ask the same way, with what they were given at their start: the rights of who started them, as far as their
+//! flow lets them.
+
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use rusqlite::Connection;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use crate::core::Core;
+use crate::files;
 use crate::people::{Rights, Role};
 use crate::query::Kind;
-use crate::store::records::{self, Saving};
+use crate::secrets::OpenConnector;
+use crate::store::records::{self, Saved, Saving, Stamp};
 use crate::store::{Refusal, StoreError, StoreResult, executions};
 
 /// What somebody may do, and the role that it takes for what they ask.
@@ -18,11 +27,28 @@ use crate::store::{Refusal, StoreError, StoreResult, executions};
 pub(crate) struct Grant {
     rights: Rights,
     needed: Role,
+    asker: Asker,
+}
+
+/// Who asks; what is refused is explained to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asker {
+    Caller,
+    Execution,
 }
 
 impl Grant {
     pub(crate) fn new(rights: Rights, needed: Role) -> Self {
-        Self { rights, needed }
+        Self { rights, needed, asker: Asker::Caller }
+    }
+
+    /// For an execution that was given these rights.
+    pub(crate) fn of_execution(rights: &Rights, needed: Role) -> Self {
+        Self { rights: rights.clone(), needed, asker: Asker::Execution }
+    }
+
+    pub(crate) fn rights(&self) -> &Rights {
+        &self.rights
     }
 
     /// For the owner of the workspace, and for the engine itself.
@@ -42,10 +68,27 @@ impl Grant {
 
     /// The record with that name or id. None where there is none that the caller may look at.
     pub(crate) fn find(&self, connection: &Connection, kind: Kind, key: &str) -> StoreResult<Option<Value>> {
-        let found = records::get(connection, kind, key)?;
-        match found.map(|record| self.check(kind, &record, key).map(|()| record)).transpose() {
-            Err(StoreError::Refused(Refusal::NotFound(_))) => Ok(None),
-            found => found,
+        self.in_sight(connection, kind, records::get(connection, kind, key)?)
+    }
+
+    /// What was found, unless it may not even be looked at.
+    pub(crate) fn in_sight(
+        &self,
+        connection: &Connection,
+        kind: Kind,
+        found: Option<Value>,
+    ) -> StoreResult<Option<Value>> {
+        let Some(record) = found.as_ref().filter(|_| !self.is_everywhere()) else { return Ok(found) };
+        let text = |field: &str| record[field].as_str().unwrap_or_default();
+        let checked = match kind {
+            Kind::Execution => self.check_execution(connection, text("id")),
+            Kind::Approval => self.check_execution(connection, text("execution_id")),
+            kind => self.check(kind, record, text("name")),
+        };
+        match checked {
+            Ok(()) => Ok(found),
+            Err(error) if is_out_of_sight(&error) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -110,7 +153,7 @@ impl Grant {
         let Some(native) = flow.strip_prefix("native:") else {
             return if self.is_everywhere() { Ok(()) } else { self.record(connection, Kind::Flow, flow).map(drop) };
         };
-        let grant = Self::new(self.rights.clone(), self.needed.max(Role::Author));
+        let grant = Self { needed: self.needed.max(Role::Author), ..self.clone() };
         let connector = input["connector"].as_str().filter(|key| native == "connect" && !key.starts_with("type:"));
         match connector {
             _ if grant.is_everywhere() => Ok(()),
@@ -131,31 +174,161 @@ impl Grant {
         if self.is_everywhere() {
             return Ok(());
         }
-        if let Saving::Present(key) = saving {
-            self.record(connection, kind, key)?;
+        match saving {
+            Saving::Present(key) => drop(self.record(connection, kind, key)?),
+            // A name is that of the whole workspace: it is in use, and no more is told.
+            Saving::Either(key) if self.find(connection, kind, key)?.is_none() => {
+                if records::get(connection, kind, key)?.is_some() {
+                    return Err(records::exists(kind, key));
+                }
+            }
+            Saving::Either(_) | Saving::New(_) => {}
         }
-        let named = |field: &str| fields.get(field).and_then(Value::as_str);
+        self.check_named(connection, |field| fields.get(field).and_then(Value::as_str))
+    }
+
+    /// Refuses what a record names that is not in reach.
+    fn check_named<'a>(
+        &self,
+        connection: &Connection,
+        named: impl Fn(&'static str) -> Option<&'a str>,
+    ) -> StoreResult<()> {
         if let Some(flow) = named("flow_id") {
             self.check_start(connection, flow, &Value::Null)?;
         }
         if let Some(setting) = named("setting_id") {
             self.record(connection, Kind::Setting, setting)?;
         }
-        if let Some(key) = named("scheduler_id") {
-            // One that is in no project is there for all: it says when, and nothing else.
-            let is_shared = records::get(connection, Kind::Scheduler, key)?
-                .is_some_and(|scheduler| project_of(Kind::Scheduler, &scheduler).is_none());
-            if !is_shared {
-                self.record(connection, Kind::Scheduler, key)?;
-            }
+        named("scheduler_id").map_or(Ok(()), |key| self.scheduler(connection, key).map(drop))
+    }
+
+    /// A scheduler, by name or id. One that is in no project is there for all: it says when, and nothing else.
+    pub(crate) fn scheduler(&self, connection: &Connection, key: &str) -> StoreResult<Value> {
+        match records::get(connection, Kind::Scheduler, key)? {
+            Some(scheduler) if project_of(Kind::Scheduler, &scheduler).is_none() => Ok(scheduler),
+            _ => self.record(connection, Kind::Scheduler, key),
         }
-        Ok(())
+    }
+
+    /// Saves a record of any kind but files, in the writer's transaction. What starts flows acts as who saved it from
+    /// then on, if that took the role author; so what it names must be in their reach, whoever named it.
+    pub(crate) fn save(
+        &self,
+        core: &Core,
+        connection: &Connection,
+        kind: Kind,
+        saving: &Saving,
+        fields: &Map<String, Value>,
+        stamp: &Stamp,
+    ) -> StoreResult<Saved> {
+        self.check_save(connection, kind, saving, fields)?;
+        let mut fields = Cow::Borrowed(fields);
+        if let Some(project) = self.project_of_new(kind).filter(|_| !fields.contains_key("project_id"))
+            && records::get(connection, kind, saving.key())?.is_none()
+        {
+            fields.to_mut().insert("project_id".to_owned(), project.into());
+        }
+        let is_author = self.needed >= Role::Author;
+        let acts_as = is_author.then(|| self.rights.capped(None, Role::OF_FLOWS));
+        let stamp = Stamp { acts_as, ..stamp.clone() };
+        let saved = core.save_record(connection, kind, saving, &fields, &stamp)?;
+        self.check_change(kind, saved.before.as_ref(), Some(&saved.after))?;
+        if is_author && !self.is_everywhere() {
+            self.check_named(connection, |field| saved.after[field].as_str())?;
+        }
+        Ok(saved)
+    }
+
+    /// Deletes a record of any kind. None where there is none in reach.
+    pub(crate) fn delete(
+        &self,
+        core: &Core,
+        connection: &Connection,
+        kind: Kind,
+        key: &str,
+        permanently: bool,
+        stamp: &Stamp,
+    ) -> StoreResult<Option<Value>> {
+        let Some(record) = self.find(connection, kind, key)? else { return Ok(None) };
+        core.delete_record(connection, kind, key, permanently, stamp)?;
+        Ok(Some(record))
+    }
+
+    /// Points the name of a file at a content.
+    pub(crate) fn save_file(
+        &self,
+        connection: &Connection,
+        name: &str,
+        (size_bytes, sha256): (u64, &str),
+        stamp: &Stamp,
+    ) -> StoreResult<()> {
+        let project = self.check_file(connection, name)?;
+        files::save_name(connection, name, project, size_bytes, sha256, stamp).map(drop)
+    }
+
+    /// Refuses the name of a file that may not be written. Returns the project to make it in, if it is to be made in one.
+    pub(crate) fn check_file(&self, connection: &Connection, name: &str) -> StoreResult<Option<&str>> {
+        if self.is_everywhere() {
+            return Ok(None);
+        }
+        self.check_save(connection, Kind::File, &Saving::Either(name.to_owned()), &Map::new())?;
+        if self.find(connection, Kind::File, name)?.is_some() {
+            return Ok(None);
+        }
+        let project = self.project_of_new(Kind::File);
+        self.check_target(Kind::File, &json!({ "project_id": project }))?;
+        Ok(project)
+    }
+
+    /// Refuses a change that reaches beyond the grant: where something was, or where it has come to stand.
+    pub(crate) fn check_change(&self, kind: Kind, before: Option<&Value>, after: Option<&Value>) -> StoreResult<()> {
+        if let Some(before) = before {
+            self.check(kind, before, before["name"].as_str().unwrap_or_default())?;
+        }
+        after.map_or(Ok(()), |after| self.check_target(kind, after))
+    }
+
+    /// The project that a record is made in which does not say so: that of an execution which reaches one alone. A
+    /// caller has to say it.
+    pub(crate) fn project_of_new(&self, kind: Kind) -> Option<&str> {
+        let is_chosen = self.asker == Asker::Execution && kind.has_project();
+        is_chosen.then(|| self.rights.only_project()).flatten()
+    }
+
+    /// What was found of a connector that is to be called, if it is in reach. A type without a record is in reach of who
+    /// has the role anywhere.
+    pub(crate) fn called(&self, key: &str, found: StoreResult<Arc<OpenConnector>>) -> StoreResult<Arc<OpenConnector>> {
+        if self.is_everywhere() {
+            return found;
+        }
+        match found {
+            Ok(connector) if connector.record["id"] != "" => {
+                self.check(Kind::Connector, &connector.record, key).map(|()| connector)
+            }
+            Ok(connector) if self.rights.highest() >= Some(self.needed) => Ok(connector),
+            Ok(_) => Err(self.forbidden("it has that nowhere")),
+            Err(error) if is_out_of_sight(&error) => Err(StoreError::not_found(Kind::Connector.as_str(), key)),
+            Err(error) => Err(error),
+        }
     }
 
     fn forbidden(&self, why: &str) -> StoreError {
-        let text = format!("this needs the role {} in the project that it is about; {why}", self.needed);
+        let needed = self.needed;
+        let text = match self.asker {
+            Asker::Caller => format!("this needs the role {needed} in the project that it is about; {why}"),
+            Asker::Execution => format!(
+                "this needs the role {needed} in the project that it is about; {why}: an execution has the role of who \
+                 started it, in the project of its flow and no higher than the flow's `role`. Let somebody start it who \
+                 has that role, or a webhook or schedule that such a one has saved"
+            ),
+        };
         StoreError::Refused(Refusal::Forbidden(text))
     }
+}
+
+/// Whether that is told to somebody for whom what they ask for is not there.
+fn is_out_of_sight(error: &StoreError) -> bool {
+    matches!(error, StoreError::Refused(Refusal::NotFound(_)))
 }
 
 /// The id of the project that a record is in. A project is in itself.
@@ -166,3 +339,6 @@ fn project_of(kind: Kind, record: &Value) -> Option<&str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

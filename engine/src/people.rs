@@ -30,6 +30,15 @@ impl Role {
     /// All, the lowest first.
     pub const ALL: [Self; 4] = [Self::Viewer, Self::Operator, Self::Author, Self::Admin];
 
+    /// The role that flows have at most, and that of a flow whose record names none.
+    pub(crate) const OF_FLOWS: Self = Self::Author;
+
+    /// What a flow's record says of it.
+    pub(crate) fn of_flow(record: &Value) -> Self {
+        let role = record["role"].as_str().and_then(|text| text.parse().ok());
+        role.unwrap_or(Self::OF_FLOWS).min(Self::OF_FLOWS)
+    }
+
     /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -55,12 +64,17 @@ impl FromStr for Role {
     }
 }
 
+/// The field of a record with the rights of who saved it.
+pub(crate) const ACTS_AS: &str = "acts_as";
+
 /// What somebody may do: a role in the whole workspace, and roles in projects. Where both say something the higher one
-/// holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// holds. Journals and records have them in this form.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rights {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     workspace: Option<Role>,
     /// By the id of the project.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     projects: BTreeMap<String, Role>,
 }
 
@@ -89,6 +103,43 @@ impl Rights {
         match token["project_id"].as_str() {
             Some(project) => Self::new(None, role.map(|role| (project.to_owned(), role)).into_iter().collect()),
             None => Self::new(role, BTreeMap::new()),
+        }
+    }
+
+    /// What a record says that acts with the rights of who saved it: a webhook, a schedule. What is no right is none.
+    pub fn of_saved(record: &Value) -> Self {
+        Self::deserialize(&record[ACTS_AS]).unwrap_or_default()
+    }
+
+    /// The most that an execution may have: nothing that flows ask for takes more.
+    pub(crate) fn of_executions() -> Self {
+        Self::everywhere(Role::OF_FLOWS)
+    }
+
+    pub(crate) fn are_of_executions(&self) -> bool {
+        *self == Self::of_executions()
+    }
+
+    /// What is left of them for a flow: in its project alone if it is in one, and nowhere a higher role than that.
+    #[must_use]
+    pub(crate) fn capped(&self, project: Option<&str>, role: Role) -> Self {
+        match project {
+            Some(project) => {
+                let has = self.in_project(Some(project)).map(|has| (project.to_owned(), has.min(role)));
+                Self::new(None, has.into_iter().collect())
+            }
+            None => {
+                let projects = self.projects.iter().map(|(project, has)| (project.clone(), role.min(*has)));
+                Self::new(self.workspace.map(|has| has.min(role)), projects.collect())
+            }
+        }
+    }
+
+    /// The project in which all of them are, if it is one.
+    pub(crate) fn only_project(&self) -> Option<&str> {
+        match (self.workspace, self.projects.len()) {
+            (None, 1) => self.projects.keys().next().map(String::as_str),
+            _ => None,
         }
     }
 

@@ -46,6 +46,8 @@ pub(crate) enum Bug {
     CancelIgnored,
     /// Lines that are logged before the same call have the same key.
     LogLinesShareAKey,
+    /// What continues an execution may do everything.
+    RightsForgotten,
     /// A repeated webhook call starts a second execution.
     IdempotencyIgnored,
     /// A failed sync is tried again. This one is in the simulated disk: SQLite itself never does it.

@@ -6,7 +6,9 @@ use serde_json::json;
 
 use crate::clock::Timestamp;
 use crate::core::Core;
+use crate::grant::Grant;
 use crate::id;
+use crate::people::Role;
 use crate::planted::{Bug, is_planted};
 use crate::query::Kind;
 use crate::store::executions::{self, Execution, Key};
@@ -64,7 +66,9 @@ pub(crate) fn start(
     }
     let input = json!({"schedule_id": schedule_id, "scheduled_for": request.at.to_string()});
     let by = format!("execution {}", iteration.id);
-    let mut new = core.new_flow_execution(connection, id.clone(), &request.flow, input, &by)?;
+    let grant = Grant::of_execution(&iteration.acts_as, Role::Operator);
+    grant.check_start(connection, &request.flow, &input)?;
+    let mut new = core.new_flow_execution(connection, id.clone(), &request.flow, input, &by, grant.rights())?;
     new.started.depth = iteration.depth + 1;
     new.parent_id = Some(iteration.id.clone());
     new.orphan = true;

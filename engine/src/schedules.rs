@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::core::Core;
+use crate::grant::Grant;
 use crate::id;
 use crate::journal::Status;
+use crate::people::{ACTS_AS, Rights, Role};
 use crate::query::Kind;
 use crate::session::QueryCall;
 use crate::store::executions::{self, Execution, ExecutionType, Finish, Key};
@@ -30,9 +32,14 @@ const ITERATION_MIN: Duration = Duration::from_secs(1);
 /// The fields of a schedule whose change begins a new iteration.
 pub(crate) const TERMS: [&str; 4] = ["scheduler_id", "setting_id", "flow_id", "project_id"];
 
-/// Brings the executions of a schedule in line with its record, which was just saved or is about to be deleted.
-/// Returns the iteration that it begins.
-pub(crate) fn reconcile(core: &Core, connection: &Connection, schedule: &Value) -> StoreResult<Option<Key>> {
+/// Brings the executions of a schedule in line with its record, which was just saved, where there was another one
+/// before, or is about to be deleted. Returns the iteration that it begins.
+pub(crate) fn reconcile(
+    core: &Core,
+    connection: &Connection,
+    before: Option<&Value>,
+    schedule: &Value,
+) -> StoreResult<Option<Key>> {
     let schedule_id = schedule["id"].as_str().unwrap_or_default();
     let state = schedules::state(connection, schedule_id)?;
     let live = match &state {
@@ -42,7 +49,9 @@ pub(crate) fn reconcile(core: &Core, connection: &Connection, schedule: &Value) 
         _ => None,
     };
     let enabled = schedule["is_enabled"] == true;
-    let unchanged = live.as_ref().is_some_and(|(_, row)| TERMS.iter().all(|term| row["input"][term] == schedule[term]));
+    let has_same_rights = before.is_none_or(|before| before[ACTS_AS] == schedule[ACTS_AS]);
+    let has_same_terms = |row: &Value| TERMS.iter().all(|term| row["input"][term] == schedule[term]);
+    let unchanged = live.as_ref().is_some_and(|(_, row)| has_same_rights && has_same_terms(row));
     if enabled && unchanged {
         if let Some((key, _)) = live {
             // Whoever enables a schedule that was restored lets its iteration go on too.
@@ -141,7 +150,7 @@ pub(crate) fn reconcile_all(core: &Core, connection: &Connection) -> StoreResult
         let call = QueryCall { kind: "schedule".into(), filter: Some(filter.clone()), cursor, ..QueryCall::default() };
         let page = records::list(connection, &call.parse()?)?;
         for schedule in page.rows {
-            match guarded(connection, |connection| reconcile(core, connection, &schedule)) {
+            match guarded(connection, |connection| reconcile(core, connection, None, &schedule)) {
                 Ok(key) => begun.extend(key),
                 Err(StoreError::Refused(refusal)) => {
                     tracing::error!(schedule = %schedule["name"], %refusal, "an enabled schedule cannot run");
@@ -202,11 +211,12 @@ fn begin_iteration(
     previous: Value,
 ) -> StoreResult<Key> {
     let schedule_id = schedule["id"].as_str().unwrap_or_default();
-    let scheduler =
-        records::require(connection, Kind::Scheduler, schedule["scheduler_id"].as_str().unwrap_or_default())?;
+    // What bears a name may be another record by now than the one that was named.
+    let grant = Grant::of_execution(&Rights::of_saved(schedule), Role::Operator);
+    let scheduler = grant.scheduler(connection, schedule["scheduler_id"].as_str().unwrap_or_default())?;
     for (kind, field) in [(Kind::Flow, "flow_id"), (Kind::Setting, "setting_id"), (Kind::Project, "project_id")] {
         if let Some(key) = schedule[field].as_str() {
-            records::require(connection, kind, key)?;
+            grant.record(connection, kind, key)?;
         }
     }
     state.iteration += 1;
@@ -222,7 +232,7 @@ fn begin_iteration(
     }
     let flow = scheduler["flow_id"].as_str().unwrap_or_default();
     let by = format!("schedule {schedule_id}");
-    let mut new = core.new_flow_execution(connection, state.execution_id.clone(), flow, input, &by)?;
+    let mut new = core.new_flow_execution(connection, state.execution_id.clone(), flow, input, &by, grant.rights())?;
     new.ty = ExecutionType::Schedule;
     new.name = schedule["name"].as_str().unwrap_or_default().to_owned();
     new.schedule_id = Some(schedule_id.to_owned());

@@ -20,7 +20,7 @@ use axum::http::header::{CONTENT_SECURITY_POLICY, LOCATION};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use surefoot_engine::{Attachments, EngineError, StartRequest};
+use surefoot_engine::{Attachments, EngineError, Role, StartRequest};
 
 use crate::app::{App, Stopping, Waited};
 use crate::extract::InPath;
@@ -114,7 +114,8 @@ async fn start(app: &App, name: &str, path: String, request: Request) -> Answer<
         attachments,
         ..StartRequest::default()
     };
-    match app.complete(app.whole_engine().clone(), |engine| async move { Ok(engine.start(request).await) }).await? {
+    let engine = app.whole_engine().on_behalf(webhook.rights.clone(), Role::Operator);
+    match app.complete(engine, |engine| async move { Ok(engine.start(request).await) }).await? {
         Ok((id, is_new)) => {
             tracing::info!(webhook = webhook.name, execution = id, is_new, "webhook called");
             Ok(Started { id, is_async })
@@ -123,7 +124,8 @@ async fn start(app: &App, name: &str, path: String, request: Request) -> Answer<
             // What is wrong with the flow concerns the owner of the webhook and not its callers.
             tracing::warn!(webhook = webhook.name, %reason, "a webhook could not start its flow");
             let detail = format!("webhook `{}` could not start its flow", webhook.name);
-            let hint = "the server's log says why; often the flow does not exist or was never deployed";
+            let hint = "the server's log says why; often the flow does not exist or was never deployed, or who saved the \
+                        webhook last may not start it";
             Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "start_failed", detail).hint(hint))
         }
         Err(error) => Err(error.into()),

@@ -58,6 +58,9 @@ pub(crate) struct SetArguments {
     /// Of its executions among those that wait, from -100 to 100: the greatest first
     #[arg(long, value_name = "N", value_parser = inputs::number_or_null, allow_hyphen_values = true)]
     priority: Option<Value>,
+    /// The highest role that its executions have, whoever starts them
+    #[arg(long, value_parser = ["viewer", "operator", "author"])]
+    role: Option<String>,
     /// What it is for
     #[arg(long)]
     description: Option<String>,
@@ -84,6 +87,7 @@ async fn set(arguments: SetArguments, context: &Context) -> Result<u8> {
         ("deadline_ms", arguments.deadline_ms),
         ("max_concurrent", arguments.max_concurrent),
         ("priority", arguments.priority),
+        ("role", arguments.role.map(Value::from)),
         ("description", arguments.description.map(Value::from)),
         ("project_id", project),
     ];

@@ -207,6 +207,7 @@ mod tests {
 
     use super::*;
     use crate::journal::{ConnectionStart, Digester, Limits, Outcome, Started};
+    use crate::people::Rights;
 
     fn started(entropy: usize) -> Record<IgnoredAny> {
         Record::Started(Started {
@@ -217,6 +218,7 @@ mod tests {
             end_actions: Vec::new(),
             depth: 0,
             engine: "test".into(),
+            acts_as: Rights::of_executions(),
         })
     }
 

@@ -12,6 +12,7 @@ use super::{Engine, EngineResult};
 use crate::collection::Held;
 use crate::core::Core;
 use crate::files;
+use crate::people::Rights;
 use crate::store::StoreResult;
 use crate::store::records::Stamp;
 
@@ -63,11 +64,11 @@ impl Engine {
 }
 
 impl Attachments {
-    /// Gives the contents their names, in the transaction that starts the execution.
-    pub(super) fn save(&self, core: &Core, connection: &Connection, by: &str) -> StoreResult<()> {
+    /// Gives the contents their names, in the transaction that starts the execution, where that may read them.
+    pub(super) fn save(&self, core: &Core, connection: &Connection, acts_as: &Rights, by: &str) -> StoreResult<()> {
         for (place, file) in self.files.iter().enumerate() {
             let stamp = Stamp { new_id: format!("{}.{}", self.execution_id, place + 1), ..core.stamp(by) };
-            files::save_name(connection, &file.name, file.size_bytes, &file.sha256, &stamp)?;
+            files::save_name(connection, &file.name, acts_as.only_project(), file.size_bytes, &file.sha256, &stamp)?;
         }
         Ok(())
     }

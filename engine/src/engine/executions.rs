@@ -117,8 +117,8 @@ impl Engine {
                         return Ok((present, None));
                     }
                     grant.check_start(connection, &request.flow, &request.input)?;
-                    let mut new =
-                        core.new_flow_execution(connection, id.clone(), &request.flow, request.input, &request.by)?;
+                    let (flow, input, by) = (&request.flow, request.input, &request.by);
+                    let mut new = core.new_flow_execution(connection, id.clone(), flow, input, by, grant.rights())?;
                     new.name = request.name.unwrap_or(new.name);
                     new.deadline = deadline.or(new.deadline);
                     new.priority = request.priority.unwrap_or(new.priority);
@@ -126,7 +126,7 @@ impl Engine {
                     new.idempotency_key = request.idempotency_key.filter(|_| !is_planted(Bug::IdempotencyIgnored));
                     let key = executions::insert(connection, &new, now)?;
                     if let Some(attachments) = &request.attachments {
-                        attachments.save(&core, connection, &request.by)?;
+                        attachments.save(&core, connection, &new.started.acts_as, by)?;
                     }
                     Ok((id, Some(key)))
                 },

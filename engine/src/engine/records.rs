@@ -57,8 +57,7 @@ impl Engine {
                 (Kind::Secret, _) | (Kind::User, Saving::Present(_)) => {}
                 _ => drop(crate::session::writable_kind(kind.as_str())?),
             }
-            grant.check_save(connection, kind, &saving, &fields)?;
-            let Saved { before, after } = core.save_record(connection, kind, &saving, &fields, &stamp)?;
+            let Saved { before, after } = grant.save(&core, connection, kind, &saving, &fields, &stamp)?;
             let action = if before.is_some() { "update" } else { "create" };
             let deed = Deed { action, kind, before: before.unwrap_or_default(), after: after.clone() };
             audit::note(&core, connection, &grant, &stamp.who, deed)?;
@@ -83,12 +82,12 @@ impl Engine {
         let (core, grant) = (self.core.clone(), self.grant.clone());
         let (key, stamp) = (key.to_owned(), self.core.stamp(by));
         let delete = move |connection: &rusqlite::Connection| {
-            let Some(record) = grant.find(connection, kind, &key)? else { return Ok((false, None)) };
-            let deleted = core.delete_record(connection, kind, &key, permanently, &stamp)?;
+            let deleted = grant.delete(&core, connection, kind, &key, permanently, &stamp)?;
+            let Some(record) = deleted else { return Ok((false, None)) };
             let action = if permanently { "delete_permanently" } else { "delete" };
             let deed = Deed { action, kind, before: record.clone(), after: Value::Null };
             audit::note(&core, connection, &grant, &stamp.who, deed)?;
-            Ok((deleted, Some(record)))
+            Ok((true, Some(record)))
         };
         let follows = move |(_, record): &(bool, Option<Value>)| record_changed(kind, record.as_ref()?);
         let (deleted, _) = self.write_and_wake(delete, follows).await?;
@@ -106,7 +105,7 @@ impl Engine {
             let record = records::restore(connection, kind, &id)?;
             match kind {
                 Kind::Flow => places::flow_saved(connection, None, &record)?,
-                Kind::Schedule => drop(crate::schedules::reconcile(&core, connection, &record)?),
+                Kind::Schedule => drop(crate::schedules::reconcile(&core, connection, None, &record)?),
                 _ => {}
             }
             let deed = Deed { action: "restore", kind, before: Value::Null, after: record.clone() };
@@ -147,7 +146,7 @@ impl Engine {
         let grant = self.grant.clone();
         self.write(move |connection| {
             let before = records::get(connection, Kind::File, &name)?.unwrap_or_default();
-            let mut after = crate::files::save_name(connection, &name, size, &sha256, &stamp)?;
+            let mut after = crate::files::save_name(connection, &name, None, size, &sha256, &stamp)?;
             if let Some(project) = project {
                 let fields = Map::from_iter([("project_id".to_owned(), project.into())]);
                 after = core.save_record(connection, Kind::File, &Saving::Present(name), &fields, &stamp)?.after;

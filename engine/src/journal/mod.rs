@@ -7,7 +7,8 @@
 //! - `1`, the first: one record a row.
 //! - `2`: several records a row. Kinds of calls are numbers. Of an id that belongs to the execution itself only the
 //!   part from the dot on is kept, and records leave out what the rest of them says: arguments, and the answer to a
-//!   start. Since then calls may have a policy, and their ends attempts; both are left out where there are none.
+//!   start. Since then calls may have a policy, and their ends attempts; both are left out where there are none. An
+//!   execution has rights; those to everything, which all had before, are left out.
 
 mod call;
 mod record;

@@ -8,6 +8,7 @@ use surefoot_connector_api::{CallError, Effect};
 
 use super::call::{CallKind, Digest};
 use crate::clock::Timestamp;
+use crate::people::Rights;
 use crate::policy::Retry;
 
 /// One record. Their order within an execution is the order of commits.
@@ -113,6 +114,9 @@ pub struct Started {
     /// The engine's version, for people.
     #[serde(rename = "g")]
     pub engine: String,
+    /// What the execution may reach. Those that began before there were such limits reach everything.
+    #[serde(rename = "a", default = "Rights::of_executions", skip_serializing_if = "Rights::are_of_executions")]
+    pub acts_as: Rights,
 }
 
 fn is_zero<N: Default + PartialEq>(number: &N) -> bool {

@@ -9,7 +9,7 @@ pub fn shown(seq: usize, record: &Record) -> Value {
     let mut shown = match record {
         Record::Started(started) => {
             json!({"record": "started", "at": started.at.to_string(), "version": started.version,
-            "limits": started.limits, "engine": started.engine})
+            "limits": started.limits, "engine": started.engine, "acts_as": started.acts_as})
         }
         Record::Call { n, kind, args, at, due, connection, reply, .. } => {
             json!({"record": "call", "call": n, "kind": kind,

@@ -1,6 +1,7 @@
 //! The kinds of records and their fields: one table, used by queries and by saving.
 
 use super::QueryError;
+use crate::people::ACTS_AS;
 
 /// What a field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,7 @@ const FLOW: &[Field] = &[
     data("deadline_ms", Integer),
     data("max_concurrent", Integer),
     data("priority", Integer),
+    data("role", Text),
 ];
 const CONNECTOR: &[Field] = &[
     data("type", Text),
@@ -97,6 +99,7 @@ const SCHEDULE: &[Field] = &[
     data("is_enabled", Bool),
     computed("disabled_reason", Text),
     data("description", Text),
+    hidden(ACTS_AS),
 ];
 const SCHEDULER: &[Field] = &[data("flow_id", Text), data("description", Text), data("project_id", Text)];
 const SETTING: &[Field] = &[data("value", Json), data("description", Text), data("project_id", Text)];
@@ -113,6 +116,7 @@ const WEBHOOK: &[Field] = &[
     data("methods", Json),
     data("description", Text),
     data("project_id", Text),
+    hidden(ACTS_AS),
 ];
 const PROJECT: &[Field] = &[data("description", Text)];
 const TOKEN: &[Field] = &[

@@ -13,6 +13,7 @@ use crate::id;
 use crate::journal::{
     Call, CallKind, ConnectionStart, Outcome, Record, Reply, canonical, canonical_object, start_args,
 };
+use crate::people::Role;
 use crate::planted::{Bug, is_planted};
 use crate::policy::CallPolicy;
 use crate::query::Kind;
@@ -99,6 +100,7 @@ impl Session {
             Some(ty) => Ok(Arc::new(OpenConnector::of_type(ty))),
             None => self.core.secrets.connectors.require(&self.core.readers, &self.core.writer, connector),
         };
+        let found = self.grant(Role::Operator).called(connector, found);
         let stored = match found {
             Ok(stored) => stored,
             Err(StoreError::Refused(refusal)) => return Ok(Err(refusal.into())),
@@ -295,12 +297,15 @@ impl Session {
                 let depth = self.resident.started.depth + 1;
                 let (parent, by) = (self.execution().id.clone(), format!("execution {}", self.execution().id));
                 let (core, flow, name) = (self.core.clone(), flow.to_owned(), name.map(str::to_owned));
+                let grant = self.grant(Role::Operator);
                 let (reply, key) = self
                     .store_call(n, call, move |connection| {
                         if let Some(error) = refused {
                             return Ok((Reply::Error(error), None));
                         }
-                        let mut new = core.new_flow_execution(connection, child.clone(), &flow, input, &by)?;
+                        grant.check_start(connection, &flow, &input)?;
+                        let rights = grant.rights();
+                        let mut new = core.new_flow_execution(connection, child.clone(), &flow, input, &by, rights)?;
                         new.started.depth = depth;
                         if let Some(name) = name {
                             records::check_name(Kind::Execution, &name)?;

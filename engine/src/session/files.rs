@@ -5,8 +5,9 @@ use serde_json::json;
 
 use super::{CallResult, End, Session, Turn};
 use crate::journal::{CallKind, Reply};
+use crate::people::Role;
 use crate::query::Kind;
-use crate::store::{contents, records};
+use crate::store::contents;
 
 /// The longest part that one read returns, bytes.
 pub(crate) const READ_BYTES_MAX: u32 = 4 << 20;
@@ -18,9 +19,9 @@ impl Session {
             Turn::Replayed(reply) => reply,
             Turn::Resumed(..) => return Err(self.damaged()),
             Turn::Live(n, call) => {
-                let name = name.to_owned();
+                let (name, grant) = (name.to_owned(), self.grant(Role::Viewer));
                 self.store_call(n, call, move |connection| {
-                    let file = records::get(connection, Kind::File, &name)?;
+                    let file = grant.find(connection, Kind::File, &name)?;
                     Ok((Reply::FileStat(file.as_ref().map(crate::files::stat_of)), ()))
                 })
                 .await?
@@ -42,9 +43,9 @@ impl Session {
             Turn::Replayed(reply) => reply,
             Turn::Resumed(..) => return Err(self.damaged()),
             Turn::Live(n, call) => {
-                let (name, key) = (name.to_owned(), self.execution().key);
+                let (name, key, grant) = (name.to_owned(), self.execution().key, self.grant(Role::Viewer));
                 self.store_call(n, call, move |connection| {
-                    let file = records::require(connection, Kind::File, &name)?;
+                    let file = grant.record(connection, Kind::File, &name)?;
                     let (size, sha256) = crate::files::stat_of(&file);
                     let rest = size.saturating_sub(offset).min(u64::from(length));
                     let rest = u32::try_from(rest).expect("at most READ_BYTES_MAX");
@@ -80,10 +81,10 @@ impl Session {
                     Ok(held) => held,
                     Err(error) => return Err(storage_failed(name, &error)),
                 };
-                let (name, sha256) = (name.to_owned(), sha256.clone());
+                let (name, sha256, grant) = (name.to_owned(), sha256.clone(), self.grant(Role::Author));
                 let stamp = self.core.stamp(&format!("execution {}", self.execution().id));
                 self.store_call(n, call, move |connection| {
-                    crate::files::save_name(connection, &name, size, &sha256, &stamp)?;
+                    grant.save_file(connection, &name, (size, &sha256), &stamp)?;
                     Ok((Reply::Unit, ()))
                 })
                 .await?
@@ -101,11 +102,11 @@ impl Session {
             Turn::Replayed(reply) => reply,
             Turn::Resumed(..) => return Err(self.damaged()),
             Turn::Live(n, call) => {
-                let name = name.to_owned();
+                let (name, core, grant) = (name.to_owned(), self.core.clone(), self.grant(Role::Author));
                 let stamp = self.core.stamp(&format!("execution {}", self.execution().id));
                 self.store_call(n, call, move |connection| {
-                    let deleted = records::delete(connection, Kind::File, &name, permanently, &stamp)?;
-                    Ok((Reply::Bool(deleted), ()))
+                    let deleted = grant.delete(&core, connection, Kind::File, &name, permanently, &stamp)?;
+                    Ok((Reply::Bool(deleted.is_some()), ()))
                 })
                 .await?
                 .0

@@ -44,7 +44,9 @@ pub(crate) use crate::runs::{Ran, RunRequest};
 
 use crate::clock::Timestamp;
 use crate::core::{Core, Departure, Resident, lock};
+use crate::grant::Grant;
 use crate::journal::{Call, CallKind, ConnectionStart, HostError, Record, Reply, Status, canonical, shown_args};
+use crate::people::Role;
 use crate::planted::{Bug, is_planted};
 use crate::secrets::Redactions;
 use crate::store::executions::{self, Execution};
@@ -180,6 +182,11 @@ impl Session {
 
     pub(crate) fn execution(&self) -> &Execution {
         &self.resident.execution
+    }
+
+    /// What the execution may reach, for what takes that role.
+    pub(crate) fn grant(&self, needed: Role) -> Grant {
+        Grant::of_execution(&self.execution().acts_as, needed)
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {
@@ -547,7 +554,8 @@ impl From<Refusal> for HostError {
         match refusal {
             Refusal::NotFound(text) => Self::NotFound(text),
             Refusal::Conflict(text) | Refusal::Gone(text) => Self::Conflict(text),
-            Refusal::Invalid(text) | Refusal::Forbidden(text) | Refusal::Busy(text) => Self::InvalidInput(text),
+            Refusal::Forbidden(text) => Self::PermissionDenied(text),
+            Refusal::Invalid(text) | Refusal::Busy(text) => Self::InvalidInput(text),
         }
     }
 }

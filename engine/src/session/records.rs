@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{CallResult, HostError, Session, Turn};
 use crate::core::{Event, lock};
 use crate::journal::{CallKind, Reply, canonical};
+use crate::people::Role;
 use crate::query::{Kind, Page, Query};
 use crate::store::records::{self, Saving};
 use crate::store::{StoreError, StoreResult, approvals, executions};
@@ -60,14 +61,16 @@ impl Session {
             Turn::Resumed(..) => return Err(self.damaged()),
             Turn::Live(n, call) => {
                 let (kind, key, core) = (kind.to_owned(), key.to_owned(), self.core.clone());
+                let grant = self.grant(Role::Viewer);
                 self.store_call(n, call, move |connection| {
                     let kind = Kind::parse_for_flow(&kind).map_err(|error| StoreError::invalid(error.to_string()))?;
                     let record = match kind {
                         Kind::Execution => core.execution_json(connection, &key)?,
                         Kind::Approval => approvals::get(connection, &key)?,
-                        kind => records::get(connection, kind, &key)?.map(|record| core.present(kind, record)),
+                        kind => records::get(connection, kind, &key)?,
                     };
-                    Ok((Reply::Json(record), ()))
+                    let record = grant.in_sight(connection, kind, record)?;
+                    Ok((Reply::Json(record.map(|record| core.present(kind, record))), ()))
                 })
                 .await?
                 .0
@@ -89,11 +92,13 @@ impl Session {
             Turn::Resumed(..) => return Err(self.damaged()),
             Turn::Live(n, call) => {
                 let (kind, key, core) = (kind.to_owned(), key.to_owned(), self.core.clone());
-                let stamp = self.core.stamp(&format!("execution {}", self.execution().id));
+                let (grant, stamp) =
+                    (self.grant(Role::Author), self.core.stamp(&format!("execution {}", self.execution().id)));
                 let (reply, _) = self
                     .store_call(n, call, move |connection| {
                         let kind = writable_kind(&kind)?;
-                        let record = core.save_record(connection, kind, &Saving::Either(key), &fields, &stamp)?.after;
+                        let saving = Saving::Either(key);
+                        let record = grant.save(&core, connection, kind, &saving, &fields, &stamp)?.after;
                         Ok((Reply::Json(Some(core.present(kind, record))), ()))
                     })
                     .await?;
@@ -116,23 +121,20 @@ impl Session {
             Turn::Resumed(..) => return Err(self.damaged()),
             Turn::Live(n, call) => {
                 let (kind, key, core) = (kind.to_owned(), key.to_owned(), self.core.clone());
-                let stamp = self.core.stamp(&format!("execution {}", self.execution().id));
-                let (reply, id) = self
+                let (grant, stamp) =
+                    (self.grant(Role::Author), self.core.stamp(&format!("execution {}", self.execution().id)));
+                let (reply, deleted) = self
                     .store_call(n, call, move |connection| {
                         let kind = writable_kind(&kind)?;
-                        let record = matches!(kind, Kind::Flow | Kind::Schedule)
-                            .then(|| records::get(connection, kind, &key))
-                            .transpose()?
-                            .flatten();
-                        let id = record.and_then(|record| Some((kind, record["id"].as_str()?.to_owned())));
-                        let deleted = core.delete_record(connection, kind, &key, permanently, &stamp)?;
-                        Ok((Reply::Bool(deleted), id))
+                        let deleted = grant.delete(&core, connection, kind, &key, permanently, &stamp)?;
+                        let id = deleted.as_ref().and_then(|record| Some((kind, record["id"].as_str()?.to_owned())));
+                        Ok((Reply::Bool(deleted.is_some()), id))
                     })
                     .await?;
-                match id.flatten() {
+                match deleted.flatten() {
                     Some((Kind::Flow, id)) => self.core.send(Event::FlowChanged(id)),
-                    Some((_, id)) => self.core.send(Event::ScheduleChanged(id)),
-                    None => {}
+                    Some((Kind::Schedule, id)) => self.core.send(Event::ScheduleChanged(id)),
+                    _ => {}
                 }
                 reply
             }
@@ -151,10 +153,10 @@ impl Session {
             Turn::Replayed(reply) => reply,
             Turn::Resumed(..) => return Err(self.damaged()),
             Turn::Live(n, call) => {
-                let (query, core) = (query.clone(), self.core.clone());
+                let (query, core, grant) = (query.clone(), self.core.clone(), self.grant(Role::Viewer));
                 self.store_call(n, call, move |connection| {
                     Kind::parse_for_flow(&query.kind).map_err(|error| StoreError::invalid(error.to_string()))?;
-                    let page = core.query(connection, &query.parse()?)?;
+                    let page = core.query(connection, &Query { projects: grant.projects(), ..query.parse()? })?;
                     Ok((Reply::Page(page.rows, page.next), ()))
                 })
                 .await?
@@ -202,10 +204,11 @@ impl Session {
             Turn::Replayed(reply) => reply,
             Turn::Resumed(..) => return Err(self.damaged()),
             Turn::Live(n, call) => {
-                let id = id.to_owned();
+                let (id, grant) = (id.to_owned(), self.grant(Role::Operator));
                 let (reply, key) = self
                     .store_call(n, call, move |connection| {
                         let id = executions::last_of_chain(connection, &id)?;
+                        grant.check_execution(connection, &id)?;
                         let key = executions::key_of(connection, &id)?
                             .ok_or_else(|| StoreError::not_found("execution", &id))?;
                         executions::request_cancel(connection, key)?;

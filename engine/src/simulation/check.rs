@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::engine::Engine;
 use crate::id;
 use crate::journal::{self, CallKind, Outcome, Record, Reply};
+use crate::people::{Rights, Role};
 use crate::store::{self, StoreResult, executions};
 
 /// How much there was to find.
@@ -72,6 +73,7 @@ pub(super) fn check(
         log_is_whole(execution, world)?;
     }
     everything_is_explained(&all, roots)?;
+    rights_are_handed_on(&all)?;
     signals_agree(&all, &signals, world, &mut findings)?;
     iterations_follow(&all, plan, &mut findings)?;
     no_time_is_lost(&all, plan)?;
@@ -236,6 +238,30 @@ fn everything_is_explained(all: &[Execution], roots: &BTreeMap<u32, (String, Val
         }
     }
     ensure!(there.is_empty(), "nobody started {there:?}");
+    Ok(())
+}
+
+/// The rights of who starts what nothing else starts: enough for everything, and others than those of schedules.
+pub(super) fn starter() -> Rights {
+    Rights::new(Some(Role::Author), BTreeMap::from([("nowhere".to_owned(), Role::Viewer)]))
+}
+
+/// Who starts an execution gives it their rights, and it gives them on to what it starts and to what continues it.
+fn rights_are_handed_on(all: &[Execution]) -> Checked<()> {
+    let rights = |one: &Execution| match one.journal.first() {
+        Some(Record::Started(started)) => Ok(started.acts_as.clone()),
+        other => Err(format!("the journal of {} begins with {other:?}", one.id)),
+    };
+    for execution in all {
+        let before = all.iter().find(|one| one.row["continued_as"] == execution.id.as_str());
+        let parent = all.iter().find(|one| execution.row["parent_id"] == one.id.as_str());
+        let expected = match before.or(parent) {
+            Some(giver) => rights(giver)?,
+            None if execution.row["type"] == "SCHEDULE" => Rights::of_executions(),
+            None => starter(),
+        };
+        ensure!(rights(execution)? == expected, "{} has other rights than it was given", execution.id);
+    }
     Ok(())
 }
 

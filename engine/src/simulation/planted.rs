@@ -45,5 +45,6 @@ planted! {
     an_ignored_pause_is_found: PauseIgnored,
     an_ignored_cancel_is_found: CancelIgnored,
     lines_of_a_log_with_the_same_key_are_found: LogLinesShareAKey,
+    forgotten_rights_are_found: RightsForgotten,
     an_ignored_idempotency_key_is_found: IdempotencyIgnored,
 }

@@ -10,7 +10,7 @@ use rand_core::SeedableRng;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
-use super::check::{self, Findings, Journals};
+use super::check::{self, Findings, Journals, starter};
 use super::disk::{Disk, Fault};
 use super::plan::{Event, Plan, below, signal_name};
 use super::script::{FLOW, VERSIONS, flows};
@@ -19,9 +19,11 @@ use super::world::{Probe, World};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::core::Config;
 use crate::engine::{Engine, EngineError, StartRequest, WriterMode};
+use crate::grant::Grant;
 use crate::id::Entropy;
 use crate::journal::Record;
 use crate::key::check_value;
+use crate::people::Role;
 use crate::query::Kind;
 use crate::store::executions::{self, Active, ActiveState, Key};
 use crate::store::records::{self, Saving};
@@ -209,7 +211,8 @@ impl Run<'_> {
             let save = |kind, name: &str, fields: Value| {
                 let fields: Map<_, _> = fields.as_object().cloned().unwrap_or_default();
                 let saving = Saving::Either(name.to_owned());
-                let saved = core.save_record(connection, kind, &saving, &fields, &core.stamp("simulation"))?;
+                let saved =
+                    Grant::everything().save(&core, connection, kind, &saving, &fields, &core.stamp("simulation"))?;
                 StoreResult::Ok(saved.after)
             };
             let flow = save(Kind::Flow, FLOW, json!({}))?;
@@ -534,7 +537,7 @@ async fn perform(engine: &Engine, request: Request) -> Result<Option<String>, En
                 idempotency_key: Some(key.to_string()),
                 ..StartRequest::default()
             };
-            engine.start(start).await.map(|(id, _)| Some(id))
+            engine.on_behalf(starter(), Role::Operator).start(start).await.map(|(id, _)| Some(id))
         }
         Request::Signal { id, execution, name, payload } => {
             engine.signal(&execution, &name, payload, "simulation", Some(id)).await.map(Some)

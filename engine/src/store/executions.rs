@@ -7,6 +7,7 @@ use super::places::{self, Admission, Place};
 use super::{StoreError, StoreResult, approvals, journal, records};
 use crate::clock::Timestamp;
 use crate::journal::{Record, Started, Status};
+use crate::people::Rights;
 use crate::query::{Kind, Page, Query, in_projects, plan};
 
 /// Number of an execution within its database; journals and logs are keyed by it.
@@ -75,6 +76,7 @@ impl NewExecution {
             end_actions: Vec::new(),
             depth: 0,
             engine: "test".into(),
+            acts_as: Rights::of_executions(),
         };
         Self {
             id: id.into(),
@@ -116,6 +118,8 @@ pub(crate) struct Execution {
     pub(crate) input: Value,
     /// How many executions stand above it. The journal's first record says it; 0 until that was read.
     pub(crate) depth: u32,
+    /// What it may reach. The journal's first record says it; nothing until that was read.
+    pub(crate) acts_as: Rights,
 }
 
 /// How an execution ended.
@@ -282,6 +286,7 @@ fn load_with(
         priority: row.get(13)?,
         input: serde_json::from_str(&text(11, "input")?).map_err(|error| unreadable("input", &error))?,
         depth: 0,
+        acts_as: Rights::default(),
     }))
 }
 

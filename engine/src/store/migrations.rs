@@ -19,6 +19,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("0010_deliveries.sql"),
     include_str!("0011_deadlines.sql"),
     include_str!("0012_places.sql"),
+    include_str!("0013_starters.sql"),
 ];
 
 /// Brings a database to the newest format, in one transaction: a failure leaves it as it was. A newer one is refused.
@@ -45,6 +46,8 @@ fn run_steps(connection: &mut Connection, steps: &[&str]) -> StoreResult<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::people::Rights;
+    use crate::query::Kind;
 
     /// Databases out there were made by exactly these bytes.
     #[test]
@@ -65,6 +68,7 @@ mod tests {
                 "f6397921cebfc5c4fa5ecdf5bf56eeff29b03cab49fd6ba625c94687fa31c631",
                 "5f618549fe3840bd082147e42f2c3d4874c42b96d3a9d65f6a247a6a37e86fb2",
                 "fc7b93a14d6332dc74b3d73f555590ab69ccff0bd93cb0d3c8ef131edf2fa2bd",
+                "ef19ab768570e23079fbbc9c5dc84d8ef0abfc5e698449ba9760cf40a2c72277",
             ]
         );
     }
@@ -92,6 +96,28 @@ mod tests {
              (SELECT data FROM records WHERE kind = 'flow' ORDER BY id)";
         let projects: String = connection.query_row(sql, [], |row| row.get(0)).unwrap();
         assert_eq!(projects, "1 1 gone -");
+    }
+
+    /// What an older engine let do everything goes on to do so, and nothing else has rights that nobody gave it.
+    #[test]
+    fn what_starts_flows_acts_as_before_until_it_is_saved_again() {
+        let starters = STEPS.iter().position(|step| step.contains("acts_as")).unwrap();
+        let mut connection = Connection::open_in_memory().unwrap();
+        run_steps(&mut connection, &STEPS[..starters]).unwrap();
+        for kind in ["webhook", "schedule", "flow"] {
+            let insert =
+                "INSERT INTO records (kind, id, name, revision, created_at, created_by, modified_at, modified_by,
+                 data) VALUES (?1, 'x', 'x', 1, 1, '', 1, '', '{}')";
+            connection.execute(insert, [kind]).unwrap();
+        }
+        run_steps(&mut connection, STEPS).unwrap();
+        let rights = |kind: &str| {
+            let record = crate::store::records::get(&connection, Kind::parse(kind).unwrap(), "x").unwrap().unwrap();
+            Rights::of_saved(&record)
+        };
+        assert_eq!(rights("webhook"), Rights::of_executions());
+        assert_eq!(rights("schedule"), Rights::of_executions());
+        assert_eq!(rights("flow"), Rights::default());
     }
 
     /// A step that fails takes those before it, of the same run, back with it.

@@ -10,7 +10,7 @@ use surefoot_connector_api::is_secret_name;
 use super::{Refusal, StoreError, StoreResult};
 use crate::clock::Timestamp;
 use crate::deadline::MILLIS_MAX;
-use crate::people::Role;
+use crate::people::{ACTS_AS, Rights, Role};
 use crate::query::{Cursor, FieldType, Kind, Page, Query, plan};
 
 /// Names and ids, characters.
@@ -33,6 +33,8 @@ pub(crate) struct Stamp {
     pub(crate) now: Timestamp,
     /// For a record that is created now.
     pub(crate) new_id: String,
+    /// What a record that starts flows acts as from now on. None: as before.
+    pub(crate) acts_as: Option<Rights>,
 }
 
 /// The record with that name, or else with that id, that is not in the trash.
@@ -201,6 +203,9 @@ pub(crate) fn write(
             }
         }
     }
+    if let Some(rights) = stamp.acts_as.as_ref().filter(|_| kind.fields().any(|field| field.name == ACTS_AS)) {
+        document.insert(ACTS_AS.to_owned(), json!(rights));
+    }
     check_name(kind, &name)?;
     validate(kind, &document)?;
     let id = match &present {
@@ -329,7 +334,7 @@ fn name_taken(error: rusqlite::Error, kind: Kind, name: &str) -> StoreError {
     }
 }
 
-fn exists(kind: Kind, name: &str) -> StoreError {
+pub(crate) fn exists(kind: Kind, name: &str) -> StoreError {
     let text = format!("a {} named `{name}`, or with that id, exists already", kind.as_str());
     StoreError::Refused(Refusal::Conflict(text))
 }
@@ -405,6 +410,10 @@ fn validate(kind: Kind, document: &Map<String, Value>) -> StoreResult<()> {
         Kind::Flow if !within(document, "priority", PRIORITIES) => {
             Err(StoreError::invalid("`priority` of a flow is -100 to 100"))
         }
+        Kind::Flow if !document.get("role").is_none_or(is_role_of_flows) => {
+            let text = "`role` of a flow is viewer, operator or author, or null for author: flows need no more";
+            Err(StoreError::invalid(text))
+        }
         Kind::Webhook if !document.get("methods").is_none_or(are_methods) => {
             Err(StoreError::invalid(format!("`methods` of a webhook is a list of {}", METHODS.join(", "))))
         }
@@ -432,6 +441,10 @@ fn validate(kind: Kind, document: &Map<String, Value>) -> StoreResult<()> {
 fn check_role(value: &Value) -> StoreResult<()> {
     let role: Result<Role, _> = value.as_str().unwrap_or_default().parse();
     role.map(drop).map_err(|error| StoreError::invalid(error.to_string()))
+}
+
+fn is_role_of_flows(value: &Value) -> bool {
+    value.as_str().and_then(|text| text.parse().ok()).is_some_and(|role: Role| role <= Role::OF_FLOWS)
 }
 
 /// Executions of one flow that may run at one time, at most.

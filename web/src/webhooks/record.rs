@@ -2,7 +2,7 @@
 
 use axum::http::Method;
 use serde_json::Value;
-use surefoot_engine::{Engine, EngineError, Timestamp, WebhookCredential};
+use surefoot_engine::{Engine, EngineError, Rights, Timestamp, WebhookCredential};
 
 use super::input::Call;
 use super::signature::{self, Secret};
@@ -19,6 +19,8 @@ pub(crate) struct Webhook {
     pub(crate) name: String,
     /// Name or id of the flow.
     pub(crate) flow_id: String,
+    /// Those of who saved it.
+    pub(crate) rights: Rights,
     methods: Vec<&'static str>,
     is_key_required: bool,
     /// Digests of the keys that are good now.
@@ -50,6 +52,7 @@ impl Webhook {
             id: text("id"),
             name: text("name"),
             flow_id: text("flow_id"),
+            rights: Rights::of_saved(record),
             methods: methods(&record["methods"]),
             is_key_required: record["is_key_required"] != false,
             keys: keys.into_iter().map(str::to_owned).collect(),
