@@ -363,8 +363,8 @@ fn keep_an_admin(connection: &Connection, before: &Value) -> StoreResult<()> {
     }
     let name = before["name"].as_str().unwrap_or_default();
     let text = format!(
-        "`{name}` is the last enabled admin of the workspace: make another one first. `surefoot user reset {name}` takes \
-         the password away and logs them out"
+        "`{name}` is the last enabled admin of the workspace: make another one first. `surefoot user reset {name}` \
+         takes the password away and logs them out"
     );
     Err(StoreError::Refused(Refusal::Conflict(text)))
 }

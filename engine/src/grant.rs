@@ -5,8 +5,8 @@
 //! checked here once more, before and after, where the change is noted in the audit log. What somebody may not even
 //! look at is answered as if it were not there; what they may look at and no more is forbidden.
 //!
-//! Executions ask the same way, with what they were given at their start: the rights of who started them, as far as their
-//! flow lets them.
+//! Executions ask the same way, with what they were given at their start: the rights of who started them, as far as
+//! their flow lets them.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -266,7 +266,7 @@ impl Grant {
         files::save_name(connection, name, project, size_bytes, sha256, stamp).map(drop)
     }
 
-    /// Refuses the name of a file that may not be written. Returns the project to make it in, if it is to be made in one.
+    /// Refuses the name of a file that may not be written. Returns the project to make it in, if it is to be in one.
     pub(crate) fn check_file(&self, connection: &Connection, name: &str) -> StoreResult<Option<&str>> {
         if self.is_everywhere() {
             return Ok(None);
@@ -295,8 +295,8 @@ impl Grant {
         is_chosen.then(|| self.rights.only_project()).flatten()
     }
 
-    /// What was found of a connector that is to be called, if it is in reach. A type without a record is in reach of who
-    /// has the role anywhere.
+    /// What was found of a connector that is to be called, if it is in reach. A type without a record is in reach of
+    /// who has the role anywhere.
     pub(crate) fn called(&self, key: &str, found: StoreResult<Arc<OpenConnector>>) -> StoreResult<Arc<OpenConnector>> {
         if self.is_everywhere() {
             return found;
@@ -317,9 +317,9 @@ impl Grant {
         let text = match self.asker {
             Asker::Caller => format!("this needs the role {needed} in the project that it is about; {why}"),
             Asker::Execution => format!(
-                "this needs the role {needed} in the project that it is about; {why}: an execution has the role of who \
-                 started it, in the project of its flow and no higher than the flow's `role`. Let somebody start it who \
-                 has that role, or a webhook or schedule that such a one has saved"
+                "this needs the role {needed} in the project that it is about; {why}: an execution has the role of \
+                 who started it, in the project of its flow and no higher than the flow's `role`. Let somebody start \
+                 it who has that role, or a webhook or schedule that such a one has saved"
             ),
         };
         StoreError::Refused(Refusal::Forbidden(text))

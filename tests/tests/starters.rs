@@ -131,8 +131,10 @@ async fn what_an_operator_of_a_project_starts_stays_in_it_and_changes_nothing() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_acts_as_who_saved_it() -> Result<()> {
     let world = World::new().await?;
-    let hook = |name: &str, flow: &str| json!({"name": name, "flow_id": flow, "project_id": "shop", "is_key_required": false, "is_enabled": true});
-    world.ask(&world.author, "webhooks", hook("hook", "shop-flow")).await?;
+    let hook = json!({
+        "name": "hook", "flow_id": "shop-flow", "project_id": "shop", "is_key_required": false, "is_enabled": true,
+    });
+    world.ask(&world.author, "webhooks", hook).await?;
     let call = async |webhook: &str, step: Value| {
         world.server.call_webhook(webhook, &format!("{webhook}{step}"), &script(json!([step]))).await
     };

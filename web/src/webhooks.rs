@@ -124,8 +124,8 @@ async fn start(app: &App, name: &str, path: String, request: Request) -> Answer<
             // What is wrong with the flow concerns the owner of the webhook and not its callers.
             tracing::warn!(webhook = webhook.name, %reason, "a webhook could not start its flow");
             let detail = format!("webhook `{}` could not start its flow", webhook.name);
-            let hint = "the server's log says why; often the flow does not exist or was never deployed, or who saved the \
-                        webhook last may not start it";
+            let hint = "the server's log says why; often the flow does not exist or was never deployed, or who saved \
+                        the webhook last may not start it";
             Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "start_failed", detail).hint(hint))
         }
         Err(error) => Err(error.into()),

@@ -549,7 +549,8 @@ async fn a_schedule_acts_as_who_saved_it() {
     // Its flow goes to another project: what it could not have been saved with it does not start.
     world.save(Kind::Flow, "sleeper-a", "b", json!({})).await;
     let filter = json!({"and": [
-        {"field": "schedule_id", "op": "eq", "value": saved["id"]}, {"field": "status", "op": "eq", "value": "ENDED_ERROR"},
+        {"field": "schedule_id", "op": "eq", "value": saved["id"]},
+        {"field": "status", "op": "eq", "value": "ENDED_ERROR"},
     ]});
     let iteration = first(&world.engine, filter).await;
     assert_eq!(iteration["error_message"], "there is no flow `sleeper-a`");
