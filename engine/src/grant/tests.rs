@@ -178,6 +178,10 @@ fn done<T>(_: T) -> &'static str {
     "done"
 }
 
+fn found(is_there: bool) -> &'static str {
+    if is_there { "done" } else { "nothing" }
+}
+
 /// Calls a connector to its end.
 async fn call(session: &Session, connector: &str, inputs: Value) -> CallResult<&'static str> {
     let id = match session.start_connection(connector, object(inputs), ConnectionOptions::default()).await? {
@@ -199,27 +203,20 @@ async fn act(session: &Session, input: &Value) -> Result<Value, End> {
     let name = |kind: &str| format!("{kind}-{place}");
     let value = |value: &str| object(json!({ "value": value }));
     Ok(match what {
-        "record_get" => {
-            told(
-                session.record_get("setting", &name("setting")).await?,
-                |it| {
-                    if it.is_some() { "done" } else { "nothing" }
-                },
-            )
-        }
+        "record_get" => told(session.record_get("setting", &name("setting")).await?, |it| found(it.is_some())),
         "get an execution" => {
             let id = input["execution"].as_str().unwrap();
-            told(session.record_get("execution", id).await?, |it| if it.is_some() { "done" } else { "nothing" })
+            told(session.record_get("execution", id).await?, |it| found(it.is_some()))
         }
         "record_query" => {
             let filter = json!({"field": "name", "op": "eq", "value": name("setting")});
             let query = QueryCall { kind: "setting".into(), filter: Some(filter), ..QueryCall::default() };
-            told(session.record_query(&query).await?, |page| if page.rows.len() == 1 { "done" } else { "nothing" })
+            told(session.record_query(&query).await?, |page| found(page.rows.len() == 1))
         }
         "query executions" => {
             let filter = json!({"field": "id", "op": "eq", "value": input["execution"]});
             let query = QueryCall { kind: "execution".into(), filter: Some(filter), ..QueryCall::default() };
-            told(session.record_query(&query).await?, |page| if page.rows.len() == 1 { "done" } else { "nothing" })
+            told(session.record_query(&query).await?, |page| found(page.rows.len() == 1))
         }
         "record_save" => told(session.record_save("setting", &name("setting"), value("saved")).await?, done),
         "make" => told(session.record_save("setting", "made", value("made")).await?, done),
@@ -227,22 +224,7 @@ async fn act(session: &Session, input: &Value) -> Result<Value, End> {
             let fields = object(json!({"value": "made", "project_id": place}));
             told(session.record_save("setting", "made", fields).await?, done)
         }
-        "record_delete" => told(session.record_delete("setting", &name("setting"), true).await?, |deleted| {
-            if deleted { "done" } else { "nothing" }
-        }),
-        "file_stat" => {
-            told(session.file_stat(&name("file")).await?, |it| if it.is_some() { "done" } else { "nothing" })
-        }
-        "file_read" => told(session.file_read(&name("file"), 0, 10).await?, done),
-        "file_write" => told(session.file_write(&name("file"), Bytes::from_static(b"written")).await?, done),
-        "make a file" => told(session.file_write("made", Bytes::from_static(b"made")).await?, done),
-        "file_delete" => {
-            told(session.file_delete(&name("file"), true).await?, |deleted| if deleted { "done" } else { "nothing" })
-        }
-        "start_connection" => told(call(session, &name("connector"), json!({})).await?, |ended| ended),
-        "call a type" => told(call(session, "type:copier", json!({})).await?, |ended| ended),
-        "read in a call" => told(call(session, "type:copier", json!({"read": name("file")})).await?, |ended| ended),
-        "write in a call" => told(call(session, "type:copier", json!({"write": name("file")})).await?, |ended| ended),
+        "record_delete" => told(session.record_delete("setting", &name("setting"), true).await?, found),
         "start_flow" => {
             let child = session.start_flow(&name("sleeper"), json!({}), None, true).await?;
             told(child, done)
@@ -275,6 +257,23 @@ async fn act(session: &Session, input: &Value) -> Result<Value, End> {
             });
             told(session.record_save("schedule", "made", object(fields)).await?, done)
         }
+        other => on_files_and_connectors(session, other, place).await?,
+    })
+}
+
+/// The calls on files and connectors.
+async fn on_files_and_connectors(session: &Session, what: &str, place: &str) -> Result<Value, End> {
+    let name = |kind: &str| format!("{kind}-{place}");
+    Ok(match what {
+        "file_stat" => told(session.file_stat(&name("file")).await?, |it| found(it.is_some())),
+        "file_read" => told(session.file_read(&name("file"), 0, 10).await?, done),
+        "file_write" => told(session.file_write(&name("file"), Bytes::from_static(b"written")).await?, done),
+        "make a file" => told(session.file_write("made", Bytes::from_static(b"made")).await?, done),
+        "file_delete" => told(session.file_delete(&name("file"), true).await?, found),
+        "start_connection" => told(call(session, &name("connector"), json!({})).await?, |ended| ended),
+        "call a type" => told(call(session, "type:copier", json!({})).await?, |ended| ended),
+        "read in a call" => told(call(session, "type:copier", json!({"read": name("file")})).await?, |ended| ended),
+        "write in a call" => told(call(session, "type:copier", json!({"write": name("file")})).await?, |ended| ended),
         own => own_call(session, own).await?,
     })
 }
