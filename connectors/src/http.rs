@@ -26,7 +26,7 @@ use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use surefoot_connector_api::{CallContext, CallError, Connector, Effect, Inputs};
+use surefoot_connector_api::{CallContext, CallError, Connector, Effect, Inputs, Message};
 
 use self::answer::HttpOutput;
 use self::inputs::{HttpInputs, Plan};
@@ -71,6 +71,28 @@ impl Connector for Http {
         }
     }
 
+    /// The document as the body of a POST. The same twice is the same as once for whoever looks at its id, which they
+    /// are told to do.
+    fn delivery(&self, stored: &Inputs, message: &Message<'_>) -> Result<Inputs, String> {
+        if message.to.is_some() {
+            return Err("a connector of type `http` delivers to its `url`; leave out `to`".to_owned());
+        }
+        if !stored.contains_key("url") && !stored.contains_key("base_url") {
+            return Err("the connector has no `url` to deliver to".to_owned());
+        }
+        let mut inputs = Inputs::new();
+        // Of what is stored nothing else is the body, or takes the answer away.
+        for other in ["text", "form", "urlencoded", "file", "dst"].into_iter().filter(|name| stored.contains_key(*name))
+        {
+            inputs.insert(other.to_owned(), Value::Null);
+        }
+        inputs.insert("method".to_owned(), "POST".into());
+        inputs.insert("json".to_owned(), message.document.clone());
+        inputs.insert("message_id".to_owned(), message.id.into());
+        inputs.insert("effect".to_owned(), "idempotent".into());
+        Ok(inputs)
+    }
+
     async fn call(&self, context: &CallContext<'_>, inputs: Inputs) -> Result<Value, CallError> {
         let reads = self.effect(&inputs) == Effect::Read;
         let plan = Plan::new(schema::parse::<HttpInputs>(&inputs)?)?;
@@ -89,7 +111,7 @@ mod tests {
         for (name, property) in schema["properties"].as_object().unwrap() {
             assert!(property["description"].is_string(), "input `{name}` has no description");
         }
-        for secret in ["password", "token", "client_key", "secret_headers", "secret_query"] {
+        for secret in ["password", "token", "client_key", "secret_headers", "secret_query", "signing_secret"] {
             assert_eq!(schema["properties"][secret]["writeOnly"], true, "{secret}: {schema:#}");
         }
     }

@@ -75,6 +75,25 @@ impl Connector for Smtp {
         Effect::Write
     }
 
+    /// A mail that no machine answers.
+    fn delivery(&self, stored: &Inputs, message: &surefoot_connector_api::Message<'_>) -> Result<Inputs, String> {
+        let mut inputs = Inputs::new();
+        match message.to {
+            Some(to) => drop(inputs.insert("to".to_owned(), to.clone())),
+            None if ["to", "cc", "bcc"].iter().any(|name| stored.contains_key(*name)) => {}
+            None => return Err("a mail needs `to`, an address or a list of them, here or in its connector".to_owned()),
+        }
+        let mut headers = stored.get("headers").and_then(Value::as_object).cloned().unwrap_or_default();
+        headers.insert("Auto-Submitted".to_owned(), "auto-generated".into());
+        inputs.insert("headers".to_owned(), headers.into());
+        inputs.insert("subject".to_owned(), message.subject.into());
+        inputs.insert("text".to_owned(), message.text.into());
+        if stored.contains_key("html") {
+            inputs.insert("html".to_owned(), Value::Null);
+        }
+        Ok(inputs)
+    }
+
     async fn call(&self, context: &CallContext<'_>, inputs: Inputs) -> Result<Value, CallError> {
         let plan = Plan::new(schema::parse(&inputs)?)?;
         let handed_over = HandedOver::default();

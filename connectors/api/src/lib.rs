@@ -6,10 +6,12 @@
 mod dialer;
 mod error;
 mod inputs;
+pub mod signature;
 
 pub use dialer::{CompanionDialer, Dialer, EgressPolicy, EgressRule, EgressRuleError};
 pub use error::{CallError, ErrorClass, Sent};
 pub use inputs::{InputError, InputRules, REDACTED, is_secret_name, merge, secret_reference};
+pub use signature::SigningSecret;
 
 use std::time::Duration;
 
@@ -54,9 +56,32 @@ pub trait Connector: Send + Sync + 'static {
     /// The effect of a call with these inputs.
     fn effect(&self, inputs: &Inputs) -> Effect;
 
+    /// The inputs of a call that hands over a message, beside those that are stored with the connector.
+    ///
+    /// # Errors
+    /// A fragment for people: that the type delivers no messages, or what is missing.
+    fn delivery(&self, _stored: &Inputs, _message: &Message<'_>) -> Result<Inputs, String> {
+        Err(format!("connectors of type `{}` deliver no messages", self.type_name()))
+    }
+
     /// Performs the call. `inputs` have been merged and validated. The future may be dropped at any await, by a
     /// timeout or because the process ends.
     async fn call(&self, context: &CallContext<'_>, inputs: Inputs) -> Result<Value, CallError>;
+}
+
+/// Something that somebody is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// The same however often it is sent.
+    pub id: &'a str,
+    /// Who gets it: one address or a list; none where the connector knows.
+    pub to: Option<&'a Value>,
+    /// One line for people.
+    pub subject: &'a str,
+    /// For people.
+    pub text: &'a str,
+    /// The same for programs.
+    pub document: &'a Value,
 }
 
 /// What a call may use.

@@ -12,7 +12,7 @@ use hyper::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use surefoot_connector_api::{CallError, workspace_file_name};
+use surefoot_connector_api::{CallError, SigningSecret, workspace_file_name};
 use url::Url;
 
 use crate::inputs::{EffectName, either, invalid};
@@ -98,6 +98,12 @@ pub(super) struct HttpInputs {
     client_cert: Option<String>,
     /// Private key (PEM text, not encrypted) of `client_cert`.
     client_key: Option<Secret>,
+    /// The request is signed with it by the specification Standard Webhooks, so that who gets it knows from whom it is:
+    /// `whsec_` and 24 to 64 bytes in base64. Not for a body from a `file`, and not sent on to another host.
+    signing_secret: Option<Secret>,
+    /// Header `webhook-id`, by which who gets a request twice knows it again. Of a signed request that changes something
+    /// it is made by the engine if not given.
+    message_id: Option<String>,
     /// What performing the call twice would mean, where the method does not tell: `read` for a search by POST.
     #[schemars(with = "Option<EffectName>")]
     #[expect(dead_code, reason = "the effect is read from the raw inputs, before the call")]
@@ -161,6 +167,9 @@ pub(super) struct Plan {
     /// What proves who we are; for the host of `url` only.
     pub(super) credentials: HeaderMap,
     pub(super) body: Body,
+    /// What the request is signed with.
+    pub(super) signing_secret: Option<SigningSecret>,
+    pub(super) message_id: Option<String>,
     pub(super) expected: Expected,
     pub(super) dst: Option<String>,
     pub(super) response_bytes_max: u64,
@@ -210,6 +219,7 @@ impl Plan {
         if dst.is_some() && method == Method::HEAD {
             return Err(invalid("the answer to HEAD has no body; drop `dst`"));
         }
+        let signing_secret = signing_secret(inputs.signing_secret.as_ref(), &body)?;
         let mut secrets = Vec::new();
         let headers = header_map("headers", inputs.headers.take().unwrap_or_default())?;
         let credentials = credentials(&mut inputs, &headers, &mut secrets)?;
@@ -228,6 +238,8 @@ impl Plan {
             headers,
             credentials,
             body,
+            signing_secret,
+            message_id: inputs.message_id.take(),
             expected: Expected(expected.map_or_else(Vec::new, OneOrMany::into_vec)),
             dst,
             response_bytes_max: inputs.response_bytes_max.unwrap_or(RESPONSE_BYTES_MAX),
@@ -248,6 +260,17 @@ impl Plan {
     pub(super) fn without_secrets(&self, text: &str) -> String {
         self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
     }
+}
+
+fn signing_secret(secret: Option<&Secret>, body: &Body) -> Result<Option<SigningSecret>, CallError> {
+    let Some(secret) = secret else { return Ok(None) };
+    if matches!(body, Body::File(_)) {
+        return Err(invalid(
+            "a body from a `file` cannot be signed; give `json`, `text` or `form`, or drop `signing_secret`",
+        ));
+    }
+    let parsed = SigningSecret::parse(secret.reveal());
+    Ok(Some(parsed.map_err(|error| invalid(format!("input `signing_secret`: {error}")))?))
 }
 
 fn method(name: MethodName) -> Method {

@@ -1,5 +1,7 @@
 //! The request of one hop: its target, headers and body.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use bytes::Bytes;
 use futures::TryStreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -7,7 +9,7 @@ use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::Frame;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri};
-use surefoot_connector_api::{CallContext, CallError};
+use surefoot_connector_api::{CallContext, CallError, signature};
 use url::{Position, Url};
 
 use super::inputs::{Body, Plan};
@@ -43,6 +45,7 @@ pub(super) async fn build(
     if hop.trusted {
         headers.extend(plan.credentials.clone());
         add_idempotency_key(context, hop, &mut headers)?;
+        sign(context, plan, hop, &mut headers)?;
     } else {
         CREDENTIALS.iter().for_each(|name| drop(headers.remove(name)));
     }
@@ -94,6 +97,35 @@ fn add_idempotency_key(context: &CallContext<'_>, hop: &Hop, headers: &mut Heade
         headers.insert(IDEMPOTENCY_KEY, value);
     }
     Ok(())
+}
+
+/// Names the message, and signs it with the time of this attempt: who gets it looks at both.
+fn sign(context: &CallContext<'_>, plan: &Plan, hop: &Hop, headers: &mut HeaderMap) -> Result<(), CallError> {
+    let id = match (&plan.message_id, &plan.signing_secret) {
+        (None, None) => return Ok(()),
+        (Some(id), _) => id.as_str(),
+        (None, Some(_)) if context.idempotency_key.is_empty() => {
+            return Err(invalid("a signed request that changes nothing needs a `message_id`"));
+        }
+        (None, Some(_)) => context.idempotency_key,
+    };
+    let named = HeaderValue::try_from(id).map_err(|_| invalid("input `message_id` cannot be sent as a header"))?;
+    let timestamp = unix_seconds().to_string();
+    if let Some(secret) = &plan.signing_secret {
+        let body = match &plan.body {
+            Body::Held { bytes, .. } if hop.with_body => &bytes[..],
+            _ => &[],
+        };
+        headers.insert(signature::SIGNATURE, header_value(&secret.header(id, &timestamp, body))?);
+    }
+    headers.insert(signature::ID, named);
+    headers.insert(signature::TIMESTAMP, header_value(&timestamp)?);
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "who gets the request compares it with a clock, and no replay reads it")]
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn header_value(text: &str) -> Result<HeaderValue, CallError> {

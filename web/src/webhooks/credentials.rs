@@ -8,10 +8,10 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use surefoot_connector_api::SigningSecret;
 use surefoot_engine::query::Kind;
 use surefoot_engine::{Engine, Role, WebhookCredential};
 
-use super::signature::Secret;
 use crate::app::App;
 use crate::caller::{Caller, InReach};
 use crate::extract::{InJson, InPath};
@@ -87,7 +87,7 @@ async fn set_secret(
     InPath(webhook): InPath<String>,
     InJson(SecretBody { secret, old_seconds }): InJson<SecretBody>,
 ) -> Answer<Json<Value>> {
-    secret.as_deref().map(Secret::parse).transpose().map_err(Problem::invalid)?;
+    secret.as_deref().map(SigningSecret::parse).transpose().map_err(Problem::invalid)?;
     set(&app, engine, caller, webhook, WebhookCredential::SigningSecret, secret, old_seconds).await
 }
 

@@ -2,10 +2,11 @@
 
 use axum::http::Method;
 use serde_json::Value;
+use surefoot_connector_api::SigningSecret;
 use surefoot_engine::{Engine, EngineError, Rights, Timestamp, WebhookCredential};
 
 use super::input::Call;
-use super::signature::{self, Secret};
+use super::signature;
 use crate::access::has_digest;
 use crate::caller::is_good_until;
 use crate::problem::{Answer, Problem};
@@ -27,7 +28,7 @@ pub(crate) struct Webhook {
     keys: Vec<String>,
     is_signature_required: bool,
     /// What calls may be signed with now.
-    secrets: Vec<Secret>,
+    secrets: Vec<SigningSecret>,
 }
 
 impl Webhook {
@@ -58,7 +59,7 @@ impl Webhook {
             keys: keys.into_iter().map(str::to_owned).collect(),
             is_signature_required: record["is_signature_required"].as_bool().unwrap_or(!secrets.is_empty()),
             // What is none was refused when it was set. Nothing is signed with it.
-            secrets: secrets.into_iter().filter_map(|secret| Secret::parse(secret).ok()).collect(),
+            secrets: secrets.into_iter().filter_map(|secret| SigningSecret::parse(secret).ok()).collect(),
         }
     }
 

@@ -1,20 +1,15 @@
-//! Signatures of calls, by the specification Standard Webhooks: an HMAC over the call's id, its time and its body, with
-//! a secret that both sides have.
+//! Whether a call is signed, by the specification Standard Webhooks. How calls are signed is in
+//! [`surefoot_connector_api`], since our own are signed the same way.
 
 use std::time::Duration;
 
 use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use subtle::ConstantTimeEq;
+use surefoot_connector_api::SigningSecret;
+pub(crate) use surefoot_connector_api::signature::{ID, SIGNATURE, TIMESTAMP};
 use surefoot_engine::Timestamp;
-
-/// Headers of a signed call.
-pub(crate) const ID: &str = "webhook-id";
-pub(crate) const TIMESTAMP: &str = "webhook-timestamp";
-pub(crate) const SIGNATURE: &str = "webhook-signature";
 
 /// How far the time of a call may be from the server's.
 const TOLERANCE: Duration = Duration::from_secs(300);
@@ -22,41 +17,17 @@ const TOLERANCE: Duration = Duration::from_secs(300);
 /// Length of a call's id, bytes.
 const ID_MAX: usize = 255;
 
-/// Lengths of a secret, bytes.
-const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
-
 /// Why a call does not count as signed, a fragment for its caller.
 pub(crate) type Unsigned = String;
 
-/// What calls are signed with. It has no `Debug`.
-pub(crate) struct Secret(Vec<u8>);
-
-impl Secret {
-    /// From `whsec_` and base64; without the prefix too, which is how some senders show it.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let encoded = text.strip_prefix("whsec_").unwrap_or(text);
-        match STANDARD.decode(encoded) {
-            Ok(secret) if SECRET_BYTES.contains(&secret.len()) => Ok(Self(secret)),
-            _ => Err(format!(
-                "a signing secret is `whsec_` and {} to {} bytes in base64",
-                SECRET_BYTES.start(),
-                SECRET_BYTES.end()
-            )),
-        }
-    }
-
-    fn sign(&self, id: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
-        for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
-    }
-}
-
 /// The id of a call that is signed with one of these secrets, and whose time is near. Whoever sends a call again keeps
 /// its id.
-pub(crate) fn verify(headers: &HeaderMap, body: &[u8], secrets: &[Secret], now: Timestamp) -> Result<String, Unsigned> {
+pub(crate) fn verify(
+    headers: &HeaderMap,
+    body: &[u8],
+    secrets: &[SigningSecret],
+    now: Timestamp,
+) -> Result<String, Unsigned> {
     let [id, timestamp, signatures] = [ID, TIMESTAMP, SIGNATURE].map(|name| {
         let mut values = headers.get_all(name).iter();
         match (values.next().map(|value| value.to_str()), values.next()) {
@@ -110,8 +81,8 @@ mod tests {
     }
 
     fn verified(headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<String, Unsigned> {
-        let other = Secret::parse(&STANDARD.encode([7; 24])).unwrap();
-        verify(headers, body, &[other, Secret::parse(SECRET).unwrap()], now)
+        let other = SigningSecret::parse(&STANDARD.encode([7; 24])).unwrap();
+        verify(headers, body, &[other, SigningSecret::parse(SECRET).unwrap()], now)
     }
 
     #[test]
@@ -153,12 +124,5 @@ mod tests {
             more.append(name, all[name].clone());
             assert!(verified(&more, BODY, AT).unwrap_err().contains(name));
         }
-    }
-
-    #[test]
-    fn a_secret_has_24_to_64_bytes() {
-        let of = |length: usize| Secret::parse(&format!("whsec_{}", STANDARD.encode(vec![7; length])));
-        assert!(of(24).is_ok() && of(64).is_ok() && Secret::parse(&STANDARD.encode([7; 24])).is_ok());
-        assert!(of(23).is_err() && of(65).is_err() && Secret::parse("whsec_not-base64").is_err());
     }
 }
