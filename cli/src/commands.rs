@@ -16,6 +16,7 @@ mod export;
 mod file;
 mod flow;
 mod new;
+mod notification;
 mod openapi;
 mod project;
 mod restore;
@@ -81,6 +82,9 @@ pub(crate) enum Command {
     /// Names under which HTTP callers start flows
     #[command(subcommand, visible_alias = "webhooks")]
     Webhook(webhook::Command),
+    /// Who is told when a flow fails, works again, or asks something
+    #[command(subcommand, visible_alias = "notifications")]
+    Notification(notification::Command),
     /// Groups of records
     #[command(subcommand, visible_alias = "projects")]
     Project(project::Command),
@@ -149,6 +153,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
         Command::Scheduler(command) => scheduler::run(command, context).await,
         Command::Setting(command) => setting::run(command, context).await,
         Command::Webhook(command) => webhook::run(command, context).await,
+        Command::Notification(command) => notification::run(command, context).await,
         Command::Project(command) => project::run(command, context).await,
         Command::Secret(command) => secret::run(command, context).await,
         Command::Token(command) => token::run(command, context).await,

@@ -16,15 +16,24 @@ use serde_json::{Map, Value};
 use surefoot_engine::query::Kind;
 
 /// The kinds that are configuration. Each refers to those before it only.
-pub(crate) const KINDS: [Kind; 7] =
-    [Kind::Project, Kind::Setting, Kind::Connector, Kind::Flow, Kind::Scheduler, Kind::Schedule, Kind::Webhook];
+pub(crate) const KINDS: [Kind; 8] = [
+    Kind::Project,
+    Kind::Setting,
+    Kind::Connector,
+    Kind::Flow,
+    Kind::Scheduler,
+    Kind::Schedule,
+    Kind::Webhook,
+    Kind::Notification,
+];
 
 /// Fields with the id of another record, and what they are called in a file, where its name stands.
-const REFERENCES: [(&str, &str, Kind); 4] = [
+const REFERENCES: [(&str, &str, Kind); 5] = [
     ("project_id", "project", Kind::Project),
     ("setting_id", "setting", Kind::Setting),
     ("flow_id", "flow", Kind::Flow),
     ("scheduler_id", "scheduler", Kind::Scheduler),
+    ("connector_id", "connector", Kind::Connector),
 ];
 
 /// What stands in place of a secret that is left as it is.

@@ -72,7 +72,10 @@ impl Endpoint {
             tls,
         };
         let options = options(settings, Access::Local);
-        Ok(Self { listener, hosts: settings.server.hosts.clone(), options, connections })
+        let mut hosts = settings.server.hosts.clone();
+        // Who follows a link that we sent is let in.
+        hosts.extend(settings.server.public_url.as_ref().map(|url| url.host().to_owned()));
+        Ok(Self { listener, hosts, options, connections })
     }
 }
 

@@ -17,7 +17,7 @@ use anyhow::Result;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use surefoot_connector_api::EgressRule;
-use surefoot_web::{ForwardedHeader, ProxyNet};
+use surefoot_web::{ForwardedHeader, ProxyNet, PublicUrl};
 
 use self::keys::{KEYS, Key, Shape};
 use crate::failure::Failure;
@@ -57,6 +57,7 @@ impl Settings {
 pub(crate) struct Server {
     pub(crate) listen: String,
     pub(crate) hosts: Vec<String>,
+    pub(crate) public_url: Option<PublicUrl>,
     pub(crate) insecure_http: bool,
     pub(crate) trusted_proxies: Vec<ProxyNet>,
     pub(crate) forwarded_header: ForwardedHeader,

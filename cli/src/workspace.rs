@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use surefoot_connector_api::EgressPolicy;
 use surefoot_engine::{Config, Engine, Entropy};
+use surefoot_web::PublicUrl;
 
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -36,6 +37,7 @@ pub(crate) fn open(data: &Path, settings: &Settings) -> Result<Engine> {
     config.egress = EgressPolicy { allow: settings.egress.allow.clone() };
     config.retention = settings.retention.of_engine();
     config.secrets_key = settings.secrets.key(data)?;
+    config.links = settings.server.public_url.as_ref().map(PublicUrl::links);
     config.redaction = crate::logging::redaction();
     Ok(Engine::open(config, surefoot_connectors::all()).map_err(Failure::from)?)
 }

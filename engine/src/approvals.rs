@@ -45,6 +45,9 @@ const EARLY_MAX: u32 = 16;
 /// What each token begins with, for people and for scanners that look for secrets.
 const PREFIX: &str = "sfa_";
 
+/// What stands in the place of a token.
+pub(crate) const HIDDEN_TOKEN: &str = "sfa_***";
+
 /// What is asked, and of whom.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Question {

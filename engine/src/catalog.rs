@@ -11,6 +11,7 @@ use crate::calls;
 use crate::core::Core;
 use crate::id;
 use crate::journal::{Outcome, Record, Started, Status, shown_args, shown_attempt};
+use crate::notifications::{self, NOTIFY};
 use crate::people::{Rights, Role};
 use crate::query::{Cursor, FieldType, Filter, Kind, Page, Query};
 use crate::schedules;
@@ -18,7 +19,7 @@ use crate::secrets;
 use crate::store::executions::{self, ExecutionType, Key, NewExecution};
 use crate::store::places::{self, Admission};
 use crate::store::records::{self, Saved, Saving, Stamp};
-use crate::store::{Refusal, StoreError, StoreResult, approvals, journal, sessions};
+use crate::store::{Refusal, StoreError, StoreResult, approvals, journal, notified, sessions};
 
 /// How many parents' journals one query over connections reads at most.
 const PARENTS_MAX: u32 = 1000;
@@ -35,6 +36,9 @@ impl Core {
     ) -> StoreResult<Saved> {
         let mut fields = fields.clone();
         name_projects_by_id(connection, &mut fields)?;
+        if kind == Kind::Notification {
+            notifications::name_by_id(connection, &mut fields)?;
+        }
         let sealing = self.take_secrets(connection, kind, saving, &mut fields)?;
         let mut saved = records::write(connection, kind, saving, &fields, stamp)?;
         if let Some(sealing) = sealing {
@@ -48,9 +52,16 @@ impl Core {
                 }
             }
             Kind::Flow => places::flow_saved(connection, saved.before.as_ref(), &saved.after)?,
+            Kind::Notification => notifications::saved(self, connection, saved.before.as_ref(), &saved.after)?,
             Kind::Schedule => drop(schedules::reconcile(self, connection, saved.before.as_ref(), &saved.after)?),
             Kind::Setting => schedules::setting_saved(self, connection, saved.before.as_ref(), &saved.after)?,
             _ => {}
+        }
+        if let Some(before) = &saved.before
+            && before["project_id"] != saved.after["project_id"]
+        {
+            // What other rules tell of from now on.
+            notified::forget_subject(connection, id_of(before))?;
         }
         Ok(saved)
     }
@@ -79,7 +90,12 @@ impl Core {
                 sessions::delete_of_user(connection, id_of(&record), None)?;
                 sessions::delete_links(connection, Some(id_of(&record)))?;
             }
-            Kind::Flow => drop(places::give(connection, id_of(&record))?),
+            Kind::Flow => {
+                places::give(connection, id_of(&record))?;
+                notified::forget_subject(connection, id_of(&record))?;
+            }
+            Kind::Schedule => notified::forget_subject(connection, id_of(&record))?,
+            Kind::Notification => notified::forget_rule(connection, id_of(&record))?,
             _ => {}
         }
         Ok(is_deleted)
@@ -135,6 +151,10 @@ impl Core {
         by: &str,
         starter: &Rights,
     ) -> StoreResult<NewExecution> {
+        if flow == NOTIFY {
+            let text = "notifications are sent by the engine; `surefoot notification test NAME` tries one";
+            return Err(StoreError::invalid(text));
+        }
         let mut acts_as = starter.capped(None, Role::OF_FLOWS);
         let (mut deadline, mut admission, mut priority) = (None, Admission::Unlimited, 0);
         let (flow_id, name, version) = match flow.strip_prefix("native:") {
@@ -157,9 +177,21 @@ impl Core {
         if flow_id == secrets::TRY {
             secrets::seal_tried(&self.secrets.vault, &self.connectors, connection, &mut input)?;
         }
-        let now = self.now();
+        let new = self.new_execution(id, version, input, by, acts_as);
+        Ok(NewExecution { flow_id, name, deadline, admission, priority, ..new })
+    }
+
+    /// An execution with nothing special about it, without its flow and its name.
+    pub(crate) fn new_execution(
+        &self,
+        id: String,
+        version: String,
+        input: Value,
+        by: &str,
+        acts_as: Rights,
+    ) -> NewExecution {
         let started = Started {
-            at: now,
+            at: self.now(),
             entropy: self.config.entropy.bytes32().to_vec(),
             version,
             limits: self.config.limits,
@@ -168,11 +200,11 @@ impl Core {
             engine: env!("CARGO_PKG_VERSION").to_owned(),
             acts_as,
         };
-        Ok(NewExecution {
+        NewExecution {
             id,
             ty: ExecutionType::Flow,
-            name,
-            flow_id,
+            name: String::new(),
+            flow_id: String::new(),
             parent_id: None,
             orphan: false,
             schedule_id: None,
@@ -181,11 +213,11 @@ impl Core {
             created_by: by.to_owned(),
             input,
             not_before: None,
-            deadline,
-            admission,
-            priority,
+            deadline: None,
+            admission: Admission::Unlimited,
+            priority: 0,
             started,
-        })
+        }
     }
 
     /// An execution or connection by id, as users see it.

@@ -22,6 +22,7 @@ use crate::id::Entropy;
 use crate::journal::{Digester, Limits, Outcome, Started};
 use crate::metrics;
 use crate::native::NativeFlow;
+use crate::notifications::{Links, Rules};
 use crate::people::People;
 use crate::reserve::Reserve;
 use crate::retention::{Attention, Retention};
@@ -55,6 +56,8 @@ pub struct Config {
     pub retention: Retention,
     /// What the secrets are encrypted with; none for a key that is made from the file `key` of the data folder.
     pub secrets_key: Option<SecretsKey>,
+    /// What links in notifications begin with; none where nobody said how the server is reached.
+    pub links: Option<Links>,
     /// Is told of all secrets, for those who print while the engine runs.
     pub redaction: Redaction,
     /// The clock.
@@ -92,6 +95,7 @@ impl Config {
             reserve_bytes: 8 << 20,
             retention: Retention::default(),
             secrets_key: None,
+            links: None,
             redaction: Redaction::default(),
             clock: Clock::System,
             entropy: Entropy::System,
@@ -172,6 +176,7 @@ pub(crate) struct Core {
     /// Results of calls that may serve others.
     pub(crate) results: ResultCache,
     pub(crate) people: People,
+    pub(crate) notifications: Rules,
     pub(crate) natives: HashMap<String, Arc<dyn NativeFlow>>,
     pub(crate) events: mpsc::UnboundedSender<Event>,
     pub(crate) changes: broadcast::Sender<Change>,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::core::{Core, Departure, Event};
 use crate::grant::Grant;
 use crate::journal::Status;
+use crate::notifications::{self, NOTIFY};
 use crate::people::{Rights, Role};
 use crate::planted::{Bug, is_planted};
 use crate::query::Kind;
@@ -157,6 +158,9 @@ async fn record(
         Ok(woken) => {
             tracing::debug!(execution = %id, status = status.as_str(), "ended");
             core.counters.ended(&flow_id, status);
+            if flow_id == NOTIFY && status == Status::EndedError {
+                tracing::warn!(execution = %id, "a notification was not delivered");
+            }
             core.changed(&id);
             core.ended.ring(&id);
             for key in woken {
@@ -236,6 +240,7 @@ fn end(
         woken.extend(executions::key_of(connection, parent_id)?);
     }
     woken.extend(runs::waiting_iteration(connection, execution)?);
+    woken.extend(notifications::of_end(core, connection, execution, finish)?);
     Ok(woken)
 }
 

@@ -5,6 +5,7 @@
 mod approvals;
 mod attachments;
 mod executions;
+mod notifications;
 mod opening;
 mod records;
 mod rekeying;
@@ -39,6 +40,7 @@ use crate::grant::Grant;
 use crate::host::{ComponentError, WasmHost};
 use crate::journal::Digester;
 use crate::native::{self, NativeFlow};
+use crate::notifications::Rules;
 use crate::people::{People, Rights, Role};
 use crate::query::Kind;
 use crate::reserve::Reserve;
@@ -231,6 +233,7 @@ impl Engine {
             secrets,
             results: ResultCache::new(),
             people: People::new(),
+            notifications: Rules::new(),
             natives: native::all().into_iter().chain(natives).collect(),
             events,
             changes: broadcast::Sender::new(1024),

@@ -196,6 +196,9 @@ impl Grant {
         if let Some(flow) = named("flow_id") {
             self.check_start(connection, flow, &Value::Null)?;
         }
+        if let Some(connector) = named("connector_id") {
+            self.record(connection, Kind::Connector, connector)?;
+        }
         if let Some(setting) = named("setting_id") {
             self.record(connection, Kind::Setting, setting)?;
         }

@@ -81,6 +81,12 @@ pub(crate) fn iteration_id(schedule: &str, iteration: u64) -> String {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("surefoot/schedule/{schedule}/{iteration}").as_bytes()).to_string()
 }
 
+/// The id of the execution that tells of something by a rule: of the end of that execution, or of the question with
+/// that id.
+pub(crate) fn notification_id(rule: &str, cause: &str) -> String {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("surefoot/notification/{rule}/{cause}").as_bytes()).to_string()
+}
+
 /// The id of what a schedule starts for a time: whoever starts it, and however often, it is one execution.
 pub(crate) fn run_id(schedule: &str, at: Timestamp) -> String {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("surefoot/schedule/{schedule}/at/{}", at.0).as_bytes()).to_string()

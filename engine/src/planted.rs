@@ -48,6 +48,8 @@ pub(crate) enum Bug {
     LogLinesShareAKey,
     /// What continues an execution may do everything.
     RightsForgotten,
+    /// What tells of an end, or of a question, begins in a transaction of its own.
+    NotificationApart,
     /// A repeated webhook call starts a second execution.
     IdempotencyIgnored,
     /// A failed sync is tried again. This one is in the simulated disk: SQLite itself never does it.

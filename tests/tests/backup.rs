@@ -333,7 +333,7 @@ async fn a_restore_that_was_cut_off_is_begun_anew() -> Result<()> {
     Ok(())
 }
 
-/// Schedules and webhooks stand still after a restore, say why, and go on when they are enabled.
+/// Schedules, webhooks and notifications stand still after a restore, say why, and go on when they are enabled.
 #[tokio::test(flavor = "multi_thread")]
 async fn schedules_and_webhooks_stand_still_after_a_restore() -> Result<()> {
     let scene = Scene::new()?;
@@ -344,14 +344,19 @@ async fn schedules_and_webhooks_stand_still_after_a_restore() -> Result<()> {
     server.save("schedules/often", schedule).await?;
     let webhook = json!({"flow_id": "guest", "is_enabled": true, "is_key_required": false});
     server.save("webhooks/hook", webhook).await?;
+    server.save("connectors/out", json!({"type": "http", "config": {"url": "http://127.0.0.1:1/"}})).await?;
+    let rule = json!({"on": ["failure"], "connector_id": "out", "is_enabled": true});
+    server.save("notifications/told", rule).await?;
     surefoot_json(&scene.path("data"), &["backup", text(&scene.path("backup"))])?;
     server.kill().await?;
 
     let restored = surefoot_json(&elsewhere, &["restore", text(&scene.path("backup"))])?;
-    assert_eq!((&restored["schedules"], &restored["webhooks"]), (&json!(1), &json!(1)));
+    for kind in ["schedules", "webhooks", "notifications"] {
+        assert_eq!(restored[kind], 1, "{kind}");
+    }
     let server = SurefootProcess::start(&elsewhere).await?;
     surefoot_json(&elsewhere, &["execution", "resume", "--restored"])?;
-    for path in ["schedules/often", "webhooks/hook"] {
+    for path in ["schedules/often", "webhooks/hook", "notifications/told"] {
         let record = server.api(Method::GET, path, None).await?;
         assert_eq!(
             (&record["is_enabled"], &record["disabled_reason"]),

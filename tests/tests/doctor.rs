@@ -150,6 +150,12 @@ const CASES: &[(&str, Damage, bool)] = &[
         Sql("UPDATE records SET data = json_set(data, '$.disabled_reason', 'restored') WHERE kind = 'webhook'"),
         false,
     ),
+    (
+        "notification_disabled_by_restore",
+        Sql("INSERT INTO records (kind, id, name, revision, created_at, created_by, modified_at, modified_by, data)
+             VALUES ('notification', 'n', 'n', 1, 1, '', 1, '', '{\"disabled_reason\": \"restored\"}')"),
+        false,
+    ),
     ("component_missing", Files(|patient| Ok(std::fs::remove_file(patient.content("components")?)?)), false),
     ("component_damaged", Files(|patient| Ok(std::fs::write(patient.content("components")?, "other")?)), false),
     ("blob_missing", Files(|patient| Ok(std::fs::remove_file(patient.content("blobs")?)?)), false),

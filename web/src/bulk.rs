@@ -37,7 +37,7 @@ enum Action {
 }
 
 /// What there is: with the role that one such request needs too.
-const ACTIONS: [(Kind, &str, Action, Role); 9] = [
+const ACTIONS: [(Kind, &str, Action, Role); 11] = [
     (Kind::Execution, "cancel", Action::Cancel, Role::Operator),
     (Kind::Execution, "pause", Action::Pause, Role::Operator),
     (Kind::Execution, "resume", Action::Resume, Role::Operator),
@@ -46,6 +46,8 @@ const ACTIONS: [(Kind, &str, Action, Role); 9] = [
     (Kind::Schedule, "disable", Action::Disable, Role::Operator),
     (Kind::Webhook, "enable", Action::Enable, Role::Operator),
     (Kind::Webhook, "disable", Action::Disable, Role::Operator),
+    (Kind::Notification, "enable", Action::Enable, Role::Operator),
+    (Kind::Notification, "disable", Action::Disable, Role::Operator),
     (Kind::File, "delete", Action::Delete, Role::Author),
 ];
 

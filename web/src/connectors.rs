@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use surefoot_engine::query::Kind;
-use surefoot_engine::{Role, StartRequest, Timestamp};
+use surefoot_engine::{Engine, Role, StartRequest, Timestamp};
 
 use crate::app::{App, Stopping, Waited};
 use crate::caller::{Caller, InReach};
@@ -114,7 +114,12 @@ async fn test(
         ..StartRequest::default()
     };
     let (id, _) = app.complete(engine.clone(), |engine| async move { engine.start(request).await }).await?;
-    match app.wait_ended(&engine, &id, app.options().webhook_deadline, &stopping).await? {
+    tested(&app, &engine, id, &stopping).await
+}
+
+/// Waits for the end of an execution that tries something, and tells how it went.
+pub(crate) async fn tested(app: &App, engine: &Engine, id: String, stopping: &Stopping) -> Answer<Json<Tested>> {
+    match app.wait_ended(engine, &id, app.options().webhook_deadline, stopping).await? {
         Waited::Ended(row) => Ok(Json(result(&id, &row))),
         Waited::Stopping => Err(Problem::stopping().execution(&id)),
         Waited::TimeOver => {

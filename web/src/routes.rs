@@ -6,8 +6,8 @@ use crate::app::App;
 use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::{
-    approvals, approve, bulk, connectors, events, executions, files, flows, health, metrics, openapi, records,
-    schedules, sessions, setup, system, tokens, users, webhooks,
+    approvals, approve, bulk, connectors, events, executions, files, flows, health, metrics, notifications, openapi,
+    records, schedules, sessions, setup, system, tokens, users, webhooks,
 };
 
 /// Everything that can be asked for.
@@ -23,6 +23,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         flows::operations(),
         health::operations(),
         metrics::operations(),
+        notifications::operations(),
         openapi::operations(),
         records::operations(),
         schedules::operations(),

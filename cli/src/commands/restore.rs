@@ -42,7 +42,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<u8> 
 }
 
 fn summary(restored: &Restored) -> String {
-    let Restored { data, created_at, engine, executions, schedules, webhooks, .. } = restored;
+    let Restored { data, created_at, engine, executions, schedules, webhooks, notifications, .. } = restored;
     let data = data.display();
     format!(
         "restored what version {engine} backed up at {created_at}. Nothing in it goes on by itself:
@@ -51,6 +51,7 @@ fn summary(restored: &Restored) -> String {
                                but those of schedules, which go on when their schedule is enabled
   {schedules} schedules are disabled     surefoot --data {data} schedule set NAME --enable
   {webhooks} webhooks are disabled      surefoot --data {data} webhook set NAME --enable
+  {notifications} notifications are disabled surefoot --data {data} notification set NAME --enable
 Before that, make sure that the workspace it is a copy of is not at work any more: what both do is done twice."
     )
 }

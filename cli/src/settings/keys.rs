@@ -61,6 +61,8 @@ pub(crate) const KEYS: &[Key] = &[
         "Address and port to listen on; port 0 takes a free one."),
     flagged("allow-host", key("server.hosts", Shape::List, "[]",
         "Names under which callers reach the server, beside localhost: example.com, or with the only port.")),
+    key("server.public_url", Shape::Text, "",
+        "Address under which people reach the server, such as https://flows.example.com, for links in notifications."),
     key("server.insecure_http", Shape::Switch, "false",
         "Listen beyond the loopback without TLS and without trusted proxies: tokens and keys can be read on the way."),
     flagged("trusted-proxy", key("server.trusted_proxies", Shape::List, "[]",

@@ -1,4 +1,4 @@
-//! Schedules and webhooks: whether what is enabled can run, and what a restore disabled.
+//! Schedules, webhooks and notifications: whether what is enabled can run, and what a restore disabled.
 
 use rusqlite::params;
 
@@ -29,7 +29,11 @@ pub(super) fn check(exam: &mut Exam<'_>) -> StoreResult<()> {
         };
         exam.find(finding, None)?;
     }
-    for (kind, code) in [("schedule", "schedule_disabled_by_restore"), ("webhook", "webhook_disabled_by_restore")] {
+    for (kind, code) in [
+        ("schedule", "schedule_disabled_by_restore"),
+        ("webhook", "webhook_disabled_by_restore"),
+        ("notification", "notification_disabled_by_restore"),
+    ] {
         let disabled = names(
             exam,
             "SELECT name FROM records WHERE kind = ?1 AND deleted_at IS NULL

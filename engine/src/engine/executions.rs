@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::core::{Change, Event};
 use crate::grant::Grant;
 use crate::journal::shown;
+use crate::notifications::{self, NOTIFY};
 use crate::people::Sender;
 use crate::planted::{Bug, is_planted};
 use crate::query::Kind;
@@ -91,6 +92,10 @@ impl Engine {
     /// Starts a flow. Returns the execution's id once that is durable, and whether it was started now (true) or
     /// joined (false).
     pub async fn start(&self, request: StartRequest) -> EngineResult<(String, bool)> {
+        self.begin(request, false).await
+    }
+
+    async fn begin(&self, request: StartRequest, is_rerun: bool) -> EngineResult<(String, bool)> {
         if crate::journal::is_too_deep(&request.input) {
             return Err(StoreError::invalid("the input is nested too deep").into());
         }
@@ -116,9 +121,15 @@ impl Engine {
                     {
                         return Ok((present, None));
                     }
-                    grant.check_start(connection, &request.flow, &request.input)?;
-                    let (flow, input, by) = (&request.flow, request.input, &request.by);
-                    let mut new = core.new_flow_execution(connection, id.clone(), flow, input, by, grant.rights())?;
+                    let mut new = match is_rerun && request.flow == NOTIFY {
+                        // With the input that the engine made, for who has the role where the rule is.
+                        true => notifications::again(&core, connection, id.clone(), request.input, &request.by)?,
+                        false => {
+                            grant.check_start(connection, &request.flow, &request.input)?;
+                            let (flow, input, by) = (&request.flow, request.input, &request.by);
+                            core.new_flow_execution(connection, id.clone(), flow, input, by, grant.rights())?
+                        }
+                    };
                     new.name = request.name.unwrap_or(new.name);
                     new.deadline = deadline.or(new.deadline);
                     new.priority = request.priority.unwrap_or(new.priority);
@@ -126,7 +137,7 @@ impl Engine {
                     new.idempotency_key = request.idempotency_key.filter(|_| !is_planted(Bug::IdempotencyIgnored));
                     let key = executions::insert(connection, &new, now)?;
                     if let Some(attachments) = &request.attachments {
-                        attachments.save(&core, connection, &new.started.acts_as, by)?;
+                        attachments.save(&core, connection, &new.started.acts_as, &request.by)?;
                     }
                     Ok((id, Some(key)))
                 },
@@ -159,6 +170,9 @@ impl Engine {
             return Err(StoreError::invalid(text).into());
         }
         let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
+        if text("flow_id") == NOTIFY && input.is_some() {
+            return Err(StoreError::invalid("a notification is sent again as it is; leave out `input`").into());
+        }
         let request = StartRequest {
             flow: text("flow_id"),
             input: input.unwrap_or_else(|| row["input"].clone()),
@@ -167,7 +181,7 @@ impl Engine {
             webhook_id: row["webhook_id"].as_str().map(str::to_owned),
             ..StartRequest::default()
         };
-        Ok(self.start(request).await?.0)
+        Ok(self.begin(request, true).await?.0)
     }
 
     /// Waits until an execution, or the one that takes its place, has ended. None when `timeout` comes first.

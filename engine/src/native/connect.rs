@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::NativeFlow;
+use super::{NativeFlow, call};
 use crate::secrets;
-use crate::session::{ConnectionOptions, End, ReturnWhen, Session};
+use crate::session::{End, Session};
 
 pub(super) struct Connect;
 
@@ -17,12 +17,6 @@ impl NativeFlow for Connect {
         let connector = input["connector"].as_str().unwrap_or_default();
         let mut inputs = input["inputs"].as_object().cloned().unwrap_or_default();
         secrets::open_tried(&session.core().secrets.vault, &mut inputs);
-        let error = |error: crate::journal::HostError| match error {
-            crate::journal::HostError::DependencyFailed(failure) => End::Error(failure.code, failure.message),
-            other => End::Error("error".into(), other.to_string()),
-        };
-        let id = session.start_connection(connector, inputs, ConnectionOptions::default()).await?.map_err(error)?;
-        let ended = session.wait(&[id], ReturnWhen::AllSucceeded, None).await?.map_err(error)?;
-        Ok(ended.first().map(|ended| Value::clone(&ended.output)).unwrap_or_default())
+        call(&session, connector, inputs).await?.map_err(|(code, message)| End::Error(code, message))
     }
 }

@@ -2,14 +2,17 @@
 
 mod connect;
 mod cron;
+mod notify;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use surefoot_connector_api::Inputs;
 
-use crate::session::{End, Session};
+use crate::journal::HostError;
+use crate::session::{ConnectionOptions, End, ReturnWhen, Session};
 
 /// A flow written against [`Session`] instead of the WIT contract. It must be deterministic as a component is: no
 /// clock, no randomness, no
@@ -22,7 +25,21 @@ pub trait NativeFlow: Send + Sync + 'static {
 
 /// The built-in flows by name.
 pub(crate) fn all() -> HashMap<String, Arc<dyn NativeFlow>> {
-    let flows: [(&str, Arc<dyn NativeFlow>); 2] =
-        [("cron", Arc::new(cron::Cron)), ("connect", Arc::new(connect::Connect))];
+    let flows: [(&str, Arc<dyn NativeFlow>); 3] =
+        [("cron", Arc::new(cron::Cron)), ("connect", Arc::new(connect::Connect)), ("notify", Arc::new(notify::Notify))];
     flows.into_iter().map(|(name, flow)| (name.to_owned(), flow)).collect()
+}
+
+/// Calls a connector and waits for the end: its output, or the code and the message of its failure.
+async fn call(session: &Session, connector: &str, inputs: Inputs) -> Result<Result<Value, (String, String)>, End> {
+    let failed = |error| match error {
+        HostError::DependencyFailed(failure) => (failure.code, failure.message),
+        other => ("error".to_owned(), other.to_string()),
+    };
+    let id = match session.start_connection(connector, inputs, ConnectionOptions::default()).await? {
+        Ok(id) => id,
+        Err(error) => return Ok(Err(failed(error))),
+    };
+    let ended = session.wait(&[id], ReturnWhen::AllSucceeded, None).await?;
+    Ok(ended.map_err(failed).map(|ended| ended.first().map(|ended| Value::clone(&ended.output)).unwrap_or_default()))
 }

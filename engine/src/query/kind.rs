@@ -118,6 +118,19 @@ const WEBHOOK: &[Field] = &[
     data("project_id", Text),
     hidden(ACTS_AS),
 ];
+const NOTIFICATION: &[Field] = &[
+    data("on", Json),
+    data("flow_id", Text),
+    data("connector_id", Text),
+    data("to", Json),
+    data("repeat_after_ms", Integer),
+    data("is_link_sent", Bool),
+    data("is_enabled", Bool),
+    computed("disabled_reason", Text),
+    data("description", Text),
+    data("project_id", Text),
+    hidden(ACTS_AS),
+];
 const PROJECT: &[Field] = &[data("description", Text)];
 const TOKEN: &[Field] = &[
     data("role", Text),
@@ -219,6 +232,7 @@ pub enum Kind {
     Scheduler,
     Setting,
     Webhook,
+    Notification,
     Project,
     Token,
     Secret,
@@ -230,7 +244,7 @@ pub enum Kind {
 
 impl Kind {
     /// All, with their names and own fields.
-    pub const ALL: [(Self, &'static str, &'static [Field]); 14] = [
+    pub const ALL: [(Self, &'static str, &'static [Field]); 15] = [
         (Self::Flow, "flow", FLOW),
         (Self::Connector, "connector", CONNECTOR),
         (Self::File, "file", FILE),
@@ -238,6 +252,7 @@ impl Kind {
         (Self::Scheduler, "scheduler", SCHEDULER),
         (Self::Setting, "setting", SETTING),
         (Self::Webhook, "webhook", WEBHOOK),
+        (Self::Notification, "notification", NOTIFICATION),
         (Self::Project, "project", PROJECT),
         (Self::Token, "token", TOKEN),
         (Self::Secret, "secret", SECRET),

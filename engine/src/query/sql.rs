@@ -44,7 +44,8 @@ pub(crate) fn plan(query: &Query) -> Plan {
 }
 
 /// That a row is in one of the projects whose ids stand in a parameter, as a JSON list. An execution is where its flow
-/// is; an iteration of a schedule where the schedule is; a call of a connector by itself where the connector is.
+/// is; an iteration of a schedule where the schedule is; a call of a connector by itself where the connector is; a
+/// notification where its rule is.
 pub(crate) fn in_projects(kind: Kind, parameter: &str) -> String {
     let listed = format!("IN (SELECT value FROM json_each({parameter}))");
     let of = |kind: &str, field: &str| {
@@ -63,8 +64,11 @@ pub(crate) fn in_projects(kind: Kind, parameter: &str) -> String {
                 "CASE WHEN type = 'SCHEDULE' THEN schedule_id IN ({})
                  WHEN flow_id = 'native:connect' THEN
                      CASE WHEN json_valid(input) THEN (input ->> '$.connector') IN ({connectors}) ELSE FALSE END
+                 WHEN flow_id = 'native:notify' THEN
+                     CASE WHEN json_valid(input) THEN (input ->> '$.notification_id') IN ({}) ELSE FALSE END
                  ELSE flow_id IN ({}) END",
                 of("schedule", "id"),
+                of("notification", "id"),
                 of("flow", "id"),
             )
         }

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::waits::{Awaited, as_signal};
 use super::{CallResult, End, HostError, Session, Turn};
 use crate::approvals::{self, Question, approval_id, token_sha256};
+use crate::core::Event;
 use crate::journal::{CallKind, Reply, canonical};
+use crate::notifications;
 use crate::people::Role;
 use crate::store::approvals::{self as store_approvals, Approval, ApprovalStatus, FoundBy};
 use crate::store::{StoreError, signals};
@@ -55,19 +57,28 @@ impl Session {
                 let (execution, name, now) = (self.execution().clone(), name.to_owned(), self.core.now());
                 let id = approval_id(&execution.id, n);
                 let token = with_token.then(|| self.core.approval_token(&id)).and_then(|token| token_sha256(&token));
+                let core = self.core.clone();
                 let expires_at = asking.timeout.map(|timeout| now.max(self.now()).after(timeout));
                 let open = move |connection: &rusqlite::Connection| {
                     let question = match checked {
                         Ok(question) => question,
-                        Err(error) => return Ok((Reply::Error(error), ())),
+                        Err(error) => return Ok((Reply::Error(error), Vec::new())),
                     };
                     let key = execution.key;
                     let status = ApprovalStatus::Open;
                     let approval = Approval { id, key, name, question, status, expires_at, signal: None };
                     let reply = approvals::open(connection, &execution, n, &approval, token.as_deref(), now)?;
-                    Ok((reply, ()))
+                    let told = match reply {
+                        Reply::Id(_) => {
+                            notifications::of_question(&core, connection, &execution, &approval, token.is_some())?
+                        }
+                        _ => Vec::new(),
+                    };
+                    Ok((reply, told))
                 };
-                self.store_call(n, call, open).await?.0
+                let (reply, told) = self.store_call(n, call, open).await?;
+                told.into_iter().flatten().for_each(|key| self.core.send(Event::Wake(key)));
+                reply
             }
         };
         self.answer(reply, |reply| match reply {

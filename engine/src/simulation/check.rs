@@ -9,6 +9,7 @@ use surefoot_connector_api::Sent;
 
 use super::plan::Plan;
 use super::script::end_key;
+use super::told;
 use super::world::World;
 use crate::clock::Timestamp;
 use crate::engine::Engine;
@@ -29,9 +30,9 @@ pub(super) struct Findings {
     pub(super) cancelled: u32,
 }
 
-struct Execution {
-    id: String,
-    row: Value,
+pub(super) struct Execution {
+    pub(super) id: String,
+    pub(super) row: Value,
     journal: Vec<Record>,
     /// Lines of its log that the guest wrote.
     lines: usize,
@@ -40,7 +41,7 @@ struct Execution {
 /// Ids and journals, as bytes.
 pub(super) type Journals = Vec<(String, Vec<u8>)>;
 
-type Checked<T> = Result<T, String>;
+pub(super) type Checked<T> = Result<T, String>;
 
 macro_rules! ensure {
     ($condition:expr, $($text:tt)+) => {
@@ -49,6 +50,7 @@ macro_rules! ensure {
         }
     };
 }
+pub(super) use ensure;
 
 /// Checks everything. Returns the journals as bytes, by id.
 pub(super) fn check(
@@ -59,9 +61,9 @@ pub(super) fn check(
 ) -> Checked<(Findings, Journals)> {
     let read = |connection: &Connection| -> StoreResult<_> {
         let sound: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
-        Ok((sound, read_all(connection)?, signals(connection)?))
+        Ok((sound, read_all(connection)?, signals(connection)?, told::read(connection)?))
     };
-    let (sound, all, signals) =
+    let (sound, all, signals, untold) =
         engine.core.readers.read(read).map_err(|error| format!("the store is damaged: {error}"))?;
     ensure!(sound == "ok", "the database is damaged: {sound}");
     let mut findings = Findings::default();
@@ -77,6 +79,9 @@ pub(super) fn check(
     signals_agree(&all, &signals, world, &mut findings)?;
     iterations_follow(&all, plan, &mut findings)?;
     no_time_is_lost(&all, plan)?;
+    if plan.with_notifications {
+        told::check(&all, &untold)?;
+    }
     let bytes = |one: &Execution| (one.id.clone(), one.journal.iter().flat_map(journal::encode).collect());
     Ok((findings, all.iter().map(bytes).collect()))
 }
@@ -142,7 +147,8 @@ fn well_formed(execution: &Execution, findings: &mut Findings) -> Checked<()> {
 fn ended_well(execution: &Execution, world: &World) -> Checked<()> {
     let Execution { id, row, .. } = execution;
     let (status, code) = (row["status"].as_str().unwrap_or_default(), row["error_code"].as_str().unwrap_or_default());
-    let fine = matches!((status, code), ("ENDED_SUCCESS", "") | ("ENDED_CANCELLED", _) | ("ENDED_ERROR", "stopped"));
+    let fine = matches!((status, code), ("ENDED_SUCCESS", "") | ("ENDED_CANCELLED", _) | ("ENDED_ERROR", "stopped"))
+        || (told::is_of_notify(row) && code == "interrupted");
     ensure!(fine, "{id} ended with {status}: {}", row["error_message"]);
     if let Some(version) = world.version(id) {
         ensure!(row["version"] == version.as_str(), "{id} ran {version} and says {}", row["version"]);
@@ -154,7 +160,9 @@ fn ended_well(execution: &Execution, world: &World) -> Checked<()> {
 fn effects_happened_once(execution: &Execution, world: &World, findings: &mut Findings) -> Checked<()> {
     for record in &execution.journal {
         let Record::Call { n, connection: Some(start), .. } = record else { continue };
-        let id = id::connection_id(&execution.id, *n);
+        // A notification knows its message, and not the connection.
+        let is_message = told::is_of_notify(&execution.row);
+        let id = if is_message { execution.id.clone() } else { id::connection_id(&execution.id, *n) };
         let times = world.performed(&id);
         let outcome = execution.journal.iter().find_map(|record| match record {
             Record::Settled { n: of, outcome, .. } if of == n => Some(&**outcome),
@@ -233,7 +241,7 @@ fn everything_is_explained(all: &[Execution], roots: &BTreeMap<u32, (String, Val
         for index in (0..32).take_while(|index| all.iter().any(|one| one.id == of_end(*index))) {
             there.remove(of_end(index).as_str());
         }
-        if execution.row["type"] == "SCHEDULE" {
+        if execution.row["type"] == "SCHEDULE" || told::is_explained(execution) {
             there.remove(execution.id.as_str());
         }
     }
@@ -257,7 +265,9 @@ fn rights_are_handed_on(all: &[Execution]) -> Checked<()> {
         let parent = all.iter().find(|one| execution.row["parent_id"] == one.id.as_str());
         let expected = match before.or(parent) {
             Some(giver) => rights(giver)?,
-            None if execution.row["type"] == "SCHEDULE" => Rights::of_executions(),
+            None if execution.row["type"] == "SCHEDULE" || told::is_of_notify(&execution.row) => {
+                Rights::of_executions()
+            }
             None => starter(),
         };
         ensure!(rights(execution)? == expected, "{} has other rights than it was given", execution.id);

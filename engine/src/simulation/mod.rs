@@ -15,6 +15,7 @@ mod planted;
 mod run;
 mod script;
 mod shared_memory;
+mod told;
 mod vfs;
 mod world;
 
@@ -78,6 +79,7 @@ fn a_sleep_does_not_end_before_its_beginning_is_durable() {
         residents_max: 3,
         with_cron: true,
         with_pacer: false,
+        with_notifications: false,
         events: vec![
             (70, Event::Start { key: 2, script }),
             (74, Event::ClockJump { millis: 40_060 }),

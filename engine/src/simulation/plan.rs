@@ -73,6 +73,8 @@ pub(super) struct Plan {
     pub(super) residents_max: usize,
     pub(super) with_cron: bool,
     pub(super) with_pacer: bool,
+    /// Whether somebody is told of failures, recoveries and questions.
+    pub(super) with_notifications: bool,
     /// By step.
     pub(super) events: Vec<(u32, Event)>,
 }
@@ -92,7 +94,7 @@ impl Plan {
             events.push((below(rng, EVENT_STEPS), Event::random(rng)));
         }
         events.sort_by_key(|(step, _)| *step);
-        Self { seed, residents_max, with_cron, with_pacer, events }
+        Self { seed, residents_max, with_cron, with_pacer, with_notifications: seed % 3 == 1, events }
     }
 
     /// The setting of the schedule by cron: each seed has one of the policies.
@@ -134,6 +136,9 @@ impl Plan {
         }
         if self.with_cron || self.with_pacer {
             plans.push(Self { with_cron: false, with_pacer: false, ..self.clone() });
+        }
+        if self.with_notifications {
+            plans.push(Self { with_notifications: false, ..self.clone() });
         }
         plans
     }

@@ -46,5 +46,6 @@ planted! {
     an_ignored_cancel_is_found: CancelIgnored,
     lines_of_a_log_with_the_same_key_are_found: LogLinesShareAKey,
     forgotten_rights_are_found: RightsForgotten,
+    a_notification_in_another_transaction_is_found: NotificationApart,
     an_ignored_idempotency_key_is_found: IdempotencyIgnored,
 }

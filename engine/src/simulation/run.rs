@@ -23,10 +23,11 @@ use crate::grant::Grant;
 use crate::id::Entropy;
 use crate::journal::Record;
 use crate::key::check_value;
+use crate::notifications::NOTIFY;
 use crate::people::Role;
 use crate::query::Kind;
 use crate::store::executions::{self, Active, ActiveState, Key};
-use crate::store::records::{self, Saving};
+use crate::store::records::{self, OCCASIONS, Saving};
 use crate::store::writer::Ending;
 use crate::store::{self, Concerns, StoreResult, Urgency, journal, schedules};
 
@@ -40,6 +41,9 @@ const STEPS_MAX: u32 = 12_000;
 const ITERATIONS_MIN: i64 = 3;
 
 const SCHEDULES: [&str; 2] = ["by cron", "by pacer"];
+
+/// The rule that tells of everything, by name and id.
+pub(super) const RULE: &str = "told";
 
 /// Of the workspace.
 const KEY: [u8; 32] = [7; 32];
@@ -205,7 +209,7 @@ impl Run<'_> {
     /// The records that the run needs.
     async fn set_up(&mut self, engine: &Engine) -> Result<(), String> {
         let core = engine.core.clone();
-        let (with_cron, with_pacer) = (self.plan.with_cron, self.plan.with_pacer);
+        let Plan { with_cron, with_pacer, with_notifications, .. } = *self.plan;
         let setting = json!({ "value": self.plan.cron_setting() });
         let ticket = engine.core.writer.submit(Urgency::Now, Concerns::None, move |connection| {
             let save = |kind, name: &str, fields: Value| {
@@ -224,6 +228,11 @@ impl Run<'_> {
                 &json!({"version": VERSIONS[0]}),
                 &core.stamp("simulation"),
             )?;
+            if with_notifications {
+                save(Kind::Connector, "probe", json!({"type": "probe"}))?;
+                let rule = json!({"id": RULE, "on": OCCASIONS, "connector_id": "probe", "is_enabled": true});
+                save(Kind::Notification, RULE, rule)?;
+            }
             save(Kind::Scheduler, "pacer", json!({"flow_id": "native:pacer"}))?;
             save(Kind::Setting, "often", setting)?;
             let cron = json!({"scheduler_id": "cron", "setting_id": "often", "flow_id": FLOW, "is_enabled": with_cron});
@@ -380,9 +389,10 @@ impl Run<'_> {
         }
     }
 
-    /// One of the executions that have not ended, but no schedule's, and no tick: those must happen.
+    /// One of the executions that have not ended, but no schedule's, no tick and no notification: those must happen.
     fn pick(&self, process: &Process, pick: u32) -> Option<String> {
-        let may_be = |one: &executions::Execution| !one.is_schedule && one.flow_id != "native:tick";
+        let may_be =
+            |one: &executions::Execution| !one.is_schedule && one.flow_id != "native:tick" && one.flow_id != NOTIFY;
         let load = |connection: &rusqlite::Connection| {
             let mut ids = Vec::new();
             for active in executions::active(connection)? {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use surefoot_connector_api::{CallContext, CallError, Connector, Effect, ErrorClass, Inputs};
+use surefoot_connector_api::{CallContext, CallError, Connector, Effect, ErrorClass, Inputs, Message};
 
 use crate::core::lock;
 
@@ -248,6 +248,12 @@ impl Connector for Probe {
             Some("idempotent") => Effect::Idempotent,
             _ => Effect::Read,
         }
+    }
+
+    /// A mail, say: sent twice it is there twice.
+    fn delivery(&self, _stored: &Inputs, message: &Message<'_>) -> Result<Inputs, String> {
+        let inputs = json!({"id": message.id, "effect": "write", "delay": 1, "fail": ""});
+        Ok(inputs.as_object().cloned().unwrap_or_default())
     }
 
     async fn call(&self, _context: &CallContext<'_>, inputs: Inputs) -> Result<Value, CallError> {

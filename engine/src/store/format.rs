@@ -50,8 +50,22 @@ pub(crate) fn has_log(database: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     /// For each format of the database, the newest format of journals in it.
-    const FORMATS: [(i64, u8); 13] =
-        [(1, 1), (2, 2), (3, 2), (4, 2), (5, 2), (6, 2), (7, 2), (8, 2), (9, 2), (10, 2), (11, 2), (12, 2), (13, 2)];
+    const FORMATS: [(i64, u8); 14] = [
+        (1, 1),
+        (2, 2),
+        (3, 2),
+        (4, 2),
+        (5, 2),
+        (6, 2),
+        (7, 2),
+        (8, 2),
+        (9, 2),
+        (10, 2),
+        (11, 2),
+        (12, 2),
+        (13, 2),
+        (14, 2),
+    ];
 
     /// An engine refuses a workspace by its database alone. So a new format of journals comes with a migration, if only
     /// an empty one, and a line here.

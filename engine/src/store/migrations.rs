@@ -20,6 +20,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("0011_deadlines.sql"),
     include_str!("0012_places.sql"),
     include_str!("0013_starters.sql"),
+    include_str!("0014_notifications.sql"),
 ];
 
 /// Brings a database to the newest format, in one transaction: a failure leaves it as it was. A newer one is refused.
@@ -69,6 +70,7 @@ mod tests {
                 "5f618549fe3840bd082147e42f2c3d4874c42b96d3a9d65f6a247a6a37e86fb2",
                 "fc7b93a14d6332dc74b3d73f555590ab69ccff0bd93cb0d3c8ef131edf2fa2bd",
                 "ef19ab768570e23079fbbc9c5dc84d8ef0abfc5e698449ba9760cf40a2c72277",
+                "eeee11af2a677e6e1026b9c74e4f862e9acc00a99433cda0c720cfab1528967e",
             ]
         );
     }

@@ -11,6 +11,7 @@ mod format;
 pub(crate) mod journal;
 pub(crate) mod logs;
 mod migrations;
+pub(crate) mod notified;
 pub(crate) mod places;
 mod record_cache;
 pub(crate) mod records;

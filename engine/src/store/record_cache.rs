@@ -12,6 +12,8 @@ use crate::query::Kind;
 /// Records of one kind by name or id, made ready for their use, as of the newest commit that changed any record.
 pub(crate) struct RecordCache<T = Value> {
     read: Read<T>,
+    /// What makes entries old.
+    changes: fn(&Writer) -> u64,
     /// With the number of changes that each was read at.
     entries: Mutex<HashMap<String, (u64, Arc<T>)>>,
 }
@@ -32,14 +34,19 @@ impl RecordCache {
 impl<T> RecordCache<T> {
     /// An empty cache of what `read` makes of records.
     pub(crate) fn of(read: impl Fn(&Connection, &str) -> StoreResult<T> + Send + Sync + 'static) -> Self {
-        Self { read: Box::new(read), entries: Mutex::default() }
+        Self { read: Box::new(read), changes: Writer::record_changes, entries: Mutex::default() }
+    }
+
+    /// With entries that only these changes make old.
+    pub(crate) fn watching(self, changes: fn(&Writer) -> u64) -> Self {
+        Self { changes, ..self }
     }
 
     /// The record with that name or id, refusing when there is none. Sees every change that was answered before the
     /// call.
     pub(crate) fn require(&self, readers: &Readers, writer: &Writer, key: &str) -> StoreResult<Arc<T>> {
         // Read before the record is: a change in between makes the entry old, not wrong.
-        let changes = writer.record_changes();
+        let changes = (self.changes)(writer);
         let lock = || self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, record)) = lock().get(key)
             && *at == changes

@@ -428,6 +428,7 @@ fn validate(kind: Kind, document: &Map<String, Value>) -> StoreResult<()> {
             };
             document.get("role").into_iter().chain(in_projects).try_for_each(check_role)
         }
+        Kind::Notification => check_notification(document),
         Kind::Scheduler | Kind::Webhook if missing("flow_id") => {
             Err(StoreError::invalid(format!("a {} needs a `flow_id`", kind.as_str())))
         }
@@ -437,6 +438,37 @@ fn validate(kind: Kind, document: &Map<String, Value>) -> StoreResult<()> {
         _ => Ok(()),
     }
 }
+
+fn check_notification(document: &Map<String, Value>) -> StoreResult<()> {
+    let is_list = |field: &str, fits: &dyn Fn(&Value) -> bool| {
+        document[field].as_array().is_some_and(|items| !items.is_empty() && items.iter().all(fits))
+    };
+    let is_occasion = |value: &Value| value.as_str().is_some_and(|word| OCCASIONS.contains(&word));
+    let is_address = |value: &Value| value.as_str().is_some_and(|text| !text.trim().is_empty());
+    let refused = |text: String| Err(StoreError::invalid(text));
+    if !document.contains_key("on") || !is_list("on", &is_occasion) {
+        return refused(format!("`on` of a notification is a list of {}", OCCASIONS.join(", ")));
+    }
+    if !document.contains_key("connector_id") {
+        return refused(
+            "a notification needs a `connector_id`: who takes it to somebody, such as a mail server".into(),
+        );
+    }
+    if document.get("to").is_some_and(|to| !is_address(to) && !is_list("to", &is_address)) {
+        return refused("`to` of a notification is an address or a list of addresses".into());
+    }
+    if !within(document, "repeat_after_ms", REPEAT_MS_MIN..=MILLIS_MAX) {
+        let text = format!("`repeat_after_ms` of a notification is {REPEAT_MS_MIN} to {MILLIS_MAX}, or null for never");
+        return refused(text);
+    }
+    Ok(())
+}
+
+/// What a notification may tell of.
+pub(crate) const OCCASIONS: [&str; 3] = ["failure", "recovery", "approval"];
+
+/// A failure that lasts is not told more often than that, milliseconds.
+const REPEAT_MS_MIN: i64 = 60_000;
 
 fn check_role(value: &Value) -> StoreResult<()> {
     let role: Result<Role, _> = value.as_str().unwrap_or_default().parse();

@@ -12,9 +12,10 @@ pub(crate) struct Held {
     pub(crate) executions: usize,
     pub(crate) schedules: usize,
     pub(crate) webhooks: usize,
+    pub(crate) notifications: usize,
 }
 
-/// Pauses what has not ended, disables what would start something, and logs everybody out. Who was paused before keeps
+/// Pauses what has not ended, disables what would start something or tell somebody, and logs everybody out. Who was paused before keeps
 /// its own reason. A cancel that was asked for would run on through a pause, so it is taken back, and the message says
 /// so.
 pub(crate) fn hold(connection: &Connection, now: Timestamp) -> StoreResult<Held> {
@@ -40,13 +41,13 @@ pub(crate) fn hold(connection: &Connection, now: Timestamp) -> StoreResult<Held>
             params![kind, now.0, RESTORED],
         )
     };
-    let (schedules, webhooks) = (disable("schedule")?, disable("webhook")?);
+    let (schedules, webhooks, notifications) = (disable("schedule")?, disable("webhook")?, disable("notification")?);
     // What was ended after the backup must not be good again.
     transaction.execute_batch("DELETE FROM sessions; DELETE FROM one_time_links;")?;
     transaction.execute("INSERT OR REPLACE INTO meta VALUES ('restored_at', ?1)", [now.0])?;
     transaction.execute("UPDATE meta SET value = 1 WHERE key = 'clean'", [])?;
     transaction.commit()?;
-    Ok(Held { executions, schedules, webhooks })
+    Ok(Held { executions, schedules, webhooks, notifications })
 }
 
 /// Lets executions go on that a restore holds, the oldest first, at most `limit` of them. An iteration of a schedule

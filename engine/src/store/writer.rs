@@ -113,8 +113,30 @@ struct Shared {
     metrics: OfWriter,
     dies_at: Option<DiesAt>,
     on_failure: Box<dyn Fn(&StoreError) + Send + Sync>,
-    records: Arc<Watched>,
-    sealed: Arc<Watched>,
+    watched: Arc<WatchedTables>,
+}
+
+/// The tables that are watched.
+#[derive(Default)]
+struct WatchedTables {
+    records: Watched,
+    sealed: Watched,
+    notification_changes: Watched,
+}
+
+impl WatchedTables {
+    fn named(&self, table: &str) -> Option<&Watched> {
+        match table {
+            "records" => Some(&self.records),
+            "sealed" => Some(&self.sealed),
+            "notification_changes" => Some(&self.notification_changes),
+            _ => None,
+        }
+    }
+
+    fn committed(&self) {
+        [&self.sealed, &self.records, &self.notification_changes].into_iter().for_each(Watched::committed);
+    }
 }
 
 /// A table whose changes matter to what is kept in memory.
@@ -157,8 +179,8 @@ impl Writer {
         config: &Config,
         on_failure: impl Fn(&StoreError) + Send + Sync + 'static,
     ) -> Self {
-        let (records, sealed) = (Arc::default(), Arc::default());
-        watch(&connection, &records, &sealed);
+        let watched = Arc::default();
+        watch(&connection, &watched);
         Self(Arc::new(Shared {
             queue: Mutex::new(Queue { jobs: VecDeque::new(), urgent: false, closing: false, failed: None }),
             wake: Condvar::new(),
@@ -169,8 +191,7 @@ impl Writer {
             metrics: OfWriter::default(),
             dies_at: config.dies_at.clone(),
             on_failure: Box::new(on_failure),
-            records,
-            sealed,
+            watched,
         }))
     }
 
@@ -283,12 +304,17 @@ impl Writer {
 
     /// A number that is another after each commit that changed a record, before anybody is told of that commit.
     pub(crate) fn record_changes(&self) -> u64 {
-        self.0.records.changes.load(Ordering::SeqCst)
+        self.0.watched.records.changes.load(Ordering::SeqCst)
     }
 
     /// Like [`record_changes`](Self::record_changes), of sealed values.
     pub(crate) fn sealed_changes(&self) -> u64 {
-        self.0.sealed.changes.load(Ordering::SeqCst)
+        self.0.watched.sealed.changes.load(Ordering::SeqCst)
+    }
+
+    /// Like [`record_changes`](Self::record_changes), of notification rules alone.
+    pub(crate) fn notification_changes(&self) -> u64 {
+        self.0.watched.notification_changes.changes.load(Ordering::SeqCst)
     }
 
     /// What was counted so far.
@@ -335,8 +361,7 @@ impl Writer {
                 }
                 self.0.metrics.commits.observe(self.0.clock.now().since(began));
                 batch.count(&self.0.metrics);
-                self.0.sealed.committed();
-                self.0.records.committed();
+                self.0.watched.committed();
                 answers.into_iter().for_each(|answer| answer.give(Ok(())));
             }
             Err(error) => {
@@ -377,7 +402,7 @@ impl Writer {
     /// After a failed commit: opens the database anew.
     pub(crate) fn reopen(&self) -> StoreResult<()> {
         let (connection, epoch) = super::reopen_for_writing(&self.0.path, self.epoch())?;
-        watch(&connection, &self.0.records, &self.0.sealed);
+        watch(&connection, &self.0.watched);
         *lock(&self.0.connection) = Some(connection);
         *lock(&self.0.epoch) = epoch;
         lock(&self.0.queue).failed = None;
@@ -481,12 +506,12 @@ fn run(connection: &Connection, epoch: i64, jobs: Vec<Job>, ending: Ending) -> S
     }
 }
 
-fn watch(connection: &Connection, records: &Arc<Watched>, sealed: &Arc<Watched>) {
-    let (records, sealed) = (records.clone(), sealed.clone());
-    let hook = move |_, _: &str, table: &str, _| match table {
-        "records" => records.is_touched.store(true, Ordering::SeqCst),
-        "sealed" => sealed.is_touched.store(true, Ordering::SeqCst),
-        _ => {}
+fn watch(connection: &Connection, watched: &Arc<WatchedTables>) {
+    let watched = watched.clone();
+    let hook = move |_, _: &str, table: &str, _| {
+        if let Some(table) = watched.named(table) {
+            table.is_touched.store(true, Ordering::SeqCst);
+        }
     };
     connection.update_hook(Some(hook)).expect("this connection is ours");
 }

@@ -33,6 +33,8 @@ pub struct Restored {
     pub schedules: usize,
     /// Webhooks that are disabled now.
     pub webhooks: usize,
+    /// Notifications that are disabled now.
+    pub notifications: usize,
     /// What the backup lacks.
     pub missing: Vec<MissingContent>,
 }
@@ -76,6 +78,7 @@ fn make(backup: &Path, data: &Path, clock: &Clock) -> EngineResult<Restored> {
         executions: held.executions,
         schedules: held.schedules,
         webhooks: held.webhooks,
+        notifications: held.notifications,
         missing: manifest.missing,
     })
 }

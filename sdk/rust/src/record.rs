@@ -28,6 +28,8 @@ pub enum Kind {
     Setting,
     /// A name under which HTTP callers start a flow.
     Webhook,
+    /// Says who is told when a flow fails, works again, or asks something.
+    Notification,
     /// Groups records.
     Project,
     /// One run of something; for reading only.
@@ -45,6 +47,7 @@ impl Kind {
             Self::Scheduler => "scheduler",
             Self::Setting => "setting",
             Self::Webhook => "webhook",
+            Self::Notification => "notification",
             Self::Project => "project",
             Self::Execution => "execution",
         }

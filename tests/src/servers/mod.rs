@@ -10,6 +10,7 @@ pub mod postgres;
 pub mod smtp;
 pub mod ssh;
 pub mod stand_in;
+pub mod webhook_receiver;
 
 use std::fs::{File, Permissions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -20,6 +20,9 @@ fn furnished() -> Cli {
     let schedule = ["schedule", "set", "nightly", "--scheduler", "cron", "--setting", "nightly/at 3"];
     cli.ok(&[&schedule[..], &["--flow", "hello", "--project", "shop"]].concat());
     cli.ok(&["webhook", "set", "check", "--flow", "hello", "--no-key", "--enable"]);
+    cli.ok(&["connector", "set", "alarm", "--type", "http", "url=http://127.0.0.1:1/"]);
+    let told = ["notification", "set", "told", "--on", "failure,recovery", "--connector", "alarm", "--flow", "hello"];
+    cli.ok(&[&told[..], &["--repeat-after-ms", "86400000", "--enable"]].concat());
     cli
 }
 
@@ -79,11 +82,13 @@ fn an_export_furnishes_another_workspace() {
         ("create", "project shop"),
         ("create", "setting limits"),
         ("create", "setting nightly/at 3"),
+        ("create", "connector alarm"),
         ("create", "connector files"),
         ("create", "flow hello"),
         ("create", "scheduler own"),
         ("create", "schedule nightly"),
         ("create", "webhook check"),
+        ("create", "notification told"),
     ]);
     assert_eq!(changes(&other, &["config", "--dry-run"]), expected);
     assert_eq!(cli_names(&other, "flow"), json!([]), "a dry run changes nothing");
@@ -96,6 +101,9 @@ fn an_export_furnishes_another_workspace() {
     assert_eq!(other.json(&["setting", "show", "nightly/at 3"])["value"], json!({"cron": "0 3 * * *"}));
     let limits = json!({"rows": {"most": 1000, "least": null}});
     assert_eq!(other.json(&["setting", "show", "limits"])["value"], limits);
+    let told = other.json(&["notification", "show", "told"]);
+    assert_eq!(told["connector_id"], other.json(&["connector", "show", "alarm"])["id"]);
+    assert_eq!((&told["on"], &told["is_enabled"]), (&json!(["failure", "recovery"]), &json!(true)));
     assert_eq!(other.json(&["connector", "show", "files"])["retry"]["attempts"], 3);
 }
 

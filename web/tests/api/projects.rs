@@ -24,7 +24,17 @@ impl World {
         let a = remote.server.create("projects", &name("projects"), json!({})).await["id"].clone();
         let b = remote.server.create("projects", "in-b", json!({})).await["id"].clone();
         let world = Self { remote, a, b };
-        for kinds in ["flows", "connectors", "settings", "schedulers", "schedules", "webhooks", "files", "tokens"] {
+        for kinds in [
+            "flows",
+            "connectors",
+            "settings",
+            "schedulers",
+            "schedules",
+            "webhooks",
+            "notifications",
+            "files",
+            "tokens",
+        ] {
             world.ensure(kinds).await;
         }
         world
@@ -65,6 +75,10 @@ impl World {
             "schedulers" => json!({"flow_id": "in-a-flows"}),
             "schedules" => json!({"scheduler_id": "cron", "flow_id": "in-a-flows", "setting_id": "in-a-settings"}),
             "webhooks" => json!({"flow_id": "in-a-flows", "is_key_required": true}),
+            "notifications" => {
+                self.ensure_connector().await;
+                json!({"connector_id": "in-a-connectors", "on": ["failure"]})
+            }
             "tokens" => json!({"role": "viewer"}),
             "secrets" => json!({"value": "kept well"}),
             _ => json!({}),
@@ -186,7 +200,7 @@ async fn lists_show_what_one_may_look_at_and_nothing_else() {
             listed += usize::from(method == Method::GET && status == 200 && text.contains(MARK));
         }
     }
-    assert_eq!(listed, 10, "every kind that may be in a project, projects and executions");
+    assert_eq!(listed, 11, "every kind that may be in a project, projects and executions");
     let children = json!({"field": "parent_id", "op": "eq", "value": id});
     let connections = json!({"field": "type", "op": "eq", "value": "CONNECTION"});
     for filter in [children, connections] {
@@ -235,6 +249,7 @@ async fn what_is_made_or_moved_needs_the_role_on_both_sides() {
     // Otherwise a schedule or a webhook of mine would start what I may not start.
     world.server().create("flows", "f-of-b", json!({"project_id": b})).await;
     world.server().create("flows", "f-of-none", json!({})).await;
+    world.server().create("connectors", "c-of-b", json!({"type": "probe", "project_id": b})).await;
     for (flow, status) in
         [("in-a-flows", 201), ("f-of-b", 403), ("f-of-none", 404), ("native:connect", 403), ("native:cron", 403)]
     {
@@ -244,6 +259,14 @@ async fn what_is_made_or_moved_needs_the_role_on_both_sides() {
         let expected = if status == 201 { 422 } else { status };
         let run = ask(Method::POST, &path, json!({})).await;
         assert_eq!(run.status, expected, "{flow}: {}", String::from_utf8_lossy(&run.body));
+    }
+    for (flow, connector, status) in
+        [("in-a-flows", "in-a-connectors", 201), ("f-of-b", "in-a-connectors", 403), ("in-a-flows", "c-of-b", 403)]
+    {
+        let body = json!({"name": format!("n-{flow}-{connector}"), "on": ["failure"], "flow_id": flow,
+            "connector_id": connector, "project_id": a});
+        let reply = ask(Method::POST, "/api/v1/notifications", body).await;
+        assert_eq!(reply.status, status, "{flow} {connector}: {}", String::from_utf8_lossy(&reply.body));
     }
     ask(Method::POST, "/api/v1/flows/new/deploy", json!("no component")).await.problem(403, "forbidden");
     ask(Method::PUT, "/api/v1/files/new/content", json!("x")).await.problem(403, "forbidden");

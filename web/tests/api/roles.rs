@@ -136,7 +136,8 @@ fn what_the_roles_may_do() {
             }
         }
     }
-    for path in ["/api/v1/flows", "/api/v1/connectors", "/api/v1/webhooks", "/api/v1/settings"] {
+    for path in ["/api/v1/flows", "/api/v1/connectors", "/api/v1/webhooks", "/api/v1/notifications", "/api/v1/settings"]
+    {
         assert_eq!(role("post", path), "author");
     }
     for path in [
@@ -144,6 +145,7 @@ fn what_the_roles_may_do() {
         "/api/v1/webhooks/{key}/key",
         "/api/v1/webhooks/{key}/signing-secret",
         "/api/v1/connectors/{key}/test",
+        "/api/v1/notifications/{key}/test",
     ] {
         assert_eq!(role("post", path), "author");
     }

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
-use surefoot_connector_api::{CallContext, CallError, Connector, Effect, ErrorClass, Inputs};
+use surefoot_connector_api::{CallContext, CallError, Connector, Effect, ErrorClass, Inputs, Message};
 use surefoot_engine::{Clock, Config, Engine};
 use surefoot_web::{Access, Options, router};
 use tempfile::TempDir;
@@ -167,6 +167,10 @@ impl Connector for Probe {
 
     fn effect(&self, _: &Inputs) -> Effect {
         Effect::Read
+    }
+
+    fn delivery(&self, _: &Inputs, message: &Message<'_>) -> Result<Inputs, String> {
+        Ok(Inputs::from_iter([("text".to_owned(), message.subject.into())]))
     }
 
     async fn call(&self, _: &CallContext<'_>, inputs: Inputs) -> Result<Value, CallError> {
