@@ -233,7 +233,7 @@ impl Performance {
         let timeout = Duration::from_millis(start.timeout_ms);
         let idempotency_key = match start.effect {
             Effect::Read => String::new(),
-            Effect::Idempotent | Effect::Write => core.digester.idempotency_key(&resident.execution.id, *n),
+            Effect::Idempotent | Effect::Write => core.digester.idempotency_key(resident.maker(*n), *n),
         };
         let context = CallContext { dialer: &core.dialer, files: &store, idempotency_key: &idempotency_key, timeout };
         let unknown = |class, message| {

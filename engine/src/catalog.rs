@@ -197,6 +197,8 @@ impl Core {
             limits: self.config.limits,
             end_actions: Vec::new(),
             depth: 0,
+            origins: Vec::new(),
+            inherited: Vec::new(),
             engine: env!("CARGO_PKG_VERSION").to_owned(),
             acts_as,
         };
@@ -216,6 +218,7 @@ impl Core {
             deadline: None,
             admission: Admission::Unlimited,
             priority: 0,
+            restarted_from: None,
             started,
         }
     }
@@ -278,7 +281,8 @@ impl Core {
                         "created_by": format!("execution {parent_id}"), "started_at": at.to_string(), "ended_at": null,
                         "scheduled_for": null, "deadline": null, "priority": 0,
                         "input": input, "output": null, "response": null,
-                        "continued_as": null, "attempts": [], "cached_at": null,
+                        "continued_as": null, "restarted_from": null, "restarted_from_call": null,
+                        "attempts": [], "cached_at": null,
                     }));
                     starts.push((n, start));
                 }

@@ -19,7 +19,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::files::Blobs;
 use crate::host::WasmHost;
 use crate::id::Entropy;
-use crate::journal::{Digester, Limits, Outcome, Started};
+use crate::journal::{Digester, Ended, EndedFlow, Limits, Outcome, Started};
 use crate::metrics;
 use crate::native::NativeFlow;
 use crate::notifications::{Links, Rules};
@@ -252,6 +252,8 @@ pub(crate) struct Resident {
     pub(crate) pause: AtomicBool,
     /// Whether the guest may know the token of a question: what is shown of it is searched then.
     holds_token: AtomicBool,
+    /// Child flows of the execution that it was restarted from, see [`Started::inherited`].
+    pub(crate) inherited: FxHashMap<String, EndedFlow>,
 }
 
 /// See [`Resident::running`].
@@ -267,10 +269,12 @@ pub(crate) struct Settled {
 }
 
 impl Resident {
-    pub(crate) fn new(mut execution: Execution, started: Started) -> Self {
+    pub(crate) fn new(mut execution: Execution, mut started: Started) -> Self {
         execution.depth = started.depth;
         execution.acts_as = started.acts_as.clone();
         let holds_token = approvals::may_hold_token(&execution.input);
+        let inherited = std::mem::take(&mut started.inherited).into_iter();
+        let inherited = inherited.filter_map(|Ended { id, result }| Some((id, result?))).collect();
         Self {
             execution,
             started,
@@ -283,7 +287,18 @@ impl Resident {
             is_overdue: AtomicBool::new(false),
             pause: AtomicBool::new(false),
             holds_token: AtomicBool::new(holds_token),
+            inherited,
         }
+    }
+
+    /// The id of the execution that made call number `n`.
+    pub(crate) fn maker(&self, n: u32) -> &str {
+        self.started.maker(&self.execution.id, n)
+    }
+
+    /// The number of the call that made the connection with that id, if it is one of this execution's.
+    pub(crate) fn call_of(&self, connection_id: &str) -> Option<u32> {
+        self.started.call_of(&self.execution.id, connection_id)
     }
 
     /// Notes that the guest is about to be told a token.

@@ -339,7 +339,8 @@ async fn run_instance(core: Arc<Core>, key: Key) -> Departure {
             return Departure::Dropped;
         }
     };
-    if session.is_live() {
+    // It may have a journal all the same: when it was restarted from a call of another one, or resumed.
+    if session.is_live() || session.is_shown_as_queued() {
         let now = core.now();
         drop(core.writer.apply(Urgency::Lazy, key, move |connection| executions::set_running(connection, key, now)));
     }

@@ -65,9 +65,9 @@ pub(crate) fn relative(call: u32) -> String {
     format!(".{call}")
 }
 
-/// An id from the journal of `execution` as others know it.
-pub(crate) fn absolute(execution: &str, id: String) -> String {
-    if id.starts_with('.') { format!("{execution}{id}") } else { id }
+/// The number of the call in such a part; none for other ids.
+pub(crate) fn parse_relative(id: &str) -> Option<u32> {
+    id.strip_prefix('.')?.parse().ok()
 }
 
 /// Parent and call number of a connection's id; none for other ids.

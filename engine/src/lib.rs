@@ -33,6 +33,7 @@ mod planted;
 mod policy;
 pub mod query;
 mod reserve;
+mod restarts;
 mod retention;
 mod runs;
 #[cfg(test)]
@@ -65,6 +66,7 @@ pub use native::NativeFlow;
 pub use notifications::Links;
 pub use people::{Rights, Role, UnknownRole};
 pub use policy::{CallPolicy, Retry};
+pub use restarts::RestartVersion;
 pub use retention::Retention;
 pub use secrets::{Redaction, SecretsKey, WeakKey};
 pub use storage::Storage;

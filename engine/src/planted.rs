@@ -52,6 +52,8 @@ pub(crate) enum Bug {
     NotificationApart,
     /// A repeated webhook call starts a second execution.
     IdempotencyIgnored,
+    /// Who restarts from a call does not take over how the connections ended that the calls before it began.
+    EndsLeftBehind,
     /// A failed sync is tried again. This one is in the simulated disk: SQLite itself never does it.
     #[cfg_attr(not(test), expect(dead_code, reason = "its place is in the simulator"))]
     FailedSyncRetried,

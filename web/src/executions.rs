@@ -10,11 +10,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use surefoot_engine::query::Kind;
-use surefoot_engine::{Engine, LogLine, Role};
+use surefoot_engine::{Engine, LogLine, RestartVersion, Role};
 
 use crate::app::{App, Stopping, Waited};
 use crate::caller::{Caller, InReach};
-use crate::extract::{InOptionalJson, InPath, InQuery};
+use crate::extract::{InJson, InOptionalJson, InPath, InQuery};
 use crate::flows::StartedExecution;
 use crate::openapi;
 use crate::operation::Operation;
@@ -53,6 +53,11 @@ pub(crate) fn operations() -> Vec<Operation> {
             .role(Role::Operator)
             .summary("Start its flow anew, in the flow's present version, with the same input or another one")
             .optional_body::<RerunBody>()
+            .answers::<StartedExecution>(StatusCode::CREATED),
+        Operation::post(below("/restart"), restart)
+            .role(Role::Operator)
+            .summary("Start its flow once more from one of its calls, with the results of the calls before that one")
+            .body::<RestartBody>()
             .answers::<StartedExecution>(StatusCode::CREATED),
         Operation::post(below("/signals/{name}"), signal)
             .role(Role::Operator)
@@ -202,6 +207,28 @@ async fn rerun(
 ) -> Answer<Response> {
     let started = app.complete(engine, |engine| async move { engine.rerun(&id, input, &caller.who).await }).await?;
     Ok(StartedExecution::answer(started))
+}
+
+/// The body of a restart.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RestartBody {
+    /// The number of the first call that is made anew, from 1; the journal has the numbers.
+    from: u32,
+    /// The version of the flow that runs: `same`, that of the old execution, when it is missing.
+    #[serde(default)]
+    version: RestartVersion,
+}
+
+async fn restart(
+    State(app): State<App>,
+    InReach(engine): InReach,
+    caller: Caller,
+    InPath(id): InPath<String>,
+    InJson(RestartBody { from, version }): InJson<RestartBody>,
+) -> Answer<Response> {
+    let restart = move |engine: Engine| async move { engine.restart(&id, from, version, &caller.who).await };
+    Ok(StartedExecution::answer(app.complete(engine, restart).await?))
 }
 
 /// The body of a signal.

@@ -79,6 +79,17 @@ pub(crate) enum Command {
         #[arg(long, value_name = "JSON")]
         input: Option<String>,
     },
+    /// Start one that has ended once more from one of its calls, with the results of the calls before that one
+    Restart {
+        /// Id
+        id: String,
+        /// The number of the first call that is made anew; `execution journal` shows the numbers
+        #[arg(long, value_name = "CALL")]
+        from: u32,
+        /// Run the flow's present version and not the one that ran: it must make the same calls up to there
+        #[arg(long)]
+        newest: bool,
+    },
     /// Send a signal that one waits for, or will
     Signal {
         /// Id
@@ -155,7 +166,17 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
             let failure = Failure::usage("it is not said which execution is to go on");
             Err(failure.hint("Name its id; or pass --restored for all that a restore paused.").into())
         }
-        Command::Rerun { id, input } => rerun(&id, input.as_deref(), context).await,
+        Command::Rerun { id, input } => {
+            let body = match input.as_deref() {
+                Some(input) => json!({ "input": inputs::json(input)? }),
+                None => json!({}),
+            };
+            start_again(&id, "rerun", body, context).await
+        }
+        Command::Restart { id, from, newest } => {
+            let version = if newest { "newest" } else { "same" };
+            start_again(&id, "restart", json!({ "from": from, "version": version }), context).await
+        }
         Command::Signal { id, name, payload } => {
             let payload = inputs::optional_json(payload.as_deref())?;
             let path = Path::api(["executions", &id, "signals", &name]);
@@ -264,12 +285,9 @@ async fn resume_restored(context: &Context) -> Result<u8> {
     Ok(exit_codes::SUCCESS)
 }
 
-async fn rerun(id: &str, input: Option<&str>, context: &Context) -> Result<u8> {
-    let body = match input {
-        Some(input) => json!({ "input": inputs::json(input)? }),
-        None => json!({}),
-    };
-    let started = context.existing().await?.post(Path::api(["executions", id, "rerun"]), body).await?;
+/// Says the id of the new execution.
+async fn start_again(id: &str, action: &str, body: Value, context: &Context) -> Result<u8> {
+    let started = context.existing().await?.post(Path::api(["executions", id, action]), body).await?;
     if context.printer.is_json() {
         context.printer.json(&started)?;
     } else {

@@ -114,6 +114,8 @@ struct Story {
     /// The last call that has no answer, and its row.
     unanswered: Option<(u32, i64)>,
     children: Vec<String>,
+    /// Children whose ends it has: they may be gone.
+    inherited: BTreeSet<String>,
     /// Code and message of what no replay could make sense of.
     contradictions: Vec<(&'static str, String)>,
 }
@@ -131,7 +133,10 @@ impl Story {
     fn go_on(&mut self, row: i64, record: Record<IgnoredAny>) {
         match record {
             Record::Started(_) if self.is_begun => self.wrong("journal_begun_twice", "it begins again".into()),
-            Record::Started(started) => self.is_begun = self.calls.is_empty() && started.entropy.len() == 32,
+            Record::Started(started) => {
+                self.is_begun = self.calls.is_empty() && started.entropy.len() == 32;
+                self.inherited = started.inherited.into_iter().map(|ended| ended.id).collect();
+            }
             Record::Call { n, kind, reply, connection, .. } => {
                 if n as usize != self.calls.len() {
                     self.wrong("journal_gap", format!("it has call {n} where call {} belongs", self.calls.len()));
@@ -139,7 +144,9 @@ impl Story {
                 self.calls.push((reply.is_some(), connection.is_some()));
                 match reply {
                     None => self.unanswered = Some((n, row)),
-                    Some(Reply::Id(child)) if kind == CallKind::StartFlow => self.children.push(child),
+                    Some(Reply::Id(child)) if kind == CallKind::StartFlow && !self.inherited.contains(&child) => {
+                        self.children.push(child);
+                    }
                     Some(_) => {}
                 }
             }
@@ -217,6 +224,8 @@ mod tests {
             limits: Limits::default(),
             end_actions: Vec::new(),
             depth: 0,
+            origins: Vec::new(),
+            inherited: Vec::new(),
             engine: "test".into(),
             acts_as: Rights::of_executions(),
         })

@@ -15,8 +15,9 @@ use crate::notifications::{self, NOTIFY};
 use crate::people::Sender;
 use crate::planted::{Bug, is_planted};
 use crate::query::Kind;
+use crate::restarts::{self, RestartVersion};
 use crate::store::approvals::FoundBy;
-use crate::store::executions::Key;
+use crate::store::executions::{Key, NewExecution};
 use crate::store::logs::LogLine;
 use crate::store::signals::Signal;
 use crate::store::{
@@ -151,24 +152,7 @@ impl Engine {
     /// Starts the flow of an execution anew, in the flow's present version, with the same input or another one. Of a
     /// webhook's call that is one more of its deliveries. Returns the new execution's id once that is durable.
     pub async fn rerun(&self, id: &str, input: Option<Value>, by: &str) -> EngineResult<String> {
-        let (owned, grant) = (id.to_owned(), self.grant.clone());
-        let row = self.read(move |_, connection| {
-            grant.check_execution(connection, &owned)?;
-            executions::get(connection, &owned)
-        });
-        let Some((_, row)) = row.await? else {
-            let error = match crate::id::parse_connection_id(id) {
-                Some(_) => {
-                    StoreError::invalid("a connection is not run again by itself; rerun the flow that called it")
-                }
-                None => StoreError::not_found("execution", id),
-            };
-            return Err(error.into());
-        };
-        if row["type"] != "FLOW" {
-            let text = "only an execution of type FLOW can be rerun; a schedule starts its flows by itself";
-            return Err(StoreError::invalid(text).into());
-        }
+        let (_, row) = self.of_flow(id, "rerun").await?;
         let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
         if text("flow_id") == NOTIFY && input.is_some() {
             return Err(StoreError::invalid("a notification is sent again as it is; leave out `input`").into());
@@ -182,6 +166,66 @@ impl Engine {
             ..StartRequest::default()
         };
         Ok(self.begin(request, true).await?.0)
+    }
+
+    /// Starts the flow of an execution that has ended once more, as if it had just made the calls before number `from`:
+    /// their results are taken over, and that call is the first that is made anew. Input, randomness and limits are
+    /// those of the old execution. Returns the new execution's id once that is durable.
+    pub async fn restart(&self, id: &str, from: u32, version: RestartVersion, by: &str) -> EngineResult<String> {
+        let (key, row) = self.of_flow(id, "restart").await?;
+        let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
+        let (flow, name, webhook_id) = (text("flow_id"), text("name"), row["webhook_id"].as_str().map(str::to_owned));
+        loop {
+            let (owned, grant, flow, input) = (id.to_owned(), self.grant.clone(), flow.clone(), row["input"].clone());
+            let taken = self.read(move |_, connection| {
+                grant.check_start(connection, &flow, &input)?;
+                restarts::look(connection, key, &owned, from)
+            });
+            let (taken, core, grant) = (taken.await?, self.core.clone(), self.grant.clone());
+            let (owned, flow, input) = (id.to_owned(), text("flow_id"), row["input"].clone());
+            let (name, webhook_id, by) = (name.clone(), webhook_id.clone(), by.to_owned());
+            let started = self.write_and_wake(
+                move |connection| {
+                    grant.check_start(connection, &flow, &input)?;
+                    let id = core.new_id();
+                    let new = core.new_flow_execution(connection, id.clone(), &flow, input, &by, grant.rights())?;
+                    let new = NewExecution { name, webhook_id, ..new };
+                    let Some(key) = restarts::begin(&core, connection, &taken, version, new)? else { return Ok(None) };
+                    audit::note_of_execution(&core, connection, &grant, &by, "restart", &owned)?;
+                    Ok(Some((id, key)))
+                },
+                |started| started.as_ref().map(|(_, key)| Event::Wake(*key)),
+            );
+            // What came after its end, such as the end of a call, is looked at too.
+            if let Some((id, _)) = started.await? {
+                return Ok(id);
+            }
+        }
+    }
+
+    /// An execution whose flow can be run once more. `verb` is what is asked for.
+    async fn of_flow(&self, id: &str, verb: &str) -> EngineResult<(Key, Value)> {
+        let (owned, grant) = (id.to_owned(), self.grant.clone());
+        let row = self.read(move |_, connection| {
+            grant.check_execution(connection, &owned)?;
+            executions::get(connection, &owned)
+        });
+        let Some((key, row)) = row.await? else {
+            let error = match crate::id::parse_connection_id(id) {
+                Some((parent, n)) => StoreError::invalid(format!(
+                    "a connection is not run again by itself: it is call {n} of execution {parent}; {verb} that"
+                )),
+                None => StoreError::not_found("execution", id),
+            };
+            return Err(error.into());
+        };
+        if row["type"] != "FLOW" {
+            let text = format!(
+                "only executions of type FLOW take a {verb}, and {id} is none; a schedule starts its flows by itself"
+            );
+            return Err(StoreError::invalid(text).into());
+        }
+        Ok((key, row))
     }
 
     /// Waits until an execution, or the one that takes its place, has ended. None when `timeout` comes first.

@@ -21,7 +21,8 @@ use serde::de::DeserializeOwned;
 
 pub use call::{Call, CallKind, Digest, Digester, canonical, canonical_object};
 pub use record::{
-    Attempt, ConnectionStart, Ended, EndedFlow, Failure, HostError, Limits, Outcome, Record, Reply, Started, Status,
+    Attempt, ConnectionStart, Ended, EndedFlow, Failure, HostError, Limits, Origin, Outcome, Record, Reply, Started,
+    Status,
 };
 
 pub use shown::{shown, shown_args, shown_attempt, start_args, wait_args};

@@ -111,12 +111,44 @@ pub struct Started {
     /// How many executions stand above this one: 0 without a parent.
     #[serde(rename = "d", default, skip_serializing_if = "is_zero")]
     pub depth: u32,
+    /// Whose calls the first ones are, where it was restarted from a call of another execution: the first of them
+    /// first.
+    #[serde(rename = "o", default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<Origin>,
+    /// How child flows ended that those calls started and did not see the end of.
+    #[serde(rename = "i", default, skip_serializing_if = "Vec::is_empty")]
+    pub inherited: Vec<Ended>,
     /// The engine's version, for people.
     #[serde(rename = "g")]
     pub engine: String,
     /// What the execution may reach. Those that began before there were such limits reach everything.
     #[serde(rename = "a", default = "Rights::of_executions", skip_serializing_if = "Rights::are_of_executions")]
     pub acts_as: Rights,
+}
+
+impl Started {
+    /// The id of the execution that made call number `n` of the one with the id `own`: what that call started is named
+    /// by it, in each execution that was restarted from a later call.
+    pub fn maker<'a>(&'a self, own: &'a str, n: u32) -> &'a str {
+        self.origins.iter().find(|origin| n < origin.before).map_or(own, |origin| &origin.execution)
+    }
+
+    /// The number of the call of the execution with the id `own` that made the connection with that id.
+    pub fn call_of(&self, own: &str, connection_id: &str) -> Option<u32> {
+        let (maker, n) = crate::id::parse_connection_id(connection_id)?;
+        (maker == self.maker(own, n)).then_some(n)
+    }
+}
+
+/// Who made the calls up to a number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Id of the execution.
+    #[serde(rename = "e")]
+    pub execution: String,
+    /// The number of the first call that is not its.
+    #[serde(rename = "n")]
+    pub before: u32,
 }
 
 fn is_zero<N: Default + PartialEq>(number: &N) -> bool {

@@ -2,14 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::{Attempt, CallKind, ConnectionStart, Record, Reply};
+use super::{Attempt, CallKind, ConnectionStart, Origin, Record, Reply};
 
 /// A record: without the seed of the execution's randomness, with the names of the calls.
 pub fn shown(seq: usize, record: &Record) -> Value {
     let mut shown = match record {
         Record::Started(started) => {
             json!({"record": "started", "at": started.at.to_string(), "version": started.version,
-            "limits": started.limits, "engine": started.engine, "acts_as": started.acts_as})
+            "limits": started.limits, "engine": started.engine, "acts_as": started.acts_as,
+            "taken_from": started.origins.iter().map(shown_origin).collect::<Vec<_>>()})
         }
         Record::Call { n, kind, args, at, due, connection, reply, .. } => {
             json!({"record": "call", "call": n, "kind": kind,
@@ -26,6 +27,11 @@ pub fn shown(seq: usize, record: &Record) -> Value {
     };
     shown["seq"] = seq.into();
     shown
+}
+
+/// Another execution that made the first calls, or the next ones, up to a number.
+fn shown_origin(Origin { execution, before }: &Origin) -> Value {
+    json!({"execution": execution, "before": before})
 }
 
 /// An attempt that was followed by another.

@@ -206,6 +206,8 @@ const EXECUTION: &[Field] = &[
     column("output", Json, true),
     column("response", Json, false),
     column("continued_as", Text, false),
+    column("restarted_from", Text, false),
+    column("restarted_from_call", Integer, false),
     column("deleted_at", Time, false),
 ];
 

@@ -8,6 +8,7 @@ use super::waits::{Awaited, as_signal};
 use super::{CallResult, End, HostError, Session, Turn};
 use crate::approvals::{self, Question, approval_id, token_sha256};
 use crate::core::Event;
+use crate::id;
 use crate::journal::{CallKind, Reply, canonical};
 use crate::notifications;
 use crate::people::Role;
@@ -83,7 +84,8 @@ impl Session {
         };
         self.answer(reply, |reply| match reply {
             Reply::Id(place) => {
-                let id = approval_id(&self.execution().id, place.strip_prefix('.')?.parse().ok()?);
+                let n = id::parse_relative(&place)?;
+                let id = approval_id(self.resident.maker(n), n);
                 let token = with_token.then(|| self.core.approval_token(&id));
                 if with_token {
                     self.resident.learns_token();

@@ -72,7 +72,7 @@ impl Session {
                     self.replayed_start(connector, inputs)?;
                 }
                 let answer = self.answer(reply, as_id)?;
-                Ok(answer.map(|id| id::absolute(&self.execution().id, id)))
+                Ok(answer.map(|id| self.absolute(id)))
             }
             Turn::Resumed(..) => Err(self.damaged()),
             Turn::Live(n, mut call) => match self.prepare(connector, &inputs, &options)? {

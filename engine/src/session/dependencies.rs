@@ -37,6 +37,17 @@ pub struct EndedDependency {
 }
 
 impl EndedDependency {
+    fn of_flow(id: String, ended: EndedFlow) -> Self {
+        let EndedFlow { name, status, code, message, output } = ended;
+        Self { id, name, status, code, message, output }
+    }
+
+    /// As the journal has it. Not of a connection, whose `Settled` record says the rest.
+    pub(crate) fn into_entry(self) -> Ended {
+        let Self { id, name, status, code, message, output } = self;
+        Ended { id, result: Some(EndedFlow { name, status, code, message, output }) }
+    }
+
     fn failure(&self) -> Option<Failure> {
         (self.status != Status::EndedSuccess).then(|| Failure {
             execution_id: self.id.clone(),
@@ -138,19 +149,16 @@ impl Session {
     }
 
     fn to_entry(&self, state: &EndedDependency) -> Ended {
-        if let Some(n) = self.own_connection(&state.id) {
-            return Ended { id: id::relative(n), result: None };
+        match self.own_connection(&state.id) {
+            Some(n) => Ended { id: id::relative(n), result: None },
+            None => state.clone().into_entry(),
         }
-        let EndedDependency { id, name, status, code, message, output } = state.clone();
-        Ended { id, result: Some(EndedFlow { name, status, code, message, output }) }
     }
 
     /// A dependency from the entry of a wait that returned it.
     pub(super) fn restore(&self, ended: Ended) -> Option<EndedDependency> {
         match ended.result {
-            Some(EndedFlow { name, status, code, message, output }) => {
-                Some(EndedDependency { id: ended.id, name, status, code, message, output })
-            }
+            Some(flow) => Some(EndedDependency::of_flow(ended.id, flow)),
             None => {
                 let n = self.own_connection(&ended.id)?;
                 self.settled(n, &ended.id)
@@ -174,6 +182,7 @@ impl Session {
         for id in ids {
             let known = match id::parse_connection_id(id) {
                 Some(_) => self.own_connection(id).is_some_and(|n| lock(&self.state).connections.is_known(n)),
+                None if self.resident.inherited.contains_key(id) => true,
                 None => self
                     .core
                     .readers
@@ -189,8 +198,15 @@ impl Session {
 
     /// The call number, if the id is that of a connection of this execution.
     pub(super) fn own_connection(&self, id: &str) -> Option<u32> {
-        let (parent, n) = id::parse_connection_id(id)?;
-        (parent == self.execution().id).then_some(n)
+        self.resident.call_of(id)
+    }
+
+    /// An id from the journal as the guest knows it.
+    pub(super) fn absolute(&self, id: String) -> String {
+        match id::parse_relative(&id) {
+            Some(n) => id::connection_id(self.resident.maker(n), n),
+            None => id,
+        }
     }
 
     /// A wait returns these: connections among them may leave the memory.
@@ -226,6 +242,9 @@ impl Session {
     }
 
     fn dependency(&self, id: &str) -> Result<Option<EndedDependency>, End> {
+        if let Some(ended) = self.resident.inherited.get(id) {
+            return Ok(Some(EndedDependency::of_flow(id.to_owned(), ended.clone())));
+        }
         match self.own_connection(id) {
             Some(n) => Ok(self.settled(n, id)),
             None => {
@@ -286,7 +305,8 @@ fn ends_of(readers: &Readers, key: Key, wanted: &mut FxHashSet<u32>) -> StoreRes
     })
 }
 
-fn ended_flow(id: &str, row: &Value) -> Option<EndedDependency> {
+/// How a child flow ended, from its row, or that of the one that took its place. None when it has not ended.
+pub(crate) fn ended_flow(id: &str, row: &Value) -> Option<EndedDependency> {
     let text = |field: &str| row[field].as_str().unwrap_or_default().to_owned();
     let status = Status::parse(&text("status"))?;
     status.has_ended().then(|| EndedDependency {

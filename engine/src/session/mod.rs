@@ -36,6 +36,7 @@ use past::{Past, PastCall};
 pub use approvals::{Asked, Asking};
 pub use connections::ConnectionOptions;
 pub use dependencies::EndedDependency;
+pub(crate) use dependencies::ended_flow;
 pub(crate) use records::writable_kind;
 pub use records::{EndAction, QueryCall};
 pub use waits::ReturnWhen;
@@ -399,6 +400,11 @@ impl Session {
     pub(crate) fn is_live(&self) -> bool {
         let state = lock(&self.state);
         state.past.next().is_none()
+    }
+
+    /// Whether it was shown as queued when this run began: it is new, or was resumed.
+    pub(crate) fn is_shown_as_queued(&self) -> bool {
+        self.shown == Status::Queued
     }
 
     /// Takes the next call: compares it with the journal, or begins it.

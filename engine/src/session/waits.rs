@@ -14,7 +14,6 @@ use super::approvals::take_answer;
 use super::{CallResult, Departed, End, EndedDependency, HostError, Session, Turn};
 use crate::clock::Timestamp;
 use crate::core::{Departure, lock};
-use crate::id;
 use crate::journal::{Call, CallKind, Record, Reply, Status, wait_args};
 use crate::planted::{Bug, is_planted};
 use crate::store::executions::{ActiveState, Key};
@@ -382,7 +381,7 @@ impl Session {
             Reply::Error(error) => Ok(Err(error)),
             Reply::Ended(mut ended) => {
                 for ended in &mut ended {
-                    ended.id = id::absolute(&self.execution().id, std::mem::take(&mut ended.id));
+                    ended.id = self.absolute(std::mem::take(&mut ended.id));
                 }
                 self.recall(ended.iter().map(|ended| &ended.id)).await?;
                 let all: Option<Vec<_>> = ended.into_iter().map(|ended| self.restore(ended)).collect();

@@ -8,7 +8,7 @@ use serde_json::Value;
 use surefoot_connector_api::Sent;
 
 use super::plan::Plan;
-use super::script::end_key;
+use super::script::{end_by, end_key};
 use super::told;
 use super::world::World;
 use crate::clock::Timestamp;
@@ -28,6 +28,7 @@ pub(super) struct Findings {
     pub(super) continued: u32,
     pub(super) iterations: u32,
     pub(super) cancelled: u32,
+    pub(super) restarted: u32,
 }
 
 pub(super) struct Execution {
@@ -36,6 +37,21 @@ pub(super) struct Execution {
     journal: Vec<Record>,
     /// Lines of its log that the guest wrote.
     lines: usize,
+}
+
+impl Execution {
+    /// The id of the execution that made call number `n`.
+    fn maker(&self, n: u32) -> &str {
+        match self.journal.first() {
+            Some(Record::Started(started)) => started.maker(&self.id, n),
+            _ => &self.id,
+        }
+    }
+
+    /// Whether call number `n` was taken over from another execution.
+    fn has_taken_over(&self, n: u32) -> bool {
+        self.maker(n) != self.id
+    }
 }
 
 /// Ids and journals, as bytes.
@@ -71,7 +87,8 @@ pub(super) fn check(
         well_formed(execution, &mut findings)?;
         ended_well(execution, world)?;
         effects_happened_once(execution, world, &mut findings)?;
-        actions_happened(execution, world)?;
+        actions_happened(execution, &all, world)?;
+        beginning_is_the_same(execution, &all)?;
         log_is_whole(execution, world)?;
     }
     everything_is_explained(&all, roots)?;
@@ -162,7 +179,7 @@ fn effects_happened_once(execution: &Execution, world: &World, findings: &mut Fi
         let Record::Call { n, connection: Some(start), .. } = record else { continue };
         // A notification knows its message, and not the connection.
         let is_message = told::is_of_notify(&execution.row);
-        let id = if is_message { execution.id.clone() } else { id::connection_id(&execution.id, *n) };
+        let id = if is_message { execution.id.clone() } else { id::connection_id(execution.maker(*n), *n) };
         let times = world.performed(&id);
         let outcome = execution.journal.iter().find_map(|record| match record {
             Record::Settled { n: of, outcome, .. } if of == n => Some(&**outcome),
@@ -193,11 +210,33 @@ fn effects_happened_once(execution: &Execution, world: &World, findings: &mut Fi
 }
 
 /// What was to happen at the end did, once.
-fn actions_happened(execution: &Execution, world: &World) -> Checked<()> {
+fn actions_happened(execution: &Execution, all: &[Execution], world: &World) -> Checked<()> {
+    let mut last = execution;
+    while let Some(next) = all.iter().find(|one| last.row["continued_as"] == one.id.as_str()) {
+        last = next;
+    }
     for record in &execution.journal {
         let Record::Call { n, kind: CallKind::OnEnd, .. } = record else { continue };
-        let key = end_key(&execution.id, *n);
+        let key = end_by(&end_key(execution.maker(*n), *n), &last.id);
         ensure!(world.has_fired(&key), "`{key}` never happened");
+    }
+    Ok(())
+}
+
+/// What was restarted from a call has the calls before it as they were, and how the connections ended that they began.
+fn beginning_is_the_same(execution: &Execution, all: &[Execution]) -> Checked<()> {
+    let Some(old) = all.iter().find(|one| execution.row["restarted_from"] == one.id.as_str()) else { return Ok(()) };
+    let before = execution.row["restarted_from_call"].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or_default();
+    let calls = |one: &Execution| -> Vec<Record> {
+        let is_of_calls = |record: &&Record| match record {
+            Record::Call { n, .. } | Record::Reply { n, .. } => *n < before,
+            Record::Started(_) | Record::Settled { .. } => false,
+        };
+        one.journal.iter().filter(is_of_calls).cloned().collect()
+    };
+    ensure!(calls(execution) == calls(old), "{} does not begin as {} did", execution.id, old.id);
+    for record in old.journal.iter().filter(|record| matches!(record, Record::Settled { n, .. } if *n < before)) {
+        ensure!(execution.journal.contains(record), "{} has not taken over {record:?} of {}", execution.id, old.id);
     }
     Ok(())
 }
@@ -226,6 +265,9 @@ fn everything_is_explained(all: &[Execution], roots: &BTreeMap<u32, (String, Val
             else {
                 continue;
             };
+            if execution.has_taken_over(*n) {
+                continue;
+            }
             let is_run = execution.row["flow_id"] == "native:cron";
             let expected = if is_run { run_id(all, child) } else { id::child_id(&execution.id, *n) };
             ensure!(*child == expected, "{child} is not the id of child {n} of {}", execution.id);
@@ -241,7 +283,8 @@ fn everything_is_explained(all: &[Execution], roots: &BTreeMap<u32, (String, Val
         for index in (0..32).take_while(|index| all.iter().any(|one| one.id == of_end(*index))) {
             there.remove(of_end(index).as_str());
         }
-        if execution.row["type"] == "SCHEDULE" || told::is_explained(execution) {
+        let is_restart = execution.row["restarted_from"].is_string();
+        if execution.row["type"] == "SCHEDULE" || is_restart || told::is_explained(execution) {
             there.remove(execution.id.as_str());
         }
     }
@@ -293,6 +336,9 @@ fn signals_agree(
     for execution in all {
         for record in &execution.journal {
             let Record::Reply { n, reply: Reply::Signal(id, ..), .. } = record else { continue };
+            if execution.has_taken_over(*n) {
+                continue;
+            }
             let other = named.insert(id.clone(), (execution.id.clone(), Some(*n)));
             ensure!(other.is_none(), "signal {id} was used twice");
         }
@@ -330,6 +376,7 @@ fn iterations_follow(all: &[Execution], plan: &Plan, findings: &mut Findings) ->
     let count = |test: &dyn Fn(&Value) -> bool| all.iter().filter(|one| test(&one.row)).count();
     findings.continued += u32::try_from(count(&|row| row["continued_as"].is_string())).unwrap_or(u32::MAX);
     findings.cancelled += u32::try_from(count(&|row| row["status"] == "ENDED_CANCELLED")).unwrap_or(u32::MAX);
+    findings.restarted += u32::try_from(count(&|row| row["restarted_from"].is_string())).unwrap_or(u32::MAX);
     Ok(())
 }
 
@@ -355,5 +402,6 @@ impl Findings {
         self.continued += other.continued;
         self.iterations += other.iterations;
         self.cancelled += other.cancelled;
+        self.restarted += other.restarted;
     }
 }

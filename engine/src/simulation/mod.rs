@@ -1,9 +1,9 @@
 //! A seeded simulator: the real engine runs random flows under a clock, an entropy and a disk that the seed drives.
 //!
-//! A [`plan`] says what happens: starts, signals, cancels, pauses, deploys, schedules, clock jumps, crashes between
-//! commits and inside them, failed writes and syncs. [`run`] plays it on the simulated [`disk`]; the [`world`] outside
-//! survives and says at once what may not be; [`check`] looks at what is there when everything has ended. Each seed
-//! runs twice and gives the same journals, byte for byte.
+//! A [`plan`] says what happens: starts, signals, cancels, pauses, restarts, deploys, schedules, clock jumps, crashes
+//! between commits and inside them, failed writes and syncs. [`run`] plays it on the simulated [`disk`]; the [`world`]
+//! outside survives and says at once what may not be; [`check`] looks at what is there when everything has ended. Each
+//! seed runs twice and gives the same journals, byte for byte.
 //!
 //! `SUREFOOT_SIM_SEEDS` says how many seeds; `SUREFOOT_SIM_SEED=N` repeats one, and makes its plan smaller when it
 //! fails.
@@ -51,7 +51,10 @@ fn random_plans_end_right_soak() {
         let found = &total.findings;
         let proves = total.deaths > 40 && found.calls > 1000 && found.writes > 100 && found.interrupted > 2;
         let proves = proves && found.signals > 20 && found.continued > 5 && found.iterations > 20;
-        assert!(proves && found.cancelled > 10, "the plans are too tame to prove anything: {total:?}");
+        assert!(
+            proves && found.cancelled > 10 && found.restarted > 20,
+            "the plans are too tame to prove anything: {total:?}"
+        );
     }
 }
 

@@ -44,6 +44,12 @@ pub(super) enum Event {
     Pause {
         pick: u32,
     },
+    /// Somebody restarts an execution that has ended from one of its calls.
+    Restart {
+        pick: u32,
+        from: u32,
+        newest: bool,
+    },
     /// The flow gets its other version.
     Deploy,
     ClockJump {
@@ -92,6 +98,12 @@ impl Plan {
         // Some seeds are calm, some are not.
         for _ in 0..below(rng, 20) {
             events.push((below(rng, EVENT_STEPS), Event::random(rng)));
+        }
+        // Of a stream of their own: without them a seed's plan is what it was before there were any.
+        let rng = &mut ChaCha8Rng::seed_from_u64(seed.rotate_left(29));
+        for _ in 0..below(rng, 5) {
+            let (pick, from, newest) = (rng.next_u32(), rng.next_u32(), below(rng, 2) == 0);
+            events.push((EVENT_STEPS / 4 + below(rng, EVENT_STEPS), Event::Restart { pick, from, newest }));
         }
         events.sort_by_key(|(step, _)| *step);
         Self { seed, residents_max, with_cron, with_pacer, with_notifications: seed % 3 == 1, events }

@@ -48,4 +48,5 @@ planted! {
     forgotten_rights_are_found: RightsForgotten,
     a_notification_in_another_transaction_is_found: NotificationApart,
     an_ignored_idempotency_key_is_found: IdempotencyIgnored,
+    an_end_that_a_restart_leaves_behind_is_found: EndsLeftBehind,
 }

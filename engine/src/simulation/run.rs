@@ -26,6 +26,7 @@ use crate::key::check_value;
 use crate::notifications::NOTIFY;
 use crate::people::Role;
 use crate::query::Kind;
+use crate::restarts::{self, RestartVersion};
 use crate::store::executions::{self, Active, ActiveState, Key};
 use crate::store::records::{self, OCCASIONS, Saving};
 use crate::store::writer::Ending;
@@ -113,6 +114,7 @@ enum Request {
     Start { key: u32, input: Value },
     Signal { id: String, execution: String, name: String, payload: Value },
     Steer { execution: String, what: Steer },
+    Restart { execution: String, from: u32, version: RestartVersion },
     Disable { schedule: &'static str },
 }
 
@@ -354,6 +356,12 @@ impl Run<'_> {
             }
             Event::Cancel { pick } => self.steer(process, pick, Steer::Cancel),
             Event::Pause { pick } => self.steer(process, pick, Steer::Pause),
+            Event::Restart { pick, from, newest } => {
+                if let Some(execution) = self.pick_ended(process, pick) {
+                    let version = if newest { RestartVersion::Newest } else { RestartVersion::Same };
+                    self.ask(Request::Restart { execution, from, version });
+                }
+            }
             Event::Deploy => self.deploy(process),
             Event::ClockJump { millis } => {
                 let now = Clock::Manual(self.clock.clone()).now();
@@ -399,6 +407,20 @@ impl Run<'_> {
                 ids.extend(executions::load(connection, active.key)?.filter(may_be).map(|one| one.id));
             }
             Ok(ids)
+        };
+        let ids = process.engine.core.readers.read(load).unwrap_or_default();
+        ids.get(pick as usize % ids.len().max(1)).cloned()
+    }
+
+    /// One of the executions that have ended and ran a script.
+    fn pick_ended(&self, process: &Process, pick: u32) -> Option<String> {
+        let load = |connection: &rusqlite::Connection| -> StoreResult<Vec<String>> {
+            let mut statement = connection.prepare(
+                "SELECT id FROM executions
+                 WHERE ended_at IS NOT NULL AND type = 'FLOW' AND input ->> '$.ops' IS NOT NULL ORDER BY created_at",
+            )?;
+            let ids = statement.query_map([], |row| row.get(0))?;
+            Ok(ids.collect::<Result<_, _>>()?)
         };
         let ids = process.engine.core.readers.read(load).unwrap_or_default();
         ids.get(pick as usize % ids.len().max(1)).cloned()
@@ -553,6 +575,7 @@ async fn perform(engine: &Engine, request: Request) -> Result<Option<String>, En
             engine.signal(&execution, &name, payload, "simulation", Some(id)).await.map(Some)
         }
         Request::Steer { execution, what } => steer(engine, execution, what).await.map(|()| None),
+        Request::Restart { execution, from, version } => restart(engine, execution, from, version).await.map(Some),
         Request::Disable { schedule } => {
             let fields = json!({"is_enabled": false}).as_object().cloned().unwrap_or_default();
             engine.save(Kind::Schedule, schedule, fields, "simulation").await.map(|_| None)
@@ -576,4 +599,34 @@ async fn steer(engine: &Engine, execution: String, what: Steer) -> Result<(), En
         engine.core.send(crate::core::Event::Wake(key));
     }
     Ok(())
+}
+
+/// Like [`Engine::restart`], which reads the journal in another thread, from a call that `from` picks.
+async fn restart(
+    engine: &Engine,
+    execution: String,
+    from: u32,
+    version: RestartVersion,
+) -> Result<String, EngineError> {
+    let core = engine.core.clone();
+    let ticket = engine.core.writer.submit(Urgency::Now, Concerns::None, move |connection| {
+        let (key, row) = executions::get(connection, &execution)?.expect("nothing is deleted");
+        let calls = journal::read(connection, key)?.iter().filter(|one| matches!(one, Record::Call { .. })).count();
+        let from = 1 + from % u32::try_from(calls.max(1)).expect("they are few");
+        let taken = restarts::look(connection, key, &execution, from)?;
+        let (id, flow) = (core.new_id(), row["flow_id"].as_str().unwrap_or_default());
+        let new = core.new_flow_execution(
+            connection,
+            id.clone(),
+            flow,
+            row["input"].clone(),
+            "simulation",
+            &check::starter(),
+        )?;
+        let key = restarts::begin(&core, connection, &taken, version, new)?;
+        Ok((id, key.expect("nothing came in between")))
+    });
+    let (id, key) = ticket.done().await?;
+    engine.core.send(crate::core::Event::Wake(key));
+    Ok(id)
 }

@@ -188,7 +188,12 @@ struct Tick(Arc<World>);
 #[async_trait]
 impl NativeFlow for Tick {
     async fn run(&self, session: Arc<Session>, input: Value) -> Result<Value, End> {
-        tick(&self.0, &session, input["key"].as_str().unwrap_or_default()).await
+        let mut key = input["key"].as_str().unwrap_or_default().to_owned();
+        // One that was restarted does at its end what it took over, as the one before did.
+        if key.starts_with(END) {
+            key = end_by(&key, session.execution().parent_id.as_deref().unwrap_or_default());
+        }
+        tick(&self.0, &session, &key).await
     }
 }
 
@@ -227,7 +232,9 @@ impl Run<'_> {
     async fn perform(&self, op: &Op) -> Result<Value, End> {
         let session = self.session;
         let execution = &session.execution().id;
-        let setting = format!("setting-{execution}");
+        // Who is restarted passes in the first calls what was passed before.
+        let maker = session.resident().maker(session.calls());
+        let setting = format!("setting-{maker}");
         Ok(match op {
             Op::Connect { effect, delay, fail, retry, timeout } => {
                 self.connect(effect, *delay, fail, *retry, *timeout).await?
@@ -264,7 +271,7 @@ impl Run<'_> {
             Op::Signal { name, timeout } => self.signal(&signal_name(*name), *timeout).await?,
             Op::Ask { name, timeout } => self.ask(&signal_name(*name), *timeout).await?,
             Op::OnEnd => {
-                let inputs = json!({"key": end_key(execution, session.calls())});
+                let inputs = json!({"key": end_key(maker, session.calls())});
                 let action = EndAction::StartFlow { flow: "native:tick".into(), inputs };
                 shown(session.on_end(action).await?, |()| Value::Null)
             }
@@ -298,7 +305,8 @@ impl Run<'_> {
     }
 
     fn probe_inputs(&self, effect: &str, delay: u32, fail: &str) -> (String, Map<String, Value>) {
-        let id = id::connection_id(&self.session.execution().id, self.session.calls());
+        let n = self.session.calls();
+        let id = id::connection_id(self.session.resident().maker(n), n);
         let inputs = json!({"id": id, "effect": effect, "delay": delay, "fail": fail});
         (id, inputs.as_object().cloned().unwrap_or_default())
     }
@@ -376,7 +384,10 @@ impl Run<'_> {
     fn signalled(&self, name: &str, live: bool, result: Result<(String, Value, String), HostError>) -> Value {
         let execution = &self.session.execution().id;
         match &result {
-            Ok((id, payload, _)) => self.world.used(id, execution, self.index, payload),
+            Ok((id, payload, _)) => {
+                let by = self.session.resident().maker(self.session.calls() - 1);
+                self.world.used(id, by, self.index, payload);
+            }
             Err(_) if live => self.world.timed_out(execution, name),
             Err(_) => {}
         }
@@ -390,5 +401,12 @@ fn dependency(ended: &EndedDependency) -> Value {
 
 /// What an action at the end, registered by that call, is known by.
 pub(super) fn end_key(execution: &str, call: u32) -> String {
-    format!("end {execution} {call}")
+    format!("{END}{execution} {call}")
+}
+
+const END: &str = "end ";
+
+/// The same, done at the end of that execution.
+pub(super) fn end_by(key: &str, execution: &str) -> String {
+    format!("{key} by {execution}")
 }

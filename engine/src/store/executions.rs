@@ -51,6 +51,8 @@ pub(crate) struct NewExecution {
     pub(crate) admission: Admission,
     /// Who waits for a place and has a greater one gets it first.
     pub(crate) priority: i64,
+    /// The execution, and the number of its call, that it begins at.
+    pub(crate) restarted_from: Option<(String, u32)>,
     pub(crate) started: Started,
 }
 
@@ -75,6 +77,8 @@ impl NewExecution {
             limits: crate::journal::Limits::default(),
             end_actions: Vec::new(),
             depth: 0,
+            origins: Vec::new(),
+            inherited: Vec::new(),
             engine: "test".into(),
             acts_as: Rights::of_executions(),
         };
@@ -94,6 +98,7 @@ impl NewExecution {
             deadline: None,
             admission: Admission::Unlimited,
             priority: 0,
+            restarted_from: None,
             started,
         }
     }
@@ -190,8 +195,8 @@ pub(crate) fn insert(connection: &Connection, new: &NewExecution, now: Timestamp
             "INSERT INTO executions (id, type, name, status, flow_id, version, parent_id, orphan, schedule_id,
             webhook_id,
                  idempotency_key, created_at, created_by, scheduled_for, input, deadline, priority,
-                 message)
-             VALUES (?1, ?2, ?3, 'QUEUED', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+                 message, restarted_from, restarted_from_call)
+             VALUES (?1, ?2, ?3, 'QUEUED', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
         )?
         .execute(params![
             new.id,
@@ -211,6 +216,8 @@ pub(crate) fn insert(connection: &Connection, new: &NewExecution, now: Timestamp
             new.deadline.map(|at| at.0),
             new.priority,
             if place == Some(Place::Awaited) { places::WAITS } else { "" },
+            new.restarted_from.as_ref().map(|(id, _)| id),
+            new.restarted_from.as_ref().map(|(_, call)| call),
         ])?;
     let key = Key(connection.last_insert_rowid());
     let state = if new.not_before.is_some() { ActiveState::Asleep } else { ActiveState::Runnable };
@@ -524,7 +531,7 @@ pub(crate) fn count_deaths(connection: &Connection) -> StoreResult<()> {
 
 const COLUMNS: &str = "id, type, name, status, message, error_code, error_message, flow_id, version, parent_id, orphan,
     schedule_id, webhook_id, created_at, created_by, started_at, ended_at, scheduled_for, input, output,
-    response, continued_as, rowid, deleted_at, deadline, priority";
+    response, continued_as, rowid, deleted_at, deadline, priority, restarted_from, restarted_from_call";
 
 /// The execution with that id as users see it, and its number.
 pub(crate) fn get(connection: &Connection, id: &str) -> StoreResult<Option<(Key, Value)>> {
@@ -555,7 +562,8 @@ fn to_json(row: &Row<'_>) -> StoreResult<Value> {
         "created_at": time(13)?, "created_by": text(14)?, "started_at": time(15)?, "ended_at": time(16)?,
         "scheduled_for": time(17)?, "input": document(18)?, "output": document(19)?, "response": document(20)?,
         "continued_as": text(21)?, "deadline": time(24)?,
-        "priority": row.get::<_, i64>(25)?,
+        "priority": row.get::<_, i64>(25)?, "restarted_from": text(26)?,
+        "restarted_from_call": row.get::<_, Option<u32>>(27)?,
     });
     if let Some(deleted_at) = time(23)? {
         execution["deleted_at"] = deleted_at.into();

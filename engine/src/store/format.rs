@@ -50,7 +50,7 @@ pub(crate) fn has_log(database: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     /// For each format of the database, the newest format of journals in it.
-    const FORMATS: [(i64, u8); 14] = [
+    const FORMATS: [(i64, u8); 15] = [
         (1, 1),
         (2, 2),
         (3, 2),
@@ -65,6 +65,7 @@ mod tests {
         (12, 2),
         (13, 2),
         (14, 2),
+        (15, 2),
     ];
 
     /// An engine refuses a workspace by its database alone. So a new format of journals comes with a migration, if only

@@ -50,6 +50,24 @@ pub(crate) fn append_row(connection: &Connection, key: Key, row: &[u8]) -> rusql
     Ok(())
 }
 
+/// Appends a copy of a row of another journal to that of an execution that has not ended.
+pub(crate) fn append_copy(connection: &Connection, key: Key, row: i64) -> StoreResult<()> {
+    let copied = connection
+        .prepare_cached(
+            "INSERT INTO journal (execution, previous, records)
+             SELECT active.execution, active.journal_tail, journal.records FROM active JOIN journal ON journal.id = ?2
+             WHERE active.execution = ?1",
+        )?
+        .execute(params![key.0, row])?;
+    if copied != 1 {
+        return Err(missing(row));
+    }
+    connection
+        .prepare_cached("UPDATE active SET journal_tail = ?2 WHERE execution = ?1")?
+        .execute(params![key.0, connection.last_insert_rowid()])?;
+    Ok(())
+}
+
 /// Appends one record to the journal of an execution, in a row of its own.
 pub(crate) fn append(connection: &Connection, key: Key, record: &Record) -> rusqlite::Result<()> {
     append_row(connection, key, &crate::journal::encode(record))
@@ -64,6 +82,15 @@ pub(crate) fn read(connection: &Connection, key: Key) -> StoreResult<Vec<Record>
     Ok(records)
 }
 
+/// The number of the last row of a journal.
+pub(crate) fn tail(connection: &Connection, key: Key) -> StoreResult<Option<i64>> {
+    let mut tail = connection.prepare_cached(
+        "SELECT coalesce((SELECT journal_tail FROM active WHERE execution = ?1),
+             (SELECT journal_tail FROM executions WHERE rowid = ?1))",
+    )?;
+    Ok(tail.query_row([key.0], |row| row.get(0))?)
+}
+
 /// Rows of others that are stepped over before the next row is searched for.
 const STEPS_MAX: u32 = 4;
 
@@ -74,14 +101,10 @@ pub(crate) fn row_ids(connection: &Connection, key: Key) -> StoreResult<Vec<i64>
 
 /// The numbers of the rows of a journal that are not below `since`, in order. Reads no others.
 pub(crate) fn row_ids_since(connection: &Connection, key: Key, since: i64) -> StoreResult<Vec<i64>> {
-    let mut tail = connection.prepare_cached(
-        "SELECT coalesce((SELECT journal_tail FROM active WHERE execution = ?1),
-             (SELECT journal_tail FROM executions WHERE rowid = ?1))",
-    )?;
     // The rows of an execution that worked alone stand side by side: a step is much cheaper than a search.
     let mut downwards =
         connection.prepare_cached("SELECT id, execution, previous FROM journal WHERE id <= ?1 ORDER BY id DESC")?;
-    let mut next: Option<i64> = tail.query_row([key.0], |row| row.get(0))?;
+    let mut next = tail(connection, key)?;
     let mut ids = Vec::new();
     while let Some(searched) = next.filter(|id| *id >= since) {
         let mut rows = downwards.query([searched])?;

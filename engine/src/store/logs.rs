@@ -43,6 +43,17 @@ pub(crate) fn insert(connection: &Connection, key: Key, line: &LogLine) -> rusql
     Ok(())
 }
 
+/// Gives an execution the lines that another one logged before it went on from that call.
+pub(crate) fn copy(connection: &Connection, from: Key, to: Key, before_call: u32) -> StoreResult<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO logs SELECT ?2, call, line, at, level, source, message, fields FROM logs
+             WHERE execution = ?1 AND call < ?3",
+        )?
+        .execute(params![from.0, to.0, before_call])?;
+    Ok(())
+}
+
 /// The lines after that key, in order, at most `limit`.
 pub(crate) fn list(
     connection: &Connection,

@@ -94,6 +94,11 @@ pub(crate) fn restore(connection: &Connection, id: &str, now: Timestamp, step_un
     Ok(())
 }
 
+/// Whether an execution is in the trash or on its way, with the tree that it belongs to.
+pub(crate) fn holds(connection: &Connection, key: Key) -> StoreResult<bool> {
+    Ok(state_of(connection, trees::root_of(connection, key)?.0)?.is_some())
+}
+
 fn state_of(connection: &Connection, root: Key) -> StoreResult<Option<i64>> {
     let mut statement = connection.prepare_cached("SELECT state FROM trash WHERE root = ?1")?;
     Ok(statement.query_row([root.0], |row| row.get(0)).optional()?)

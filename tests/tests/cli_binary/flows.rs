@@ -50,6 +50,27 @@ fn a_run_that_fails_is_1() {
 }
 
 #[test]
+fn an_execution_goes_on_from_one_of_its_calls() {
+    let cli = Cli::new();
+    cli.deploy("my-critical-flow-1");
+    let row = cli.json(&["run", "my-critical-flow-1", "--input", r#"{"test": true}"#]);
+    let id = row["id"].as_str().unwrap();
+    let journal = cli.json(&["execution", "journal", id]);
+    let calls = journal.as_array().unwrap().iter().filter(|record| record["record"] == "call").count();
+    for arguments in [vec![], vec!["--newest"]] {
+        let from = calls.to_string();
+        let restart = [&["execution", "restart", id, "--from", &from], &arguments[..]].concat();
+        let new = cli.ok(&restart).trim().to_owned();
+        let again = cli.json(&["execution", "wait", &new]);
+        assert_eq!((&again["output"], &again["restarted_from"]), (&row["output"], &row["id"]), "{again}");
+        assert_eq!(again["restarted_from_call"], calls);
+    }
+    cli.run(&["execution", "restart", id, "--from", "0"]).refused(64, &["a rerun"]);
+    cli.run(&["execution", "restart", id, "--from", "1000"]).refused(64, &["restarted from call 1 to"]);
+    assert_eq!(cli.run(&["execution", "restart", id]).code, 64);
+}
+
+#[test]
 fn a_deadline_is_of_one_run_or_of_a_flow() {
     let cli = Cli::new();
     cli.deploy("long-sleep");

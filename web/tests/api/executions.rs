@@ -172,3 +172,42 @@ async fn an_execution_is_run_again_with_the_same_input_or_another() {
     let row = server.get(&format!("/api/v1/executions/{}/wait", null.as_str().unwrap())).await.json(200);
     assert_eq!((&row["input"], &row["status"]), (&Value::Null, &json!("ENDED_ERROR")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_execution_goes_on_from_one_of_its_calls() {
+    let server = Server::local();
+    let first = server.start_probe(json!({"text": "first"})).await;
+    let old = server.get(&format!("/api/v1/executions/{first}/wait")).await.json(200);
+    let path = format!("/api/v1/executions/{first}/restart");
+    for body in [json!({"from": 1}), json!({"from": 2, "version": "same"}), json!({"from": 1, "version": "newest"})] {
+        let reply = server.post(&path, body.clone()).await;
+        let id = reply.json(201)["id"].as_str().unwrap().to_owned();
+        assert_eq!(reply.header("location"), format!("/api/v1/executions/{id}"));
+        let row = server.get(&format!("/api/v1/executions/{id}/wait")).await.json(200);
+        assert_eq!((&row["status"], &row["output"]), (&json!("ENDED_SUCCESS"), &old["output"]), "{body}");
+        assert_eq!((&row["restarted_from"], &row["restarted_from_call"]), (&json!(first), &body["from"]));
+        let journal = server.get(&format!("/api/v1/executions/{id}/journal")).await.json(200);
+        assert_eq!(journal["records"][0]["taken_from"], json!([{"execution": first, "before": body["from"]}]));
+    }
+    let of_first = json!({"field": "restarted_from", "op": "eq", "value": first});
+    let restarts = server.get(&format!("/api/v1/executions?filter={}", encoded(&of_first))).await.json(200);
+    assert_eq!(restarts["rows"].as_array().unwrap().len(), 3);
+
+    for (body, hint) in [
+        (json!({"from": 0}), "a rerun"),
+        (json!({"from": 3}), "can be restarted from call 1 to 2"),
+        (json!({}), "from"),
+        (json!({"from": -1}), "u32"),
+        (json!({"from": 1, "version": "old"}), "newest"),
+    ] {
+        let problem = server.post(&path, body).await.problem(422, "invalid");
+        assert!(problem.contains(hint), "{problem}");
+    }
+    let restart = async |id: &str| server.post(&format!("/api/v1/executions/{id}/restart"), json!({"from": 1})).await;
+    restart("nowhere").await.problem(404, "not_found");
+    let problem = restart(&format!("{first}.0")).await.problem(422, "invalid");
+    assert!(problem.contains(&format!("it is call 0 of execution {first}")), "{problem}");
+    let running = server.start_probe(json!({"hang": true})).await;
+    let problem = restart(&running).await.problem(409, "conflict");
+    assert!(problem.contains("has not ended"), "{problem}");
+}

@@ -106,6 +106,7 @@ fn name(kinds: &str) -> String {
 fn body(method: &Method, path: &str) -> &'static str {
     match path.rsplit('/').next().unwrap_or_default() {
         _ if method == Method::PATCH => r#"{"description": "changed"}"#,
+        "restart" => r#"{"from": 1}"#,
         "key" => r#"{"key": "k"}"#,
         "signing-secret" => r#"{"secret": null}"#,
         "content" | "deploy" => "bytes",
@@ -137,7 +138,8 @@ async fn every_operation_on_a_record_asks_for_the_role_where_the_record_is() {
         let ["", "api", "v1", kinds, parameter, ..] = parts[..] else { continue };
         for (method, operation) in item.as_object().unwrap() {
             // The executions here are of the built-in flow that calls a connector, which only authors start.
-            let role = if path.ends_with("/rerun") { &json!("author") } else { &operation["x-surefoot-role"] };
+            let is_start = path.ends_with("/rerun") || path.ends_with("/restart");
+            let role = if is_start { &json!("author") } else { &operation["x-surefoot-role"] };
             let Some(needed) = ROLES.iter().position(|name| role == name) else { continue };
             // Only a flow asks; `tests/tests/web_approvals.rs` has one.
             if !parameter.starts_with('{') || operation["x-surefoot-role-in"] == "workspace" || kinds == "approvals" {

@@ -167,6 +167,11 @@ async fn built_in_flows_are_run_by_those_who_may_try_connectors() {
     let path = format!("/api/v1/executions/{id}/rerun");
     remote.send(Method::POST, &path, &operator, &run).await.problem(403, "forbidden");
     remote.send(Method::POST, &path, &author, &run).await.json(201);
+    let path = format!("/api/v1/executions/{id}");
+    remote.send(Method::GET, &format!("{path}/wait"), &operator, "").await.json(200);
+    let (restart, from) = (format!("{path}/restart"), r#"{"from": 1}"#);
+    remote.send(Method::POST, &restart, &operator, from).await.problem(403, "forbidden");
+    remote.send(Method::POST, &restart, &author, from).await.json(201);
 }
 
 #[tokio::test(flavor = "multi_thread")]
