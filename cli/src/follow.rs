@@ -69,6 +69,15 @@ pub(crate) fn outcome(row: &Value) -> String {
     format!("execution {} ended with {status}{reason}", text("id"))
 }
 
+/// An execution for people, on one line: id, status, name, and what it does or why it failed.
+pub(crate) fn row_text(row: &Value) -> String {
+    let text = |field: &str| row[field].as_str().unwrap_or_default();
+    let about = [text("message"), text("error_code"), text("error_message")].map(str::to_owned);
+    let about: Vec<String> = about.into_iter().filter(|text| !text.is_empty()).collect();
+    let about = if about.is_empty() { String::new() } else { format!("  {}", table::shortened(&about.join(": "))) };
+    format!("{}  {:15}  {}{about}", text("id"), text("status"), table::shortened(text("name")))
+}
+
 /// One log line for people: time, level, text, fields.
 pub(crate) fn line_text(line: &Value) -> String {
     let text = |field: &str| line[field].as_str().unwrap_or_default();
@@ -136,6 +145,8 @@ mod tests {
         let row = json!({"id": "e", "status": "ENDED_ERROR", "error_code": "trap", "error_message": "unreachable"});
         assert_eq!(outcome(&row), "execution e ended with ENDED_ERROR (trap): unreachable");
         assert_eq!(exit_code(&row), exit_codes::RUN_FAILED);
+        let text = row_text(&json!({"id": "e", "status": "RUNNING", "name": "n", "message": "copies"}));
+        assert_eq!(text, "e  RUNNING          n  copies");
         assert_eq!(exit_code(&json!({"status": "ENDED_SUCCESS"})), exit_codes::SUCCESS);
     }
 }

@@ -10,6 +10,7 @@ mod client;
 mod commands;
 mod configuration;
 mod context;
+mod events;
 mod exit_codes;
 mod failure;
 mod follow;

@@ -39,13 +39,18 @@ impl Printer {
 
     /// A line of data.
     pub(crate) fn line(self, line: impl Display) -> Result<()> {
+        self.one_of_many(line).map(drop)
+    }
+
+    /// A line of data that others follow for as long as somebody reads them. False when nobody does any more.
+    pub(crate) fn one_of_many(self, line: impl Display) -> Result<bool> {
         tolerant(writeln!(io::stdout().lock(), "{line}"))
     }
 
     /// Data as it is, without a line feed.
     pub(crate) fn bytes(self, bytes: &[u8]) -> Result<()> {
         let mut stdout = io::stdout().lock();
-        tolerant(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+        tolerant(stdout.write_all(bytes).and_then(|()| stdout.flush())).map(drop)
     }
 
     /// A document, indented.
@@ -110,9 +115,11 @@ fn trimmed(table: &Table) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn tolerant(written: io::Result<()>) -> Result<()> {
+/// False when nobody reads any more.
+fn tolerant(written: io::Result<()>) -> Result<bool> {
     match written {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("cannot write to standard output"),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write to standard output"),
     }
 }

@@ -139,7 +139,7 @@ pub(crate) async fn all(client: &Client, plural: &str) -> Result<Vec<Value>> {
 }
 
 /// The rows, and whether there are more than were wanted.
-async fn fetch(client: &Client, plural: &str, wanted: &Wanted) -> Result<(Vec<Value>, bool)> {
+pub(crate) async fn fetch(client: &Client, plural: &str, wanted: &Wanted) -> Result<(Vec<Value>, bool)> {
     let mut rows: Vec<Value> = Vec::new();
     let mut cursor: Option<String> = None;
     loop {

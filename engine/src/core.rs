@@ -23,6 +23,7 @@ use crate::journal::{Digester, Ended, EndedFlow, Limits, Outcome, Started};
 use crate::metrics;
 use crate::native::NativeFlow;
 use crate::notifications::{Links, Rules};
+use crate::overview::Overview;
 use crate::people::People;
 use crate::reserve::Reserve;
 use crate::retention::{Attention, Retention};
@@ -183,6 +184,8 @@ pub(crate) struct Core {
     pub(crate) ended: Bells,
     /// Those who follow one execution.
     pub(crate) watched: Bells,
+    /// Those who follow lists of them.
+    pub(crate) overview: Overview,
     pub(crate) residents: Mutex<HashMap<Key, Arc<Resident>>>,
     pub(crate) places: Arc<Semaphore>,
     /// Who asks for something is read for in turns: each read takes a thread and a connection of its own.

@@ -41,6 +41,7 @@ use crate::host::{ComponentError, WasmHost};
 use crate::journal::Digester;
 use crate::native::{self, NativeFlow};
 use crate::notifications::Rules;
+use crate::overview::Overview;
 use crate::people::{People, Rights, Role};
 use crate::query::Kind;
 use crate::reserve::Reserve;
@@ -239,6 +240,7 @@ impl Engine {
             changes: broadcast::Sender::new(1024),
             ended: Bells::default(),
             watched: Bells::default(),
+            overview: Overview::default(),
             residents: Mutex::default(),
             places: Arc::new(Semaphore::new(config.residents_max)),
             reading: Semaphore::new(READS_MAX),

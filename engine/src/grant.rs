@@ -133,6 +133,12 @@ impl Grant {
         }
     }
 
+    /// Whether an execution is in reach that is in these projects.
+    pub(crate) fn reaches(&self, projects: &[Option<String>]) -> bool {
+        self.is_everywhere()
+            || projects.iter().any(|project| self.rights.in_project(project.as_deref()) >= Some(self.needed))
+    }
+
     /// The role that the caller has where an execution is.
     pub(crate) fn role_at(&self, connection: &Connection, id: &str) -> StoreResult<Option<Role>> {
         for role in Role::ALL.into_iter().rev() {

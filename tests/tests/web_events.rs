@@ -2,6 +2,8 @@
 
 #![expect(clippy::print_stderr, reason = "a soak tells its figures")]
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, ensure};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
@@ -27,7 +29,11 @@ struct Stream {
 
 impl Stream {
     async fn open(server: &SurefootProcess, id: &str, last_id: Option<String>) -> Result<Self> {
-        let mut request = server.request(Method::GET, &format!("executions/{id}/events"));
+        Self::open_at(server, &format!("executions/{id}/events"), last_id).await
+    }
+
+    async fn open_at(server: &SurefootProcess, path: &str, last_id: Option<String>) -> Result<Self> {
+        let mut request = server.request(Method::GET, path);
         if let Some(last_id) = &last_id {
             request = request.header("last-event-id", last_id);
         }
@@ -92,8 +98,95 @@ async fn a_stream_goes_on_after_a_kill_and_loses_and_doubles_no_line() -> Result
     Ok(())
 }
 
+/// What a page shows that follows a list: it loads the list when it is told to, and changes what it shows as it hears.
+#[derive(Default)]
+struct Shown {
+    rows: BTreeMap<String, Value>,
+    resets: usize,
+}
+
+impl Shown {
+    async fn load(server: &SurefootProcess) -> Result<BTreeMap<String, Value>> {
+        let page = server.api(Method::GET, "executions?limit=1000", None).await?;
+        let rows = page["rows"].as_array().context("no rows")?.iter();
+        Ok(rows.map(|row| (row["id"].as_str().unwrap_or_default().to_owned(), row.clone())).collect())
+    }
+
+    /// Shows what comes until `is_enough`.
+    async fn until(
+        &mut self,
+        server: &SurefootProcess,
+        stream: &mut Stream,
+        is_enough: impl Fn(&BTreeMap<String, Value>) -> bool,
+    ) -> Result<()> {
+        while self.resets == 0 || !is_enough(&self.rows) {
+            let (name, document) = stream.next().await?.context("the stream has no end")?;
+            let id = document["id"].as_str().unwrap_or_default().to_owned();
+            match name.as_str() {
+                "reset" => (self.rows, self.resets) = (Self::load(server).await?, self.resets + 1),
+                "execution" => drop(self.rows.insert(id, document)),
+                _ => drop(self.rows.remove(&id)),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn have_ended(rows: &BTreeMap<String, Value>, count: usize) -> bool {
+    rows.values().filter(|row| row["type"] == "FLOW" && row["ended_at"].is_string()).count() == count
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_followed_through_broken_connections_and_a_kill() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let data = folder.path().join("data");
+    let server = SurefootProcess::start(&data).await?;
+    server.deploy("test-guest").await?;
+    let script = |ms: u64| json!({"mode": "script", "steps": [{"do": "sleep", "ms": ms}]});
+    let mut shown = Shown::default();
+    let mut stream = Stream::open_at(&server, "executions/events", None).await?;
+    for _ in 0..5 {
+        server.run("test-guest", script(50)).await?;
+    }
+    shown.until(&server, &mut stream, |rows| have_ended(rows, 5)).await?;
+
+    // What happens while nobody listens comes when the reader is back.
+    let last_id = stream.last_id.take();
+    drop(stream);
+    for _ in 0..5 {
+        let id = server.run("test-guest", script(0)).await?;
+        server.api(Method::GET, &format!("executions/{id}/wait"), None).await?;
+    }
+    let mut stream = Stream::open_at(&server, "executions/events", last_id).await?;
+    shown.until(&server, &mut stream, |rows| have_ended(rows, 10)).await?;
+    ensure!(shown.resets == 1, "the list was loaded anew although nothing was missed");
+
+    // Of what happened before the kill nothing is remembered, so the list is loaded anew.
+    for _ in 0..5 {
+        server.run("test-guest", script(500)).await?;
+    }
+    let last_id = stream.last_id.take();
+    server.kill().await?;
+    let server = SurefootProcess::start(&data).await?;
+    let mut stream = Stream::open_at(&server, "executions/events", last_id).await?;
+    shown.until(&server, &mut stream, |rows| have_ended(rows, 15)).await?;
+    ensure!(shown.resets == 2, "the list was loaded {} times", shown.resets);
+    ensure!(shown.rows == Shown::load(&server).await?, "what is shown is not what there is");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn soak_many_streams_are_each_told_of_the_end() -> Result<()> {
+    soak_streams(|id| (format!("/api/v1/executions/{id}/events"), "execution")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn soak_many_streams_of_the_list_are_each_told_of_the_end() -> Result<()> {
+    soak_streams(|_| ("/api/v1/executions/events".to_owned(), "reset")).await
+}
+
+/// Streams of that path, whose first event has that name.
+async fn soak_streams(of: impl Fn(&str) -> (String, &'static str)) -> Result<()> {
     let streams = match std::env::var("SUREFOOT_STREAMS") {
         Ok(streams) => streams.parse()?,
         Err(_) => STREAMS,
@@ -104,9 +197,10 @@ async fn soak_many_streams_are_each_told_of_the_end() -> Result<()> {
     server.deploy("test-guest").await?;
     let steps = json!([{"do": "signal", "name": "go"}]);
     let id = server.run("test-guest", json!({"mode": "script", "steps": steps})).await?;
+    let (path, first) = of(&id);
     let before = server.resident_bytes()?;
     let mut client = tokio::process::Command::new(env!("CARGO_BIN_EXE_event_streams"))
-        .args([server.url().trim_start_matches("http://"), &id, &streams.to_string()])
+        .args([server.url().trim_start_matches("http://"), &path, &streams.to_string(), first])
         .env("SUREFOOT_TOKEN", std::fs::read_to_string(data.join("token"))?.trim())
         .stdout(std::process::Stdio::piped())
         .kill_on_drop(true)

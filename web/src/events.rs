@@ -1,44 +1,35 @@
-//! Server-sent events: what happens to one execution, as it becomes durable.
+//! Server-sent events: what happens to one execution, as it becomes durable, and to a list of them (`list`).
 //!
 //! A stream reads the store, and is only woken by the engine: it can begin anywhere, and go on where another one ended.
 //! Each event's id says how far its reader has come; `Last-Event-ID` brings the reader back there, also after a restart
 //! of the server.
 
+mod list;
+mod listener;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::{Event, Sse};
 use futures::Stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use surefoot_engine::{Engine, EngineResult, JournalPlace, JournalReader, Role, Watch};
-use tokio::sync::watch;
-use tokio::time::Instant;
+use surefoot_engine::{EngineResult, JournalPlace, JournalReader, Role, Watch};
 
+use self::listener::{Allowed, Listener, answer};
 use crate::app::{App, Stopping};
 use crate::caller::{Caller, InReach};
 use crate::extract::{InPath, InQuery};
-use crate::metrics::Counted;
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
 
 /// Log lines or journal rows that a stream holds at a time.
 const PAGE: u16 = 100;
-
-/// How often a stream without news shows that it is alive.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// When a reader is to come back to a server that stopped.
-const RECONNECT_AFTER: Duration = Duration::from_secs(2);
-
-/// How often it is found out anew who listens, although nothing seems to have changed: times run out.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 pub(crate) fn operations() -> Vec<Operation> {
     vec![
@@ -48,6 +39,11 @@ pub(crate) fn operations() -> Vec<Operation> {
                 "What happens to an execution, as server-sent events; `Last-Event-ID` goes on where a stream ended",
             )
             .query::<EventsQuery>()
+            .answers_bytes(StatusCode::OK, "text/event-stream"),
+        Operation::get("/api/v1/executions/events", list::follow)
+            .role(Role::Viewer)
+            .summary("What happens to a list of executions, as server-sent events; `Last-Event-ID` goes on as above")
+            .query::<list::ListEventsQuery>()
             .answers_bytes(StatusCode::OK, "text/event-stream"),
     ]
 }
@@ -99,6 +95,16 @@ fn number<T: FromStr>(text: &str) -> Result<T, ()> {
     text.parse().map_err(|_| ())
 }
 
+/// The place to which a reader has come.
+fn place_of<P: FromStr>(headers: &HeaderMap) -> Answer<Option<P>> {
+    let Some(id) = headers.get("last-event-id") else { return Ok(None) };
+    let place = id.to_str().ok().and_then(|id| id.parse().ok());
+    place.map(Some).ok_or_else(|| {
+        Problem::malformed("`Last-Event-ID` is not the id of an event of this stream")
+            .hint("send none, and read from the beginning")
+    })
+}
+
 async fn follow(
     State(app): State<App>,
     InReach(engine): InReach,
@@ -108,44 +114,26 @@ async fn follow(
     InQuery(EventsQuery { journal }): InQuery<EventsQuery>,
     headers: HeaderMap,
 ) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
-    let place = match headers.get("last-event-id") {
-        None => Place::default(),
-        Some(id) => id.to_str().ok().and_then(|id| id.parse().ok()).ok_or_else(|| {
-            Problem::malformed("`Last-Event-ID` is not the id of an event of this stream")
-                .hint("send none, and read from the beginning")
-        })?,
-    };
+    let place: Place = place_of(&headers)?.unwrap_or_default();
     let mut follower = Follower {
         watch: engine.watch(&id),
         journal: journal.then(|| engine.journal_from(&id, place.journal)),
         shown: Value::Null,
         waiting: VecDeque::new(),
         has_ended: false,
-        _counted: app.options().metrics.open_stream(),
-        people: engine.people_changes(),
-        look_again_at: Instant::now() + LOOK_AGAIN,
-        app,
-        caller,
-        engine,
-        stopping,
+        listener: Listener::new(app, caller, engine, stopping),
         place,
         id,
     };
     // What is not there is refused, and not an empty stream.
     follower.look().await?;
     let events = futures::stream::unfold(follower, async |mut follower| Some((Ok(follower.next().await?), follower)));
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    Ok(answer(events))
 }
 
 struct Follower {
-    app: App,
-    caller: Caller,
-    /// Told when somebody may do less than before.
-    people: watch::Receiver<()>,
-    look_again_at: Instant,
-    engine: Engine,
+    listener: Listener,
     id: String,
-    stopping: Stopping,
     journal: Option<JournalReader>,
     watch: Watch,
     place: Place,
@@ -153,7 +141,6 @@ struct Follower {
     shown: Value,
     waiting: VecDeque<Event>,
     has_ended: bool,
-    _counted: Counted,
 }
 
 impl Follower {
@@ -163,17 +150,17 @@ impl Follower {
             if let Some(event) = self.waiting.pop_front() {
                 return Some(event);
             }
-            if self.has_ended || !self.is_still_allowed() {
+            if self.has_ended || self.listener.is_allowed() == Allowed::No {
                 return None;
             }
             match self.look().await {
                 Ok(true) => {}
-                Ok(false) => tokio::select! {
-                    () = self.watch.rung() => {}
-                    () = self.stopping.0.cancelled() => return Some(self.farewell()),
-                    _ = self.people.changed() => self.people.mark_changed(),
-                    () = tokio::time::sleep_until(self.look_again_at) => {}
-                },
+                Ok(false) => {
+                    if let Some(farewell) = self.listener.wait(self.watch.rung()).await {
+                        self.has_ended = true;
+                        return Some(farewell);
+                    }
+                }
                 Err(error) => {
                     // The reader comes back with the id of its last event, when the store does.
                     tracing::debug!(%error, "a stream of events ends early");
@@ -183,36 +170,11 @@ impl Follower {
         }
     }
 
-    /// The last one before the server stops: without data, so that it is no event to whoever listens, but tells when to
-    /// come back.
-    fn farewell(&mut self) -> Event {
-        self.has_ended = true;
-        Event::default().comment("the server stops").retry(RECONNECT_AFTER)
-    }
-
-    /// Finds out anew who listens, when that may have changed: a session that was ended hears nothing more.
-    fn is_still_allowed(&mut self) -> bool {
-        let has_changed = self.people.has_changed().unwrap_or(true);
-        if !has_changed && Instant::now() < self.look_again_at {
-            return true;
-        }
-        self.people.mark_unchanged();
-        self.look_again_at = Instant::now() + LOOK_AGAIN;
-        match self.caller.renewed(&self.app) {
-            Ok(caller) => {
-                self.engine = self.app.engine_for(&caller);
-                self.caller = caller;
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
     /// Reads what is new. False when nothing is.
     async fn look(&mut self) -> EngineResult<bool> {
         // The row is read first: of an execution that has ended, everything is there.
-        let row = self.engine.execution(&self.id).await?;
-        let lines = self.engine.log(&self.id, self.place.line, PAGE.into()).await?;
+        let row = self.listener.engine.execution(&self.id).await?;
+        let lines = self.listener.engine.log(&self.id, self.place.line, PAGE.into()).await?;
         for line in &lines {
             self.place.line = Some((line.call, line.line));
             self.send("log", json!(line));

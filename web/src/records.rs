@@ -159,9 +159,14 @@ pub(crate) struct ListQuery {
     deleted: bool,
 }
 
+/// The filter of a list, as it stands in a query.
+pub(crate) fn parsed_filter(text: Option<&str>) -> Answer<Option<Value>> {
+    let filter = text.map(serde_json::from_str).transpose();
+    filter.map_err(|error| Problem::malformed(format!("the filter is not JSON: {error}")))
+}
+
 async fn list(kind: Kind, InReach(engine): InReach, InQuery(query): InQuery<ListQuery>) -> Answer<Json<Page>> {
-    let filter = query.filter.as_deref().map(serde_json::from_str::<Value>).transpose();
-    let filter = filter.map_err(|error| Problem::malformed(format!("the filter is not JSON: {error}")))?;
+    let filter = parsed_filter(query.filter.as_deref())?;
     let ListQuery { order, limit, cursor, deleted, .. } = query;
     let call = QueryCall { kind: kind.as_str().to_owned(), filter, order, limit, cursor, deleted };
     Ok(Json(engine.query(call).await?))

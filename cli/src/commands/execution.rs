@@ -8,6 +8,7 @@ use surefoot_engine::Status;
 
 use crate::client::Path;
 use crate::context::Context;
+use crate::events::Events;
 use crate::failure::Failure;
 use crate::follow::{self, Log};
 use crate::records::{self, Kind, Wanted};
@@ -147,6 +148,9 @@ pub(crate) struct ListArguments {
     /// Those in the trash
     #[arg(long)]
     trash: bool,
+    /// Then go on with what changes in the list, a line each
+    #[arg(long, conflicts_with = "trash")]
+    follow: bool,
 }
 
 pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
@@ -218,7 +222,38 @@ async fn list(arguments: ListArguments, context: &Context) -> Result<u8> {
         _ => Some(json!({ "and": filters })),
     };
     let wanted = Wanted { filter, order: arguments.order, limit: arguments.limit, trash: arguments.trash };
-    records::list(&KIND, &wanted, context).await
+    match arguments.follow {
+        true => follow_list(&wanted, context).await,
+        false => records::list(&KIND, &wanted, context).await,
+    }
+}
+
+/// With JSON one line of JSON for each event; the rows that there are come as if they had just changed.
+async fn follow_list(wanted: &Wanted, context: &Context) -> Result<u8> {
+    let (client, printer) = (context.existing().await?, context.printer);
+    let path = Path::api(["executions", "events"]).query_if("filter", wanted.filter.as_ref());
+    let mut events = Events::of(client, printer, path);
+    loop {
+        let (name, document) = events.next().await?;
+        let mut lines = Vec::new();
+        match name.as_str() {
+            "reset" if printer.is_json() => {
+                let (rows, _) = records::fetch(client, KIND.plural, wanted).await?;
+                lines.push(json!({ "event": name }).to_string());
+                lines.extend(rows.iter().map(|row| json!({ "event": "execution", "execution": row }).to_string()));
+            }
+            "reset" => drop(records::list(&KIND, wanted, context).await?),
+            "execution" if printer.is_json() => lines.push(json!({ "event": name, "execution": document }).to_string()),
+            "execution" => lines.push(follow::row_text(&document)),
+            _ if printer.is_json() => lines.push(json!({ "event": name, "id": document["id"] }).to_string()),
+            _ => lines.push(format!("{}  is not in the list any more", document["id"].as_str().unwrap_or_default())),
+        }
+        for line in lines {
+            if !printer.one_of_many(line)? {
+                return Ok(exit_codes::SUCCESS);
+            }
+        }
+    }
 }
 
 /// With `--follow` and JSON one line of JSON for each line, otherwise an array.

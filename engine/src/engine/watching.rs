@@ -1,14 +1,17 @@
-//! Following one execution: being told that something happened to it, and reading what its journal got.
+//! Following one execution, by being told that something happened to it and reading what its journal got; and following
+//! a list of them.
 
 use std::collections::VecDeque;
 
 use serde_json::Value;
 
 use super::executions::require_key;
-use super::{Engine, EngineResult};
+use super::{Engine, EngineError, EngineResult};
 use crate::bells::Listener;
 use crate::journal::shown;
-use crate::store::journal;
+use crate::overview::{ListNews, ListPlace, ListWatch, News};
+use crate::query::{Filter, Kind};
+use crate::store::{Refusal, StoreError, journal};
 
 /// Tells that something happened to one execution.
 pub struct Watch(Listener);
@@ -44,6 +47,37 @@ impl Engine {
     /// Begins to watch an execution: what happens from now on, and is durable, is told.
     pub fn watch(&self, id: &str) -> Watch {
         Watch(self.core.watched.listen(id))
+    }
+
+    /// Begins to follow the list of executions that `filter` makes, behind a place that somebody came to before. Without
+    /// one, or when that one is too long ago, the first news is a reset.
+    ///
+    /// # Errors
+    /// When the filter is wrong, or asks for connections, which are in no list that can be followed.
+    pub fn watch_list(&self, filter: Option<&Value>, from: Option<&ListPlace>) -> EngineResult<ListWatch> {
+        let parsed = filter.map(|filter| Filter::parse(Kind::Execution, filter)).transpose();
+        let filter = parsed.map_err(|error| StoreError::invalid(error.to_string()))?;
+        if filter.as_ref().and_then(|filter| filter.required_value("type")).is_some_and(|ty| ty == "CONNECTION") {
+            let text =
+                "lists of connections cannot be followed; follow the execution that makes them, with its journal";
+            return Err(StoreError::invalid(text).into());
+        }
+        Ok(ListWatch::new(&self.core, filter, from))
+    }
+
+    /// The next news of a list that is in the reach of this engine, with the place behind it. None when there is none;
+    /// [`ListWatch::rung`] says when to ask again.
+    pub async fn next_of_list(&self, watch: &mut ListWatch) -> EngineResult<Option<(ListPlace, ListNews)>> {
+        let Some((place, news)) = watch.next(&self.grant) else { return Ok(None) };
+        let news = match news {
+            News::Plain(news) => news,
+            News::Long(id) => match self.execution(&id).await {
+                Ok(row) => ListNews::Row(row.to_string().into()),
+                Err(EngineError::Refused(Refusal::NotFound(_) | Refusal::Forbidden(_))) => ListNews::Gone(id),
+                Err(error) => return Err(error),
+            },
+        };
+        Ok(Some((place, news)))
     }
 
     /// Reads the journal of an execution from a place on.

@@ -79,6 +79,33 @@ impl Filter {
         }
     }
 
+    /// Whether `row` matches, or could before or later, when only the fields that `lasts` names stay as they are.
+    pub(crate) fn may_match(&self, row: &Value, lasts: &dyn Fn(&Field) -> bool) -> bool {
+        self.outlook(row, lasts) != Some(false)
+    }
+
+    /// Whether it matches whatever happens, or whatever happens not; none where that depends.
+    fn outlook(&self, row: &Value, lasts: &dyn Fn(&Field) -> bool) -> Option<bool> {
+        // One that decides decides; else all must be decided.
+        let joined = |filters: &[Self], decides: bool| {
+            let mut outlook = Some(!decides);
+            for filter in filters {
+                match filter.outlook(row, lasts) {
+                    Some(decided) if decided == decides => return Some(decides),
+                    Some(_) => {}
+                    None => outlook = None,
+                }
+            }
+            outlook
+        };
+        match self {
+            Self::And(all) => joined(all, false),
+            Self::Or(any) => joined(any, true),
+            Self::Not(filter) => filter.outlook(row, lasts).map(|outlook| !outlook),
+            Self::Leaf { field, .. } => lasts(field).then(|| self.matches(row)),
+        }
+    }
+
     /// The value that `field` must equal for anything to match, if the filter says so at its top level.
     pub fn required_value(&self, field: &str) -> Option<&Value> {
         match self {

@@ -14,7 +14,7 @@ mod sql;
 
 pub use filter::{Filter, Op};
 pub use kind::{CONNECTION_FIELDS, Field, FieldType, Kind};
-pub(crate) use sql::{in_projects, plan};
+pub(crate) use sql::{in_projects, plan, projects_of_execution};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -57,26 +57,68 @@ pub(crate) fn in_projects(kind: Kind, parameter: &str) -> String {
             format!("EXISTS (SELECT 1 FROM executions WHERE executions.id = execution_id AND {of_execution})")
         }
         Kind::Execution => {
-            let connectors = ["id", "name"]
-                .map(|field| format!("{} AND deleted_at IS NULL", of("connector", field)))
-                .join(" UNION ");
-            format!(
-                "CASE WHEN type = 'SCHEDULE' THEN schedule_id IN ({})
-                 WHEN flow_id = 'native:connect' THEN
-                     CASE WHEN json_valid(input) THEN (input ->> '$.connector') IN ({connectors}) ELSE FALSE END
-                 WHEN flow_id = 'native:notify' THEN
-                     CASE WHEN json_valid(input) THEN (input ->> '$.notification_id') IN ({}) ELSE FALSE END
-                 ELSE flow_id IN ({}) END",
-                of("schedule", "id"),
-                of("notification", "id"),
-                of("flow", "id"),
-            )
+            let homes = HOMES.iter().map(|home| {
+                let named = joined(home.names, " UNION ", |name| of(home.kind, name) + home.only);
+                format!("WHEN {} THEN {} IN ({named})", home.of, home.named_by)
+            });
+            format!("CASE {} END", homes.collect::<Vec<_>>().join(" "))
         }
         Kind::Project => format!("(id {listed})"),
         kind if kind.has_project() => format!("((data ->> '$.project_id') {listed})"),
         _ => "FALSE".to_owned(),
     }
 }
+
+/// Of an execution the projects that it is in, as a JSON list; no project of a record stands as null. It says the same
+/// as [`in_projects`], where that is one row and not a list of them.
+pub(crate) fn projects_of_execution() -> String {
+    let homes = HOMES.iter().map(|home| {
+        let named = joined(home.names, " OR ", |name| format!("{name} = {}", home.named_by));
+        format!(
+            "WHEN {} THEN (SELECT json_group_array(data ->> '$.project_id') FROM records
+                 WHERE kind = '{}' AND ({named}){})",
+            home.of, home.kind, home.only
+        )
+    });
+    format!("CASE {} END", homes.collect::<Vec<_>>().join(" "))
+}
+
+fn joined(names: &[&str], with: &str, to_sql: impl Fn(&str) -> String) -> String {
+    names.iter().map(|name| to_sql(name)).collect::<Vec<_>>().join(with)
+}
+
+/// Where executions are: in the project of a record.
+struct Home {
+    /// Which executions; the first that is true counts.
+    of: &'static str,
+    /// The kind of the record.
+    kind: &'static str,
+    /// By what the execution names it.
+    named_by: &'static str,
+    /// The columns of the record in which that may stand.
+    names: &'static [&'static str],
+    /// Which records alone.
+    only: &'static str,
+}
+
+const HOMES: [Home; 4] = [
+    Home { of: "type = 'SCHEDULE'", kind: "schedule", named_by: "schedule_id", names: &["id"], only: "" },
+    Home {
+        of: "flow_id = 'native:connect'",
+        kind: "connector",
+        named_by: "(CASE WHEN json_valid(input) THEN input ->> '$.connector' END)",
+        names: &["id", "name"],
+        only: " AND deleted_at IS NULL",
+    },
+    Home {
+        of: "flow_id = 'native:notify'",
+        kind: "notification",
+        named_by: "(CASE WHEN json_valid(input) THEN input ->> '$.notification_id' END)",
+        names: &["id"],
+        only: "",
+    },
+    Home { of: "TRUE", kind: "flow", named_by: "flow_id", names: &["id"], only: "" },
+];
 
 impl Plan {
     fn parameter(&mut self, value: Sql) -> String {

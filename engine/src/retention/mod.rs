@@ -21,6 +21,7 @@ use crate::clock::Timestamp;
 use crate::collection;
 use crate::core::{Core, lock};
 use crate::engine::{Engine, EngineError, EngineResult};
+use crate::overview::EntryOfGone;
 use crate::store::retention::{self, Done, Rules, STEP_UNITS, Sweep};
 use crate::store::{Refusal, StoreError, StoreResult, sizes, trash};
 use crate::upkeep::DATABASE;
@@ -266,15 +267,16 @@ impl Engine {
     /// When something of the tree has not ended, or the execution is not the root of its tree.
     pub(crate) async fn delete_execution(&self, id: &str, permanently: bool, by: &str) -> EngineResult<bool> {
         let (owned, grant) = (id.to_owned(), self.grant.clone());
-        let check = move |_: &Core, connection: &rusqlite::Connection| {
+        let check = move |core: &Core, connection: &rusqlite::Connection| {
             grant.check_execution(connection, &owned)?;
-            trash::require_ended(connection, &owned)
+            trash::require_ended(connection, &owned)?;
+            if permanently { EntryOfGone::read(core, connection, &owned) } else { Ok(None) }
         };
-        match self.read(check).await {
+        let gone = match self.read(check).await {
             // What may not be looked at is not there.
             Err(EngineError::Refused(Refusal::NotFound(_))) => return Ok(false),
             checked => checked?,
-        }
+        };
         let grant = self.grant.clone();
         let (core, id, now, by) = (self.core.clone(), id.to_owned(), self.core.now(), by.to_owned());
         let deleted = self
@@ -285,6 +287,7 @@ impl Engine {
                 trash::delete(connection, &id, permanently, now, STEP_UNITS)
             })
             .await?;
+        self.core.overview.is_gone(gone);
         self.core.attention.trash_changed();
         Ok(deleted)
     }

@@ -8,7 +8,7 @@ use super::{StoreError, StoreResult, approvals, journal, records};
 use crate::clock::Timestamp;
 use crate::journal::{Record, Started, Status};
 use crate::people::Rights;
-use crate::query::{Kind, Page, Query, in_projects, plan};
+use crate::query::{Kind, Page, Query, in_projects, plan, projects_of_execution};
 
 /// Number of an execution within its database; journals and logs are keyed by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -538,6 +538,19 @@ pub(crate) fn get(connection: &Connection, id: &str) -> StoreResult<Option<(Key,
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM executions WHERE id = ?1"))?;
     let found = statement.query_row([id], |row| Ok((Key(row.get(22)?), to_json(row)))).optional()?;
     found.map(|(key, json)| Ok((key, json?))).transpose()
+}
+
+/// Like [`get`], by its number, with the projects that it is in.
+pub(crate) fn get_with_projects(
+    connection: &Connection,
+    key: Key,
+) -> StoreResult<Option<(Value, Vec<Option<String>>)>> {
+    let projects = projects_of_execution();
+    let mut statement = connection
+        .prepare_cached(&format!("SELECT {COLUMNS}, {projects} AS projects FROM executions WHERE rowid = ?1"))?;
+    let found = statement.query_row([key.0], |row| Ok((to_json(row), row.get::<_, String>("projects")?))).optional()?;
+    let Some((row, projects)) = found else { return Ok(None) };
+    Ok(Some((row?, serde_json::from_str(&projects).unwrap_or_default())))
 }
 
 /// One page of executions that have rows of their own.

@@ -22,6 +22,7 @@ pub(crate) mod sealed;
 pub(crate) mod sessions;
 pub(crate) mod signals;
 pub(crate) mod sizes;
+mod touched;
 pub(crate) mod trash;
 mod trees;
 pub(crate) mod writer;
@@ -37,6 +38,7 @@ use crate::planted::{Bug, is_planted};
 
 pub(crate) use format::{FORMAT, format_of, has_log};
 pub(crate) use record_cache::RecordCache;
+pub(crate) use touched::Touched;
 pub(crate) use writer::{Concerns, Urgency, Writer};
 
 /// What an operation on the store can answer instead of a result.

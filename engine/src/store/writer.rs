@@ -11,10 +11,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::hooks::Action;
 use tokio::sync::oneshot;
 
 use super::executions::Key;
-use super::{Epoch, StoreError, StoreResult, journal};
+use super::{Epoch, StoreError, StoreResult, Touched, journal};
 use crate::clock::Clock;
 use crate::core::{CommitMoment, Config, DiesAt};
 use crate::journal::{Record, encode_onto, new_row};
@@ -122,6 +123,7 @@ struct WatchedTables {
     records: Watched,
     sealed: Watched,
     notification_changes: Watched,
+    executions: Arc<Touched>,
 }
 
 impl WatchedTables {
@@ -136,6 +138,7 @@ impl WatchedTables {
 
     fn committed(&self) {
         [&self.sealed, &self.records, &self.notification_changes].into_iter().for_each(Watched::committed);
+        self.executions.committed();
     }
 }
 
@@ -317,6 +320,11 @@ impl Writer {
         self.0.watched.notification_changes.changes.load(Ordering::SeqCst)
     }
 
+    /// Which executions commits change.
+    pub(crate) fn executions_touched(&self) -> &Arc<Touched> {
+        &self.0.watched.executions
+    }
+
     /// What was counted so far.
     pub(crate) fn metrics(&self) -> &OfWriter {
         &self.0.metrics
@@ -405,6 +413,8 @@ impl Writer {
         watch(&connection, &self.0.watched);
         *lock(&self.0.connection) = Some(connection);
         *lock(&self.0.epoch) = epoch;
+        // What the failed commit touched is on the disk now, or it is not.
+        self.0.watched.executions.committed();
         lock(&self.0.queue).failed = None;
         Ok(())
     }
@@ -508,9 +518,12 @@ fn run(connection: &Connection, epoch: i64, jobs: Vec<Job>, ending: Ending) -> S
 
 fn watch(connection: &Connection, watched: &Arc<WatchedTables>) {
     let watched = watched.clone();
-    let hook = move |_, _: &str, table: &str, _| {
+    let hook = move |action, _: &str, table: &str, row| {
         if let Some(table) = watched.named(table) {
             table.is_touched.store(true, Ordering::SeqCst);
+        } else if table == "executions" && action != Action::SQLITE_DELETE {
+            // One that is deleted was in the trash before.
+            watched.executions.touch(Key(row));
         }
     };
     connection.update_hook(Some(hook)).expect("this connection is ours");

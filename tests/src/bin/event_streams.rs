@@ -1,7 +1,8 @@
-//! Opens many streams of events on one execution, in a process of its own: says `open` when each has had its first
-//! event, and `ended` when each has had the row of the execution's end.
+//! Opens many streams of events, in a process of its own: says `open` when each has had its first event, and `ended`
+//! when each has had the row of an execution's end.
 //!
-//! Usage: `event_streams HOST:PORT EXECUTION COUNT`, with the token in `SUREFOOT_TOKEN`.
+//! Usage: `event_streams HOST:PORT PATH COUNT FIRST`, where `FIRST` is the name of the first event, with the token in
+//! `SUREFOOT_TOKEN`.
 
 #![expect(clippy::print_stdout, reason = "it tells its caller how far it is")]
 
@@ -17,23 +18,25 @@ use tokio::task::JoinSet;
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [address, execution, count] = &arguments[..] else { bail!("usage: event_streams HOST:PORT EXECUTION COUNT") };
+    let [address, path, count, first] = &arguments[..] else {
+        bail!("usage: event_streams HOST:PORT PATH COUNT FIRST")
+    };
     let count: usize = count.parse()?;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     let token = std::env::var("SUREFOOT_TOKEN").context("SUREFOOT_TOKEN is not set")?;
-    let request = format!(
-        "GET /api/v1/executions/{execution}/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
-    );
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let first = Arc::new(format!("event: {first}"));
     let (request, all_open) = (Arc::new(request), Arc::new(Barrier::new(count + 1)));
     let mut streams = JoinSet::new();
     for _ in 0..count {
         let (address, request, all_open) = (address.clone(), request.clone(), all_open.clone());
+        let first = first.clone();
         streams.spawn(async move {
             let mut stream = TcpStream::connect(address).await?;
             stream.write_all(request.as_bytes()).await?;
             let mut received = Vec::new();
-            until(&mut stream, &mut received, b"event: execution").await?;
+            until(&mut stream, &mut received, first.as_bytes()).await?;
             ensure!(received.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&received));
             all_open.wait().await;
             until(&mut stream, &mut received, b"\"status\":\"ENDED_SUCCESS\"").await

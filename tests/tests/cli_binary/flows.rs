@@ -146,6 +146,39 @@ fn an_interrupted_run_is_cancelled() {
     assert_eq!(row["status"], "ENDED_CANCELLED");
 }
 
+/// Until nobody reads any more, also through a restart of the server.
+#[test]
+fn a_list_is_followed() {
+    let cli = Cli::new();
+    cli.deploy("hello");
+    let server = cli.serve(&[]);
+    let mut command = cli.command(&["execution", "list", "--follow", "--output", "json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut until = |is_it: &dyn Fn(&Value) -> bool| loop {
+        let line = lines.next().expect("it has no end").unwrap();
+        let event: Value = serde_json::from_str(&line).unwrap();
+        if is_it(&event) {
+            return event;
+        }
+    };
+    let is_reset = |event: &Value| event["event"] == "reset";
+    until(&is_reset);
+    let id = cli.json(&["run", "hello"])["id"].clone();
+    let has_ended = |event: &Value| event["execution"]["id"] == id && event["execution"]["ended_at"].is_string();
+    assert_eq!(until(&has_ended)["execution"]["status"], "ENDED_SUCCESS");
+    cli.ok(&["execution", "remove", id.as_str().unwrap()]);
+    assert_eq!(until(&|event| event["event"] == "removed")["id"], id);
+    assert_eq!(server.stop(), Some(0));
+    let _server = cli.serve(&[]);
+    until(&is_reset);
+    drop(lines);
+    cli.json(&["run", "hello"]);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    cli.run(&["execution", "list", "--follow", "--filter", r#"{"field": "no", "op": "eq", "value": 1}"#])
+        .refused(64, &["no"]);
+}
+
 /// A compiler without the target gets it, and the user is told; where that fails, so does the build.
 #[test]
 fn the_wasm_target_is_added_where_it_is_missing() {

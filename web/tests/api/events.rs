@@ -9,9 +9,9 @@ use tower::ServiceExt as _;
 use crate::support::{Server, send};
 
 /// An event as it came: id, name, document.
-type Event = (String, String, Value);
+pub(crate) type Event = (String, String, Value);
 
-fn parse(text: &str) -> Vec<Event> {
+pub(crate) fn parse(text: &str) -> Vec<Event> {
     let field = |event: &str, name: &str| {
         event.lines().find_map(|line| line.strip_prefix(&format!("{name}: "))).unwrap_or_default().to_owned()
     };

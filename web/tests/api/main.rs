@@ -10,6 +10,7 @@ mod executions;
 mod files;
 mod flows;
 mod fuzz;
+mod list_events;
 mod notifications;
 mod people;
 mod problems;
