@@ -120,6 +120,7 @@ pub(crate) struct Counters {
     pub(crate) schedule_runs: Histogram,
     pub(crate) schedule_runs_skipped: AtomicU64,
     pub(crate) schedule_rounds_late: AtomicU64,
+    pub(crate) schedule_times_missed: AtomicU64,
 }
 
 const END_STATUSES: [Status; 3] = [Status::EndedSuccess, Status::EndedError, Status::EndedCancelled];
@@ -186,6 +187,8 @@ pub struct Figures {
     pub schedule_runs_skipped: u64,
     /// How often a schedule came late, and left times out.
     pub schedule_rounds_late: u64,
+    /// Times of schedules that were left out because nothing could run when they came.
+    pub schedule_times_missed: u64,
     /// Size of the database's file.
     pub database_bytes: u64,
     /// Size of its log.
@@ -226,6 +229,7 @@ impl Engine {
                 schedule_runs: core.counters.schedule_runs.distribution(),
                 schedule_runs_skipped: count(&core.counters.schedule_runs_skipped),
                 schedule_rounds_late: count(&core.counters.schedule_rounds_late),
+                schedule_times_missed: count(&core.counters.schedule_times_missed),
                 database_bytes: size(DATABASE),
                 log_bytes: size(&format!("{DATABASE}-wal")),
                 is_degraded: core.degraded.load(Ordering::SeqCst),

@@ -138,6 +138,8 @@ fn of_engine(text: &mut Text, figures: &Figures) {
     text.counter("surefoot_schedule_runs_skipped_total", about, figures.schedule_runs_skipped);
     let about = "How often a schedule came late and left out times that were missed.";
     text.counter("surefoot_schedule_rounds_late_total", about, figures.schedule_rounds_late);
+    let about = "Times of schedules that have no run because nothing could run when they came.";
+    text.counter("surefoot_schedule_times_missed_total", about, figures.schedule_times_missed);
 }
 
 fn of_store(text: &mut Text, figures: &Figures) {

@@ -70,7 +70,9 @@ fn host(error: HostError) -> End {
 fn tell(session: &Session, plan: &Plan, round: &Round) -> Result<(), End> {
     let Some(oldest) = round.left_out else { return Ok(()) };
     if session.is_live() {
-        session.core().counters.schedule_rounds_late.fetch_add(1, Ordering::Relaxed);
+        let counters = &session.core().counters;
+        counters.schedule_rounds_late.fetch_add(1, Ordering::Relaxed);
+        counters.schedule_times_missed.fetch_add(plan.missed(round), Ordering::Relaxed);
     }
     let made_up = match round.times.first() {
         Some(time) => format!("before {time}"),

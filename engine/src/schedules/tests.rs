@@ -170,13 +170,13 @@ impl Still {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn times_while_the_engine_was_down_are_left_out_or_made_up_for() {
-    let cases: [(&str, &[&str]); 4] = [
-        (r#"{"missed": "skip"}"#, &[]),
-        (r#"{"missed": "run_once"}"#, &["04:00"]),
-        (r#"{"missed": "run_all"}"#, &["04:00"]),
-        (r#"{"missed": "run_all", "missed_window": "24h"}"#, &["01:00", "02:00", "03:00", "04:00"]),
+    let cases: [(&str, &[&str], u64); 4] = [
+        (r#"{"missed": "skip"}"#, &[], 4),
+        (r#"{"missed": "run_once"}"#, &["04:00"], 3),
+        (r#"{"missed": "run_all"}"#, &["04:00"], 3),
+        (r#"{"missed": "run_all", "missed_window": "24h"}"#, &["01:00", "02:00", "03:00", "04:00"], 0),
     ];
-    for (policies, expected) in cases {
+    for (policies, expected, missed) in cases {
         let mut setting = json!({"cron": "0 * * * *"});
         let policies: Value = serde_json::from_str(policies).unwrap();
         setting.as_object_mut().unwrap().extend(policies.as_object().unwrap().clone());
@@ -188,6 +188,9 @@ async fn times_while_the_engine_was_down_are_left_out_or_made_up_for() {
         still.move_to("05:00");
         still.waits_for("06:00").await;
         still.until_runs(&[expected, &["05:00"]].concat()).await;
+        let figures = still.engine.figures().await.unwrap();
+        assert_eq!((figures.schedule_times_missed, figures.schedule_rounds_late), (missed, u64::from(missed > 0)));
+        assert_eq!(figures.schedule_runs.count(), expected.len() as u64 + 1, "runs that were made up for are runs");
     }
 }
 

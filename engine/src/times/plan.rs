@@ -18,6 +18,9 @@ const LATE_MAX: Duration = Duration::from_secs(60);
 /// With `run_all`, when the setting does not say: times that lie further back are not made up for.
 const RUN_ALL_WINDOW: Duration = Duration::from_secs(60 * 60);
 
+/// Missed times of one iteration that are counted, at most.
+const MISSED_MAX: usize = 10_000;
+
 /// Runs that one iteration starts, at most. The next one goes on from there.
 const RUNS_MAX: usize = 100;
 
@@ -142,6 +145,13 @@ impl Plan {
         };
         let left_out = (times != [due]).then_some(due);
         Round { times, until: now, left_out }
+    }
+
+    /// How many times of a round get no run; of many, so many as are worth counting.
+    pub(crate) fn missed(&self, round: &Round) -> u64 {
+        let until = round.times.first().copied().unwrap_or(Timestamp(round.until.0 + 1));
+        let following = std::iter::successors(round.left_out, |time| self.times.next(*time));
+        following.take_while(|time| *time < until).take(MISSED_MAX).map(|_| 1).sum()
     }
 
     /// Every time within the window, the oldest first.
