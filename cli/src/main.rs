@@ -19,6 +19,7 @@ mod inputs;
 mod logging;
 mod printer;
 mod records;
+mod reload;
 mod secrets_key;
 mod server;
 mod settings;

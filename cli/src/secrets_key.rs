@@ -53,6 +53,11 @@ impl Source {
         Ok(Some(key))
     }
 
+    /// The variable of the environment that holds it, where one does.
+    pub(crate) fn variable(&self) -> Option<&str> {
+        self.key_env.as_deref()
+    }
+
     /// The line of `surefoot.toml` that names it; none for the workspace's own key.
     pub(crate) fn setting(&self) -> Option<String> {
         let file = self.key_file.as_ref().map(|file| ("key_file", file.to_string_lossy().into_owned()));

@@ -10,7 +10,7 @@ use anyhow::Result;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sha2::{Digest as _, Sha256};
 use surefoot_engine::Engine;
-use surefoot_web::{Access, Connections, Options, Peers, Tls};
+use surefoot_web::{Access, Connections, Options, Peers, Tls, TlsError};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +32,7 @@ const FILES_KEPT: usize = 1024;
 pub(crate) struct Server {
     engine: Engine,
     address: SocketAddr,
-    has_tls: bool,
+    tls: Option<Tls>,
     socket: PathBuf,
     stop: CancellationToken,
     listeners: JoinSet<Result<()>>,
@@ -94,7 +94,7 @@ impl Server {
         let data = engine.data().to_owned();
         let token = workspace::token(&data)?;
         let Endpoint { listener, mut hosts, options, connections } = endpoint;
-        let (address, has_tls) = (listener.local_addr()?, connections.tls.is_some());
+        let (address, tls) = (listener.local_addr()?, connections.tls.clone());
         if !address.ip().is_unspecified() {
             hosts.push(match address {
                 SocketAddr::V4(v4) => v4.ip().to_string(),
@@ -116,7 +116,7 @@ impl Server {
             let served = surefoot_web::serve_unix(&path, local, of_owner, stopped).await;
             served.map_err(|error| no_socket(&path, &error))
         });
-        let mut server = Self { engine, address, has_tls, socket, stop, listeners };
+        let mut server = Self { engine, address, tls, socket, stop, listeners };
         server.until_reachable().await?;
         Ok(server)
     }
@@ -144,7 +144,29 @@ impl Server {
                 SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
             });
         }
-        format!("http{}://{address}", if self.has_tls { "s" } else { "" })
+        format!("http{}://{address}", if self.has_tls() { "s" } else { "" })
+    }
+
+    /// Whether it has TLS of its own.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The workspace that it serves.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Loads the certificate anew, where there is one before and after.
+    ///
+    /// # Errors
+    /// When it cannot be used; the one before stays.
+    pub(crate) fn reload_tls(&self, settings: &Settings) -> Result<()> {
+        let Some((certificate, key)) = tls_files(settings)? else { return Ok(()) };
+        match &self.tls {
+            Some(tls) => tls.reload(certificate, key).map_err(unusable_tls),
+            None => Ok(()),
+        }
     }
 
     /// The address of the form that makes the first admin; good once. None when there is a user, or ever was.
@@ -222,15 +244,21 @@ fn peers(settings: &Settings) -> Peers {
 }
 
 fn tls(settings: &Settings) -> Result<Option<Tls>> {
+    let load = |(certificate, key)| Tls::load(certificate, key).map_err(unusable_tls);
+    tls_files(settings)?.map(load).transpose()
+}
+
+fn tls_files(settings: &Settings) -> Result<Option<(PathBuf, PathBuf)>> {
     match (&settings.tls.certificate, &settings.tls.key) {
         (None, None) => Ok(None),
-        (Some(certificate), Some(key)) => {
-            let loaded = Tls::load(certificate.clone(), key.clone());
-            let hint = "Name PEM files: the certificate with those above it, and its private key.";
-            Ok(Some(loaded.map_err(|error| Failure::usage(error.to_string()).hint(hint))?))
-        }
+        (Some(certificate), Some(key)) => Ok(Some((certificate.clone(), key.clone()))),
         _ => Err(Failure::usage("`tls.certificate` and `tls.key` belong together, and one is missing").into()),
     }
+}
+
+fn unusable_tls(error: TlsError) -> anyhow::Error {
+    let hint = "Name PEM files: the certificate with those above it, and its private key.";
+    Failure::usage(error.to_string()).hint(hint).into()
 }
 
 /// Beyond the loopback nothing is served that others can read on the way, unless somebody said so.

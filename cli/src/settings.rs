@@ -9,6 +9,7 @@ mod flags;
 mod keys;
 mod limit;
 mod reference;
+mod variables;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::failure::Failure;
 pub(crate) use self::flags::Flags;
 pub(crate) use self::limit::Limit;
 pub(crate) use self::reference::markdown;
+pub(crate) use self::variables::{of_process, unknown};
 
 /// Every value, as it is used.
 #[derive(Debug, Deserialize)]
@@ -173,6 +175,18 @@ struct Setting {
     source: Source,
 }
 
+/// A key whose value is another one than before.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Change {
+    /// Its name.
+    pub(crate) key: &'static str,
+    /// As it may be shown.
+    pub(crate) before: Value,
+    pub(crate) now: Value,
+    /// Whether it holds without a restart.
+    pub(crate) holds: bool,
+}
+
 /// All keys with the values that hold.
 pub(crate) struct Effective(Vec<Setting>);
 
@@ -240,6 +254,23 @@ impl Effective {
                 None => failure.into(),
             }
         })
+    }
+
+    /// Takes over what `read` says of keys that hold without a restart; of the tables for which `holds` says so. What
+    /// has changed, also of the others.
+    pub(crate) fn take_over(&mut self, read: Self, holds: impl Fn(&str) -> bool) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (present, read) in self.0.iter_mut().zip(read.0) {
+            if present.value != read.value {
+                let key = present.key;
+                let holds = key.is_live && holds(key.parts().0);
+                changes.push(Change { key: key.name, before: present.shown(), now: read.shown(), holds });
+                if holds {
+                    *present = read;
+                }
+            }
+        }
+        changes
     }
 
     /// One row a key, for people: name, value, source, what it is.

@@ -1,5 +1,5 @@
-//! What systemd, or another supervisor with its protocol, is told: that the server is ready, that it stops, and that it
-//! is alive. Without one nobody is told.
+//! What systemd, or another supervisor with its protocol, is told: that the server is ready, that it reads its settings
+//! anew, that it stops, and that it is alive. Without one nobody is told.
 
 use std::convert::Infallible;
 use std::os::linux::net::SocketAddrExt as _;
@@ -7,6 +7,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use nix::time::{ClockId, clock_gettime};
 
 /// See the module.
 pub(crate) struct Supervisor {
@@ -36,6 +37,18 @@ impl Supervisor {
         {
             tracing::warn!(%error, state, "the supervisor cannot be told");
         }
+    }
+
+    /// Tells it that the settings are read anew, which began just now; `READY=1` ends it.
+    ///
+    /// # Errors
+    /// When the system does not know the time.
+    pub(crate) fn tell_reloading(&self) -> Result<()> {
+        // It is compared with the time of the signal.
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).context("cannot ask for the time")?;
+        let micros = now.tv_sec() * 1_000_000 + now.tv_nsec() / 1000;
+        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\nSTATUS=reads its settings anew"));
+        Ok(())
     }
 
     /// Tells it again and again that the server is alive, as long as `check` says so in time. Never returns.

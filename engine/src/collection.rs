@@ -72,7 +72,7 @@ impl Drop for Held {
 /// Looks at everything once, when it is time for that.
 pub(crate) async fn pass(core: &Arc<Core>) -> StoreResult<()> {
     let now = core.now();
-    let grace = core.config.retention.grace;
+    let grace = core.retention().grace;
     if now < core.readers.read(contents::collected_at)?.after(grace) {
         return Ok(());
     }
@@ -168,7 +168,7 @@ async fn delete_contents(core: &Arc<Core>, due: Vec<String>) -> StoreResult<()> 
 async fn collect_components(core: &Arc<Core>, now: Timestamp, by: Timestamp) -> StoreResult<()> {
     let listing = core.clone();
     let stored = apart(move || listing.host.stored().map_err(|error| files_failed(&error))).await?;
-    let old = core.config.retention.age.map(|age| now.before(age));
+    let old = core.retention().age.map(|age| now.before(age));
     let versions = core.readers.read(|connection| contents::superseded_versions(connection, old))?;
     let unnamed = core.readers.read(|connection| contents::unnamed_components(connection, &stored))?;
     let mut candidates: BTreeSet<String> =

@@ -196,6 +196,8 @@ pub(crate) struct Core {
     pub(crate) stopping: CancellationToken,
     pub(crate) degraded: AtomicBool,
     pub(crate) reserve: Reserve,
+    /// What is kept of what has ended; see [`Core::retention`].
+    pub(crate) retention: Mutex<Retention>,
     pub(crate) attention: Attention,
     pub(crate) counters: metrics::Counters,
     /// A backup holds it shared from its snapshot until it has all contents. Who collects contents or components takes
@@ -206,6 +208,11 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn now(&self) -> Timestamp {
         self.config.clock.now()
+    }
+
+    /// What is kept of what has ended, and for how long, as of now.
+    pub(crate) fn retention(&self) -> Retention {
+        lock(&self.retention).clone()
     }
 
     pub(crate) fn new_id(&self) -> String {

@@ -24,7 +24,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use surefoot_connector_api::{Connector, Dialer};
+use surefoot_connector_api::{Connector, Dialer, EgressPolicy};
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -45,6 +45,7 @@ use crate::overview::Overview;
 use crate::people::{People, Rights, Role};
 use crate::query::Kind;
 use crate::reserve::Reserve;
+use crate::retention::Retention;
 use crate::secrets::Secrets;
 use crate::store::records::Saving;
 use crate::store::{self, Concerns, Readers, Refusal, StoreError, StoreResult, Urgency, Writer};
@@ -252,6 +253,7 @@ impl Engine {
             attention: Default::default(),
             counters: Default::default(),
             contents_lock: Arc::default(),
+            retention: Mutex::new(config.retention.clone()),
             config,
         });
         let writer_thread = (mode == WriterMode::Thread).then(|| {
@@ -316,6 +318,17 @@ impl Engine {
         self.core.writer.mark_clean()?;
         lock(&self.shared.lock).take();
         Ok(())
+    }
+
+    /// Lets connectors reach these hosts and no others, from now on.
+    pub fn set_egress(&self, policy: EgressPolicy) {
+        self.core.dialer.obey(policy);
+    }
+
+    /// Keeps that much of what has ended, from now on.
+    pub fn set_retention(&self, retention: Retention) {
+        *lock(&self.core.retention) = retention;
+        self.core.attention.look_again();
     }
 
     /// Whether a commit failed and the engine has not recovered yet: nothing new is taken.

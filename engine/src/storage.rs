@@ -78,7 +78,7 @@ impl Engine {
                 executions_ended: numbers.all.saturating_sub(numbers.unended).saturating_sub(numbers.trashed),
                 executions_trashed: numbers.trashed,
                 oldest_ended_at: numbers.oldest.map(Timestamp),
-                retention: core.config.retention.clone(),
+                retention: core.retention(),
             })
         })
         .await

@@ -33,14 +33,14 @@ const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\
 /// A certificate from files. Clones are the same.
 #[derive(Clone)]
 pub struct Tls {
-    files: Arc<Files>,
+    files: Arc<RwLock<Files>>,
     current: Arc<Current>,
     acceptor: TlsAcceptor,
 }
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").field("certificate", &self.files.certificate).finish_non_exhaustive()
+        f.debug_struct("Tls").field("certificate", &self.files().certificate).finish_non_exhaustive()
     }
 }
 
@@ -80,25 +80,42 @@ impl Tls {
         let builder = versions.expect("the provider has what the default versions of TLS need");
         let mut config = builder.with_no_client_auth().with_cert_resolver(current.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { files: Arc::new(files), current, acceptor: TlsAcceptor::from(Arc::new(config)) })
+        Ok(Self { files: Arc::new(RwLock::new(files)), current, acceptor: TlsAcceptor::from(Arc::new(config)) })
+    }
+
+    /// Loads the files anew, or others; new connections get what stands there.
+    ///
+    /// # Errors
+    /// As of [`load`](Self::load); what was there before stays then, also the files that are looked at.
+    pub fn reload(&self, certificate: PathBuf, key: PathBuf) -> Result<(), TlsError> {
+        let files = Files { certificate, key };
+        let fresh = files.load()?;
+        *self.files.write().unwrap_or_else(PoisonError::into_inner) = files;
+        self.current.set(fresh);
+        Ok(())
+    }
+
+    fn files(&self) -> Files {
+        self.files.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Loads the files anew whenever they change. A pair that cannot be used is said in the log, and the one before it
     /// stays. Never returns.
     pub(crate) async fn keep_fresh(&self) -> Infallible {
-        let mut seen = self.files.stamp().await;
+        let mut seen = self.files().stamp().await;
         loop {
             tokio::time::sleep(LOOK_AGAIN).await;
-            let stamp = self.files.stamp().await;
+            let files = self.files();
+            let stamp = files.stamp().await;
             if stamp == seen {
                 continue;
             }
             seen = stamp;
-            let files = self.files.clone();
+            let certificate = files.certificate.clone();
             match tokio::task::spawn_blocking(move || files.load()).await {
                 Ok(Ok(fresh)) => {
-                    *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
-                    tracing::info!(certificate = %self.files.certificate.display(), "the certificate was loaded anew");
+                    self.current.set(fresh);
+                    tracing::info!(certificate = %certificate.display(), "the certificate was loaded anew");
                 }
                 Ok(Err(error)) => tracing::error!(%error, "the new certificate is not used; the old one stays"),
                 Err(error) => tracing::error!(%error, "the certificate could not be loaded"),
@@ -137,6 +154,7 @@ async fn refuse_plain(mut stream: TcpStream, first: u8) -> io::Error {
 }
 
 /// Where a certificate and its key are.
+#[derive(Clone)]
 struct Files {
     certificate: PathBuf,
     key: PathBuf,
@@ -173,6 +191,12 @@ impl Files {
 
 /// The pair that new connections get.
 struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl Current {
+    fn set(&self, fresh: CertifiedKey) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+    }
+}
 
 impl std::fmt::Debug for Current {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

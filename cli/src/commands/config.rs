@@ -29,6 +29,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<u8> {
         printer.table(&["KEY", "VALUE", "SOURCE", "WHAT IT IS"], effective.rows())?;
     }
     // A value that a server would refuse is shown too, so that one sees where it stands.
-    effective.settings()?;
+    let settings = effective.settings()?;
+    settings::unknown(settings::of_process(), &settings).into_iter().for_each(|unknown| printer.warn(unknown));
     Ok(exit_codes::SUCCESS)
 }

@@ -1,6 +1,7 @@
 //! `surefoot serve`: opens the workspace, does its work, answers HTTP, until it is told to stop.
 
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -9,12 +10,13 @@ use serde_json::json;
 
 use crate::client::{Call, Client, Method, Path as ApiPath};
 use crate::context::Context;
-use crate::exit_codes;
+use crate::reload::Reload;
 use crate::server::{Endpoint, Server};
-use crate::settings::Flags;
-use crate::signals::Signals;
+use crate::settings::{self, Flags};
+use crate::signals::{Asked, Signals};
 use crate::supervisor::Supervisor;
 use crate::workspace;
+use crate::{exit_codes, failure};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -25,30 +27,62 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let data = context.data();
     let settings = context.settings(&arguments.flags)?;
+    for unknown in settings::unknown(settings::of_process(), &settings) {
+        tracing::warn!("{unknown}");
+    }
     let supervisor = Supervisor::from_environment()?;
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::of_server()?;
     let endpoint = Endpoint::bind(&settings, &data).await?;
     let engine = workspace::open(&data, &settings)?;
     let mut server = Server::start(engine, endpoint).await?;
     announce(&server, &data, context)?;
     supervisor.tell(&format!("READY=1\nSTATUS=answers at {}", server.url()));
     tell_setup_link(&server, context).await;
-    let broken = tokio::select! {
-        error = server.failed() => Some(error),
-        () = signals.next() => None,
-        never = supervisor.watch(async || answers(&data).await) => match never {},
-    };
+    let broken = until_stopped(&mut server, &mut signals, &supervisor, Reload::new(context, &arguments.flags)?).await;
     supervisor.tell("STOPPING=1\nSTATUS=lets what is under way end");
     let printer = context.printer;
     printer.say("stopping; a second signal stops at once");
     tokio::select! {
         stopped = server.stop(Duration::from_secs(settings.server.drain_seconds.into())) => stopped?,
-        () = signals.next() => {
+        () = signals.to_end() => {
             printer.warn("stopped at once: what was under way is taken up at the next start");
             return Ok(exit_codes::INTERRUPTED);
         }
     }
     broken.map_or(Ok(exit_codes::SUCCESS), Err)
+}
+
+/// Until somebody asks it to stop, or it broke; meanwhile it reads its settings anew when it is told to.
+async fn until_stopped(
+    server: &mut Server,
+    signals: &mut Signals,
+    supervisor: &Supervisor,
+    mut reload: Reload<'_>,
+) -> Option<anyhow::Error> {
+    let data = server.engine().data().to_owned();
+    let mut alive = pin!(supervisor.watch(async || answers(&data).await));
+    loop {
+        tokio::select! {
+            error = server.failed() => return Some(error),
+            asked = signals.next() => match asked {
+                Asked::ToEnd => return None,
+                Asked::ToReload => {}
+            },
+            never = &mut alive => match never {},
+        }
+        if let Err(error) = supervisor.tell_reloading() {
+            tracing::warn!("the supervisor is not told that the settings are read anew: {error:#}");
+        }
+        let status = match reload.all(server) {
+            Ok(()) => format!("answers at {}", server.url()),
+            Err(error) => {
+                let report = failure::report(&error);
+                tracing::error!(error = report.message, hint = report.hint, "the settings stay as they were");
+                format!("answers at {}, with the settings of before: the new ones are wrong", server.url())
+            }
+        };
+        supervisor.tell(&format!("READY=1\nSTATUS={status}"));
+    }
 }
 
 fn announce(server: &Server, data: &Path, context: &Context) -> Result<()> {

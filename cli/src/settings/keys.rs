@@ -44,10 +44,16 @@ pub(crate) struct Key {
     pub(crate) about: &'static str,
     /// Whether the value is shown nowhere.
     pub(crate) is_secret: bool,
+    /// Whether another value holds when a running server is told to read its settings anew.
+    pub(crate) is_live: bool,
 }
 
 const fn key(name: &'static str, shape: Shape, default: &'static str, about: &'static str) -> Key {
-    Key { name, shape, default, flag: None, about, is_secret: false }
+    Key { name, shape, default, flag: None, about, is_secret: false, is_live: false }
+}
+
+const fn live(key: Key) -> Key {
+    Key { is_live: true, ..key }
 }
 
 const fn flagged(flag: &'static str, key: Key) -> Key {
@@ -71,10 +77,10 @@ pub(crate) const KEYS: &[Key] = &[
         "The headers in which they say it: x-forwarded (X-Forwarded-For, -Proto, -Host) or forwarded (RFC 7239)."),
     key("server.drain_seconds", Shape::Number, "30",
         "How long requests, and then connector calls, may take to end after the first signal to stop."),
-    key("tls.certificate", Shape::Text, "",
-        "File with the certificate and those above it, PEM; looked at every second and loaded anew when it changes."),
-    key("tls.key", Shape::Text, "",
-        "File with the certificate's private key, PEM."),
+    live(key("tls.certificate", Shape::Text, "",
+        "File with the certificate and those above it, PEM; looked at every second and loaded anew when it changes.")),
+    live(key("tls.key", Shape::Text, "",
+        "File with the certificate's private key, PEM.")),
     key("limits.body_bytes_max", Shape::Number, "16777216",
         "Size of a request's body; components and files have limits of their own."),
     key("limits.head_bytes_max", Shape::Number, "65536",
@@ -95,20 +101,20 @@ pub(crate) const KEYS: &[Key] = &[
         "Whether the limits for one address are also for those of this machine."),
     key("limits.webhook_seconds_max", Shape::Number, "600",
         "How long the caller of a webhook is kept waiting for the end of its flow."),
-    key("log.level", Shape::Text, "\"info\"",
-        "What is logged: error, warn, info, debug or trace, each with those before it."),
+    live(key("log.level", Shape::Text, "\"info\"",
+        "What is logged: error, warn, info, debug or trace, each with those before it.")),
     key("log.format", Shape::Text, "\"text\"",
         "How it is logged: text, or json with one object a line."),
-    flagged("allow-egress", key("egress.allow", Shape::List, "[]",
-        "Hosts that connectors may reach, such as db.example.com:1433 or 10.0.0.0/8.")),
-    key("retention.age_days", Shape::Limit, "30",
-        "Executions that ended longer ago go to the trash."),
-    key("retention.executions_max", Shape::Limit, "1000000",
-        "When more have ended, the oldest go to the trash."),
-    key("retention.bytes_max", Shape::Limit, "10737418240",
-        "When the database holds more, the oldest are deleted for good."),
-    key("retention.trash_age_days", Shape::Limit, "7",
-        "What was put into the trash longer ago is deleted for good."),
+    live(flagged("allow-egress", key("egress.allow", Shape::List, "[]",
+        "Hosts that connectors may reach, such as db.example.com:1433 or 10.0.0.0/8."))),
+    live(key("retention.age_days", Shape::Limit, "30",
+        "Executions that ended longer ago go to the trash.")),
+    live(key("retention.executions_max", Shape::Limit, "1000000",
+        "When more have ended, the oldest go to the trash.")),
+    live(key("retention.bytes_max", Shape::Limit, "10737418240",
+        "When the database holds more, the oldest are deleted for good.")),
+    live(key("retention.trash_age_days", Shape::Limit, "7",
+        "What was put into the trash longer ago is deleted for good.")),
     key("secrets.key_file", Shape::Text, "",
         "File with the key of the secrets, in the data folder unless absolute; without one the workspace makes it."),
     key("secrets.key_env", Shape::Text, "",

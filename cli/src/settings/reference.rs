@@ -12,9 +12,11 @@ pub(crate) fn markdown() -> String {
          Everything that `surefoot serve` can be told. An option of the command counts more than a variable of the\n\
          environment, that more than the file, that more than the default. The file is `surefoot.toml` in the data\n\
          folder, or the one that `--config` or `SUREFOOT_CONFIG` names; a key that it cannot have is an error.\n\
-         `surefoot config` shows what holds, and where each value comes from.\n\n\
+         `surefoot config` shows what holds, and where each value comes from. A variable that begins with `SUREFOOT_`\n\
+         and that nobody reads is said, with the nearest one that is read.\n\n\
          Lists are written with commas in a variable, and the option is repeated. A limit is switched off with\n\
-         `false`.\n",
+         `false`. What is marked with * holds without a restart when the server is told to read its settings anew:\n\
+         `systemctl reload surefoot`, or SIGHUP.\n",
     );
     let mut table = "";
     for key in KEYS {
@@ -26,7 +28,8 @@ pub(crate) fn markdown() -> String {
         }
         let default = if key.default.is_empty() { "none" } else { key.default };
         let (about, flag, variable) = (key.about, key.flag(), key.variable());
-        writeln!(text, "| `{name}` ({}) | `{default}` | {about} | `--{flag}` | `{variable}` |", key.shape)
+        let live = if key.is_live { " *" } else { "" };
+        writeln!(text, "| `{name}` ({}){live} | `{default}` | {about} | `--{flag}` | `{variable}` |", key.shape)
             .expect("writing to a string cannot fail");
     }
     text

@@ -126,3 +126,27 @@ fn a_secret_is_set_or_not_and_never_shown() {
     let shown = |value| Setting { key, value, source: Source::Default }.shown();
     assert_eq!((shown(None), shown(Some("hunter2".into()))), (json!("not set"), json!("set")));
 }
+
+#[test]
+fn a_reload_takes_over_what_holds_at_once_and_names_the_rest() {
+    let load = |text: &str| Given::file(text).load().unwrap();
+    let mut effective = load("[log]\nlevel = \"warn\"\n[tls]\nkey = \"a\"\n");
+    let text = "[log]\nlevel = \"debug\"\nformat = \"json\"\n[tls]\nkey = \"b\"\n";
+    let changes = |effective: &mut Effective| {
+        let changes = effective.take_over(load(text), |table| table != "tls");
+        changes.into_iter().map(|change| (change.key, change.now, change.holds)).collect::<Vec<_>>()
+    };
+    let rest = vec![("tls.key", json!("b"), false), ("log.format", json!("json"), false)];
+    let mut all = rest.clone();
+    all.insert(1, ("log.level", json!("debug"), true));
+    assert_eq!(changes(&mut effective), all);
+    assert_eq!(changes(&mut effective), rest, "what takes a restart is said until there was one");
+}
+
+#[test]
+fn a_variable_that_nobody_reads_is_named_with_the_nearest() {
+    let settings = Given::file("[secrets]\nkey_env = \"SUREFOOT_MY_KEY\"\n").settings().unwrap();
+    let names = ["SUREFOOT_LOG_LEVL", "SUREFOOT_LOG_LEVEL", "SUREFOOT_DATA", "SUREFOOT_MY_KEY", "SURE", "HOME"];
+    let [one] = &unknown(names.map(str::to_owned), &settings)[..] else { panic!("one is wrong") };
+    assert!(one.contains("`SUREFOOT_LOG_LEVL`") && one.contains("`SUREFOOT_LOG_LEVEL`"), "{one}");
+}

@@ -8,6 +8,7 @@ mod rule;
 mod tests;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -24,16 +25,25 @@ pub struct EgressPolicy {
     pub allow: Vec<EgressRule>,
 }
 
-/// Opens connections for connectors.
+/// Opens connections for connectors. Clones obey the same policy.
 #[derive(Clone, Debug)]
 pub struct Dialer {
-    policy: EgressPolicy,
+    policy: Arc<RwLock<Arc<EgressPolicy>>>,
 }
 
 impl Dialer {
     /// A dialer that obeys `policy`.
     pub fn new(policy: EgressPolicy) -> Self {
-        Self { policy }
+        Self { policy: Arc::new(RwLock::new(Arc::new(policy))) }
+    }
+
+    /// Obeys another policy from now on. What is connected stays so.
+    pub fn obey(&self, policy: EgressPolicy) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    }
+
+    fn policy(&self) -> Arc<EgressPolicy> {
+        self.policy.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Connects to `host:port` within `timeout`, which covers the name service and every address that is tried.
@@ -49,7 +59,8 @@ impl Dialer {
         if host.is_empty() {
             return Err(CallError::not_sent(ErrorClass::InvalidInput, "the host name is empty"));
         }
-        let Some(access) = self.policy.access_by_name(host, port) else {
+        let policy = self.policy();
+        let Some(access) = policy.access_by_name(host, port) else {
             return Err(refused(host, None, port));
         };
         let resolved = resolve(host, port, timeout, deadline).await?;

@@ -107,9 +107,14 @@ impl Attention {
         self.changes.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Lets the background task look at once.
+    pub(crate) fn look_again(&self) {
+        self.wanted.notify_one();
+    }
+
     /// After it.
     fn trash_changed(&self) {
-        self.wanted.notify_one();
+        self.look_again();
     }
 }
 
@@ -134,7 +139,7 @@ pub(crate) async fn run(core: Arc<Core>) {
                 tracing::warn!(%error, "retention did not finish; it goes on after a while");
             }
         }
-        let next = core.now().after(core.config.retention.interval);
+        let next = core.now().after(core.retention().interval);
         tokio::select! {
             biased;
             () = core.stopping.cancelled() => return,
@@ -161,7 +166,7 @@ struct Counted {
 
 impl Keeper {
     async fn pass(&mut self) -> StoreResult<()> {
-        let rules = self.core.config.retention.rules(self.core.now());
+        let rules = self.core.retention().rules(self.core.now());
         self.sweep = Sweep::of_excess(self.excess().await?);
         while !self.core.stopping.is_cancelled()
             && self.core.readers.read(|c| retention::is_due(c, &rules, &self.sweep))?
@@ -170,7 +175,7 @@ impl Keeper {
             self.step(rules).await?;
             let newest = self.core.readers.read(sizes::newest_number)?;
             let progress = Progress { at: Instant::now(), newest, done: self.sweep.done };
-            lock(&self.core.attention.pace).look_at(progress, self.core.config.retention.hurry_after);
+            lock(&self.core.attention.pace).look_at(progress, self.core.retention().hurry_after);
         }
         let Done { trashed, restored, purged } = self.sweep.done;
         if self.sweep.done != Done::default() {
@@ -208,7 +213,7 @@ impl Keeper {
     /// How many more ended executions stand outside of the trash than may; none when there is no limit near. What is
     /// counted once is not counted again: after a start that is all there is, later what is new.
     async fn excess(&mut self) -> StoreResult<Option<i64>> {
-        let Some(max) = self.core.config.retention.executions_max else { return Ok(None) };
+        let Some(max) = self.core.retention().executions_max else { return Ok(None) };
         if self.changes != self.core.attention.changes.load(Ordering::SeqCst) {
             self.counted = None;
         }

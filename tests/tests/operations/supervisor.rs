@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
+use reqwest::Method;
 use surefoot_tests::server_process::Launch;
 use surefoot_tests::workspace::PATIENCE;
 use tokio::net::UnixDatagram;
@@ -50,6 +51,58 @@ async fn a_supervisor_hears_of_the_beginning_the_life_and_the_end() -> Result<()
     told(&socket, "STOPPING=1").await?;
     ensure!(server.exited().await? == Some(0));
     Ok(())
+}
+
+/// A setting that holds at once, one that takes a restart, one that is wrong: and the supervisor hears of each reload.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_are_read_anew_when_the_server_is_told_to() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (path, data) = (folder.path().join("notify"), folder.path().join("data"));
+    let socket = UnixDatagram::bind(&path)?;
+    std::fs::create_dir(&data)?;
+    let file = |text: &str| std::fs::write(data.join("surefoot.toml"), text);
+    file("[log]\nformat = \"json\"\n[retention]\nage_days = 5\n")?;
+    let log = folder.path().join("log");
+    let variables = vec![("NOTIFY_SOCKET".to_owned(), path.to_string_lossy().into_owned())];
+    let launch = Launch { variables, log: Some(std::fs::File::create(&log)?), ..Launch::new(&data) };
+    let server = launch.start().await?;
+    told(&socket, "READY=1").await?;
+    let reload = async || {
+        let before = monotonic()?;
+        server.signal(Signal::SIGHUP)?;
+        let reloading = told(&socket, "RELOADING=1").await?;
+        let at = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).context("no time")?;
+        ensure!((before..=monotonic()?).contains(&at.parse()?), "{reloading}");
+        let status = told(&socket, "READY=1").await?;
+        let storage = server.api(Method::GET, "system", None).await?;
+        anyhow::Ok((status, storage["retention"]["age_seconds"].clone(), std::fs::read_to_string(&log)?))
+    };
+    let day = 24 * 60 * 60;
+    let (_, age, said) = reload().await?;
+    ensure!(age == 5 * day && said.contains("the settings were read anew"), "{age} {said}");
+
+    file("[log]\nformat = \"json\"\nlevel = \"debug\"\n[retention]\nage_days = 6\n[server]\ndrain_seconds = 7\n")?;
+    let (_, age, said) = reload().await?;
+    ensure!(age == 6 * day, "{age}");
+    let has = |said: &str, level: &str, key: &str| {
+        said.lines().any(|line| line.contains(level) && line.contains(&format!("\"key\":\"{key}\"")))
+    };
+    ensure!(has(&said, "INFO", "retention.age_days") && has(&said, "INFO", "log.level"), "{said}");
+    ensure!(has(&said, "WARN", "server.drain_seconds") && said.contains("takes a restart"), "{said}");
+
+    file("[retention]\nage_days = 9\nage_dais = 1\n")?;
+    let (status, age, said) = reload().await?;
+    ensure!(age == 6 * day, "{age}: half of a wrong file holds");
+    ensure!(status.contains("the new ones are wrong"), "{status}");
+    ensure!(said.contains("age_dais") && said.contains("stay as they were"), "{said}");
+    server.signal(Signal::SIGTERM)?;
+    ensure!(server.exited().await? == Some(0));
+    Ok(())
+}
+
+fn monotonic() -> Result<i64> {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
+    Ok(now.tv_sec() * 1_000_000 + now.tv_nsec() / 1000)
 }
 
 /// By systemd's own judgement; the binary of the tests stands for the one that is installed.

@@ -188,3 +188,17 @@ async fn nobody_listening_and_no_such_name_are_network_errors() {
     assert!(matches!(error.class, ErrorClass::Network | ErrorClass::Timeout), "{error}");
     assert_eq!(error.sent, Sent::No);
 }
+
+#[tokio::test]
+async fn another_policy_holds_for_all_clones_from_then_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let dialer = Dialer::new(policy(&[]));
+    let clone = dialer.clone();
+    let connect = async || clone.connect("127.0.0.1", port, Duration::from_secs(10)).await.map(drop);
+    assert_eq!(connect().await.unwrap_err().class, ErrorClass::Egress);
+    dialer.obey(policy(&["127.0.0.1"]));
+    connect().await.unwrap();
+    dialer.obey(policy(&[]));
+    assert_eq!(connect().await.unwrap_err().class, ErrorClass::Egress);
+}
