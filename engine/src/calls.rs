@@ -16,7 +16,9 @@ use crate::clock::Timestamp;
 use crate::core::{Core, Event, LostMark, Resident, Settled, lock};
 use crate::files::ConnectionFiles;
 use crate::grant::Grant;
-use crate::journal::{Attempt, CallKind, ConnectionStart, Digest, Failure, Outcome, Record, Status, canonical_object};
+use crate::journal::{
+    Attempt, CallKind, ConnectionStart, Digest, DigestVersion, Failure, Outcome, Record, Status, canonical_object,
+};
 use crate::people::Role;
 use crate::planted::{Bug, is_planted};
 use crate::store::writer::Ticket;
@@ -284,13 +286,10 @@ impl Performance {
     /// What equal calls have in common; none for a call that does more than read.
     fn result_key(&self) -> Option<Digest> {
         let ConnectionStart { connector_id, connector_type, revision, effect, .. } = &*self.start;
-        let parts = [
-            connector_type.as_bytes(),
-            connector_id.as_bytes(),
-            &revision.to_le_bytes(),
-            &canonical_object(&self.inputs),
-        ];
-        (*effect == Effect::Read).then(|| self.core.digester.digest(CallKind::StartConnection, &parts))
+        let (revision, inputs) = (revision.to_le_bytes(), canonical_object(&self.inputs));
+        let parts = [connector_type.as_bytes(), connector_id.as_bytes(), &revision, &inputs];
+        let digest = || self.core.digester.digest(DigestVersion::NEWEST, CallKind::StartConnection, parts);
+        (*effect == Effect::Read).then(digest)
     }
 
     /// The call is over. A later one of the same number is another's.

@@ -10,7 +10,7 @@ use crate::approvals::hide_tokens;
 use crate::calls;
 use crate::core::Core;
 use crate::id;
-use crate::journal::{Outcome, Record, Started, Status, shown_args, shown_attempt};
+use crate::journal::{DigestVersion, Outcome, Record, Started, Status, shown_args, shown_attempt};
 use crate::notifications::{self, NOTIFY};
 use crate::people::{Rights, Role};
 use crate::query::{Cursor, FieldType, Filter, Kind, Page, Query};
@@ -199,6 +199,7 @@ impl Core {
             depth: 0,
             origins: Vec::new(),
             inherited: Vec::new(),
+            digests: DigestVersion::NEWEST,
             engine: env!("CARGO_PKG_VERSION").to_owned(),
             acts_as,
         };
@@ -422,7 +423,7 @@ fn settle(row: &mut Value, start: &crate::journal::ConnectionStart, outcome: &Ou
         }
     }
     if let Outcome::Success(output) = outcome {
-        row["output"] = Value::clone(output);
+        row["output"] = output.value().into_owned();
     }
 }
 

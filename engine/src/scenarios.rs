@@ -236,7 +236,7 @@ async fn continuing_as_new_takes_the_parents_wait_along() {
     let parent = flow(|session, _| async move {
         let child = session.start_flow("native:counter", json!({"n": 0}), None, false).await?.unwrap();
         let ended = session.wait(&[child], ReturnWhen::AllSucceeded, None).await?.unwrap();
-        Ok(Value::clone(&ended[0].output))
+        Ok(ended[0].output.value().into_owned())
     });
     let engine = open(folder.path(), vec![("parent", parent), ("counter", counter)]);
     let id = start(&engine, "parent", Value::Null).await;

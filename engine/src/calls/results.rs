@@ -1,15 +1,14 @@
 //! Results of calls that read, kept for a while to serve equal calls whose policy allows it. In memory alone: after a
 //! restart every call is made anew.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use hashlink::LruCache;
-use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::core::lock;
-use crate::journal::Digest;
+use crate::journal::{Digest, Output};
 
 /// How many results are kept.
 const RESULTS_MAX: usize = 1000;
@@ -18,7 +17,7 @@ const RESULTS_MAX: usize = 1000;
 const RESULT_BYTES_MAX: usize = 64 << 10;
 
 /// A result, and when it was got.
-type Result = (Timestamp, Arc<Value>);
+type Result = (Timestamp, Output);
 
 /// See the module.
 pub(crate) struct ResultCache(Mutex<LruCache<[u8; 16], Result>>);
@@ -36,8 +35,8 @@ impl ResultCache {
         (*at <= now && now.since(*at) <= age).then(|| (*at, result.clone()))
     }
 
-    pub(crate) fn put(&self, call: Digest, at: Timestamp, result: &Arc<Value>) {
-        if result.to_string().len() <= RESULT_BYTES_MAX {
+    pub(crate) fn put(&self, call: Digest, at: Timestamp, result: &Output) {
+        if result.text().len() <= RESULT_BYTES_MAX {
             lock(&self.0).insert(call.bytes(), (at, result.clone()));
         }
     }

@@ -213,7 +213,7 @@ mod tests {
     use surefoot_connector_api::Effect;
 
     use super::*;
-    use crate::journal::{ConnectionStart, Digester, Limits, Outcome, Started};
+    use crate::journal::{ConnectionStart, DigestVersion, Digester, Limits, Outcome, Started};
     use crate::people::Rights;
 
     fn started(entropy: usize) -> Record<IgnoredAny> {
@@ -226,6 +226,7 @@ mod tests {
             depth: 0,
             origins: Vec::new(),
             inherited: Vec::new(),
+            digests: DigestVersion::NEWEST,
             engine: "test".into(),
             acts_as: Rights::of_executions(),
         })
@@ -233,7 +234,7 @@ mod tests {
 
     fn call(n: u32, reply: Option<Reply>) -> Record<IgnoredAny> {
         let (kind, at) = (CallKind::StartConnection, Timestamp(1));
-        let digest = Digester::new(&[0; 32]).digest(kind, &[]);
+        let digest = Digester::new(&[0; 32]).digest(DigestVersion::NEWEST, kind, []);
         let connection = ConnectionStart {
             name: String::new(),
             connector_id: String::new(),

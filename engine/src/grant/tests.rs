@@ -235,7 +235,7 @@ async fn act(session: &Session, input: &Value) -> Result<Value, End> {
             match session.start_flow(child, input["then"].clone(), None, false).await? {
                 Ok(id) => {
                     let ended = session.wait(&[id], ReturnWhen::AllEnded, None).await?.unwrap();
-                    Value::clone(&ended[0].output)
+                    ended[0].output.value().into_owned()
                 }
                 error => told(error, done),
             }

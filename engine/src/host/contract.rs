@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::wasi::Guest;
 use crate::clock::Timestamp;
 use crate::journal::{CallKind, HostError, is_too_deep};
 use crate::session::{
-    Asked, Asking, CallResult, ConnectionOptions, End, EndAction, EndedDependency, QueryCall, ReturnWhen as When,
+    Asked, Asking, CallResult, ConnectionOptions, End, EndAction, EndedDependency, QueryCall, ReturnWhen as When, read,
+    read_object,
 };
 
 wasmtime::component::bindgen!({
@@ -54,24 +55,6 @@ impl From<HostError> for Error {
             HostError::Conflict(text) => Self::Conflict(text),
             HostError::LimitExceeded(text) => Self::LimitExceeded(text),
         }
-    }
-}
-
-/// What a guest passed as JSON.
-fn parse(text: &str, what: &str) -> Result<Value, HostError> {
-    let value =
-        serde_json::from_str(text).map_err(|error| HostError::InvalidInput(format!("{what} is not JSON: {error}")))?;
-    if is_too_deep(&value) {
-        return Err(HostError::InvalidInput(format!("{what} is nested too deep")));
-    }
-    Ok(value)
-}
-
-fn parse_object(text: &str, what: &str) -> Result<Map<String, Value>, HostError> {
-    match parse(text, what)? {
-        Value::Object(object) => Ok(object),
-        Value::Null => Ok(Map::new()),
-        _ => Err(HostError::InvalidInput(format!("{what} must be a JSON object"))),
     }
 }
 
@@ -156,7 +139,7 @@ impl surefoot::flow::execution::Host for Guest {
         inputs: String,
         options: WitConnectionOptions,
     ) -> Answer<String> {
-        start_connection(self, &connector, &inputs, options, None).await
+        start_connection(self, &connector, inputs, options, None).await
     }
 
     async fn start_connection_with(
@@ -166,16 +149,13 @@ impl surefoot::flow::execution::Host for Guest {
         options: WitConnectionOptions,
         policy: String,
     ) -> Answer<String> {
-        start_connection(self, &connector, &inputs, options, Some(policy)).await
+        start_connection(self, &connector, inputs, options, Some(policy)).await
     }
 
     async fn start_flow(&mut self, flow: String, inputs: String, options: FlowOptions) -> Answer<String> {
-        let inputs = match parse(&inputs, "the flow's inputs") {
-            Ok(inputs) => inputs,
-            Err(error) => return Ok(Err(error.into())),
-        };
         if flow.starts_with("native:") {
-            return Ok(Err(HostError::NotFound(format!("there is no flow `{flow}`")).into()));
+            let error = read(&inputs, "the flow's inputs").err();
+            return Ok(Err(error.unwrap_or_else(|| HostError::NotFound(format!("there is no flow `{flow}`"))).into()));
         }
         answer(self.called().start_flow(&flow, inputs, options.name.as_deref(), options.orphan).await, |id| id)
     }
@@ -200,7 +180,7 @@ impl surefoot::flow::execution::Host for Guest {
     }
 
     async fn ask(&mut self, name: String, question: Question) -> Answer<WitAsked> {
-        let schema = match question.schema.as_deref().map(|text| parse(text, "the schema of the answer")).transpose() {
+        let schema = match question.schema.as_deref().map(|text| read(text, "the schema of the answer")).transpose() {
             Ok(schema) => schema,
             Err(error) => return Ok(Err(error.into())),
         };
@@ -233,12 +213,12 @@ impl surefoot::flow::execution::Host for Guest {
             WitEndAction::StartFlow((flow, _)) if flow.starts_with("native:") => {
                 return Ok(Err(HostError::NotFound(format!("there is no flow `{flow}`")).into()));
             }
-            WitEndAction::SaveRecord((kind, key, fields)) => match parse_object(&fields, "the fields to save") {
+            WitEndAction::SaveRecord((kind, key, fields)) => match read_object(&fields, "the fields to save") {
                 Ok(fields) => EndAction::SaveRecord { kind, key, fields: Value::Object(fields) },
                 Err(error) => return Ok(Err(error.into())),
             },
             WitEndAction::DeleteRecord((kind, key)) => EndAction::DeleteRecord { kind, key },
-            WitEndAction::StartFlow((flow, inputs)) => match parse(&inputs, "the flow's inputs") {
+            WitEndAction::StartFlow((flow, inputs)) => match read(&inputs, "the flow's inputs") {
                 Ok(inputs) => EndAction::StartFlow { flow, inputs },
                 Err(error) => return Ok(Err(error.into())),
             },
@@ -274,7 +254,7 @@ impl surefoot::flow::execution::Host for Guest {
 
     async fn continue_as_new(&mut self, inputs: String) -> wasmtime::Result<()> {
         self.session.check_payload(inputs.len())?;
-        match parse(&inputs, "the new inputs") {
+        match read(&inputs, "the new inputs") {
             Ok(inputs) => Err(End::ContinueAsNew(inputs).into()),
             Err(error) => Err(End::Error("invalid_input".into(), error.to_string()).into()),
         }
@@ -284,14 +264,10 @@ impl surefoot::flow::execution::Host for Guest {
 async fn start_connection(
     guest: &mut Guest,
     connector: &str,
-    inputs: &str,
+    inputs: String,
     options: WitConnectionOptions,
     policy: Option<String>,
 ) -> Answer<String> {
-    let inputs = match parse_object(inputs, "the connector's inputs") {
-        Ok(inputs) => inputs,
-        Err(error) => return Ok(Err(error.into())),
-    };
     let options = ConnectionOptions {
         name: options.name,
         timeout: options.timeout_ms.map(Duration::from_millis),
@@ -307,7 +283,7 @@ fn to_wit(ended: EndedDependency) -> Ended {
         status: ended.status.as_str().to_owned(),
         code: ended.code,
         message: ended.message,
-        output: ended.output.to_string(),
+        output: ended.output.text().into_owned(),
     }
 }
 
@@ -317,10 +293,6 @@ impl surefoot::flow::records::Host for Guest {
     }
 
     async fn save(&mut self, kind: String, name_or_id: String, fields: String) -> Answer<String> {
-        let fields = match parse_object(&fields, "the fields to save") {
-            Ok(fields) => fields,
-            Err(error) => return Ok(Err(error.into())),
-        };
         answer(self.called().record_save(&kind, &name_or_id, fields).await, |record| record.to_string())
     }
 
@@ -334,7 +306,7 @@ impl surefoot::flow::records::Host for Guest {
     }
 
     async fn query(&mut self, query: QuerySpec) -> Answer<Page> {
-        let filter = match query.filter.as_deref().map(|filter| parse(filter, "the filter")).transpose() {
+        let filter = match query.filter.as_deref().map(|filter| read(filter, "the filter")).transpose() {
             Ok(filter) => filter,
             Err(error) => return Ok(Err(error.into())),
         };

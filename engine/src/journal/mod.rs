@@ -9,8 +9,10 @@
 //!   part from the dot on is kept, and records leave out what the rest of them says: arguments, and the answer to a
 //!   start. Since then calls may have a policy, and their ends attempts; both are left out where there are none. An
 //!   execution has rights; those to everything, which all had before, are left out.
+//! - `3`: the first record says how the digests of the calls are made; in older ones it is [`DigestVersion::Canonical`].
 
 mod call;
+mod output;
 mod record;
 mod shown;
 
@@ -19,7 +21,8 @@ use std::io::Cursor;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-pub use call::{Call, CallKind, Digest, Digester, canonical, canonical_object};
+pub use call::{Call, CallKind, Digest, DigestVersion, Digester, canonical, canonical_object};
+pub use output::Output;
 pub use record::{
     Attempt, ConnectionStart, Ended, EndedFlow, Failure, HostError, Limits, Origin, Outcome, Record, Reply, Started,
     Status,
@@ -28,7 +31,7 @@ pub use record::{
 pub use shown::{shown, shown_args, shown_attempt, start_args, wait_args};
 
 /// The format that this engine writes.
-pub const FORMAT: u8 = 2;
+pub const FORMAT: u8 = 3;
 
 /// The oldest format that it reads.
 const FORMAT_OLDEST: u8 = 1;
@@ -110,9 +113,9 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
 
-    fn samples() -> [Record; 3] {
+    fn samples(digests: DigestVersion) -> [Record; 4] {
         let reply = Reply::Ended(vec![Ended { id: "a.3".into(), result: None }]);
-        let digest = Digester::new(&[7; 32]).digest(CallKind::Sleep, &[]);
+        let digest = Digester::new(&[7; 32]).digest(DigestVersion::Canonical, CallKind::Sleep, []);
         let (kind, at) = (CallKind::Sleep, Timestamp(1_700_000_000_000_000));
         [
             Record::Reply { n: 4, at, reply },
@@ -125,33 +128,77 @@ mod tests {
                 cached_at: None,
             },
             Record::Call { n: 4, kind, digest, args: json!(null), at, due: None, connection: None, reply: None },
+            Record::Started(Started {
+                at,
+                entropy: vec![7; 4],
+                version: "native:x".into(),
+                limits: Limits::default(),
+                end_actions: Vec::new(),
+                depth: 0,
+                origins: Vec::new(),
+                inherited: Vec::new(),
+                digests,
+                engine: "0.1.0".into(),
+                acts_as: crate::people::Rights::of_executions(),
+            }),
         ]
     }
 
     /// Journals out there hold exactly such bytes.
-    const FORMAT_1: [&str; 3] = [
+    const FORMAT_1: [&str; 4] = [
         "0181a17283a16e04a174cf00060a24181e4000a17281a1779181a169a3612e33",
         "0181a16584a16e03a16201a17402a16f81a16f81a4726f77739301a374776fc0",
         "0181a16385a16e04a16ba5736c656570a164c4107fe75638ea586856b74bdb6ef40a7d17a161c0a174cf00060a24181e4000",
+        "0181a17385a174cf00060a24181e4000a165c40407070707a176a86e61746976653a78a16c8ab06d656d6f72795f62797465\
+         735f6d6178ce10000000aa6370755f6d735f6d6178cd7530a963616c6c735f6d6178ce000f4240b17061796c6f61645f6279\
+         7465735f6d6178ce01000000b0646570656e64656e636965735f6d6178cd2710ac6368696c6472656e5f6d6178cd2710a964\
+         657074685f6d617864ad6c6f675f6c696e65735f6d6178ce000186a0ad6c6f675f62797465735f6d6178ce04000000b06f75\
+         747075745f62797465735f6d6178ce01000000a167a5302e312e30",
     ];
-    const FORMAT_2: [&str; 3] = [
+    const FORMAT_2: [&str; 4] = [
         "0281a17283a16e04a174cf00060a24181e4000a17281a1779181a169a3612e33",
         "0281a16584a16e03a16201a17402a16f81a16f81a4726f77739301a374776fc0",
         "0281a16385a16e04a16b05a164c4107fe75638ea586856b74bdb6ef40a7d17a161c0a174cf00060a24181e4000",
+        "0281a17385a174cf00060a24181e4000a165c40407070707a176a86e61746976653a78a16c8ab06d656d6f72795f62797465\
+         735f6d6178ce10000000aa6370755f6d735f6d6178cd7530a963616c6c735f6d6178ce000f4240b17061796c6f61645f6279\
+         7465735f6d6178ce01000000b0646570656e64656e636965735f6d6178cd2710ac6368696c6472656e5f6d6178cd2710a964\
+         657074685f6d617864ad6c6f675f6c696e65735f6d6178ce000186a0ad6c6f675f62797465735f6d6178ce04000000b06f75\
+         747075745f62797465735f6d6178ce01000000a167a5302e312e30",
+    ];
+
+    const FORMAT_3: [&str; 4] = [
+        "0381a17283a16e04a174cf00060a24181e4000a17281a1779181a169a3612e33",
+        "0381a16584a16e03a16201a17402a16f81a16f81a4726f77739301a374776fc0",
+        "0381a16385a16e04a16b05a164c4107fe75638ea586856b74bdb6ef40a7d17a161c0a174cf00060a24181e4000",
+        "0381a17386a174cf00060a24181e4000a165c40407070707a176a86e61746976653a78a16c8ab06d656d6f72795f62797465\
+         735f6d6178ce10000000aa6370755f6d735f6d6178cd7530a963616c6c735f6d6178ce000f4240b17061796c6f61645f6279\
+         7465735f6d6178ce01000000b0646570656e64656e636965735f6d6178cd2710ac6368696c6472656e5f6d6178cd2710a964\
+         657074685f6d617864ad6c6f675f6c696e65735f6d6178ce000186a0ad6c6f675f62797465735f6d6178ce04000000b06f75\
+         747075745f62797465735f6d6178ce01000000a16802a167a5302e312e30",
     ];
 
     #[test]
-    fn format_2_never_changes() {
-        assert_eq!(samples().map(|record| hex::encode(encode(&record))), FORMAT_2);
+    fn format_3_never_changes() {
+        assert_eq!(samples(DigestVersion::NEWEST).map(|record| hex::encode(encode(&record))), FORMAT_3);
     }
 
     #[test]
     fn every_format_is_read() {
-        for format in [FORMAT_1, FORMAT_2] {
+        for (format, digests) in [
+            (FORMAT_1, DigestVersion::Canonical),
+            (FORMAT_2, DigestVersion::Canonical),
+            (FORMAT_3, DigestVersion::Text),
+        ] {
             let mut records = Vec::new();
             format.iter().for_each(|row| decode_row(&hex::decode(row).unwrap(), &mut records).unwrap());
-            assert_eq!(records, samples());
+            assert_eq!(records, samples(digests));
         }
+    }
+
+    #[test]
+    fn digests_of_a_newer_version_are_damage_and_not_another_version() {
+        let row = hex::decode(FORMAT_3[3].replace("a16802", "a16803")).unwrap();
+        assert!(matches!(decode_row::<()>(&row, &mut Vec::new()), Err(DecodeError::Damaged(_))));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use surefoot_connector_api::{CallError, Effect};
 
-use super::call::{CallKind, Digest};
+use super::call::{CallKind, Digest, DigestVersion};
+use super::output::Output;
 use crate::clock::Timestamp;
 use crate::people::Rights;
 use crate::policy::Retry;
@@ -109,7 +110,7 @@ pub struct Started {
     #[serde(rename = "x", default, skip_serializing_if = "Vec::is_empty")]
     pub end_actions: Vec<Value>,
     /// How many executions stand above this one: 0 without a parent.
-    #[serde(rename = "d", default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "d", default, skip_serializing_if = "is_default")]
     pub depth: u32,
     /// Whose calls the first ones are, where it was restarted from a call of another execution: the first of them
     /// first.
@@ -118,6 +119,9 @@ pub struct Started {
     /// How child flows ended that those calls started and did not see the end of.
     #[serde(rename = "i", default, skip_serializing_if = "Vec::is_empty")]
     pub inherited: Vec<Ended>,
+    /// How the digests of its calls are made.
+    #[serde(rename = "h", default, skip_serializing_if = "is_default")]
+    pub digests: DigestVersion,
     /// The engine's version, for people.
     #[serde(rename = "g")]
     pub engine: String,
@@ -151,8 +155,8 @@ pub struct Origin {
     pub before: u32,
 }
 
-fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
-    *number == N::default()
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What one execution may use.
@@ -211,7 +215,7 @@ pub struct ConnectionStart {
     #[serde(rename = "y")]
     pub connector_type: String,
     /// Revision of the stored connector.
-    #[serde(rename = "v", default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "v", default, skip_serializing_if = "is_default")]
     pub revision: i64,
     /// Effect of the call.
     #[serde(rename = "f")]
@@ -249,7 +253,7 @@ pub struct Attempt {
 pub enum Outcome {
     /// With this output.
     #[serde(rename = "o")]
-    Success(Arc<Value>),
+    Success(Output),
     /// The connector failed.
     #[serde(rename = "f")]
     Failed(CallError),
@@ -324,7 +328,7 @@ pub struct EndedFlow {
     pub message: String,
     /// Its output.
     #[serde(rename = "o")]
-    pub output: Arc<Value>,
+    pub output: Output,
 }
 
 /// Status of an execution.

@@ -41,5 +41,7 @@ async fn call(session: &Session, connector: &str, inputs: Inputs) -> Result<Resu
         Err(error) => return Ok(Err(failed(error))),
     };
     let ended = session.wait(&[id], ReturnWhen::AllSucceeded, None).await?;
-    Ok(ended.map_err(failed).map(|ended| ended.first().map(|ended| Value::clone(&ended.output)).unwrap_or_default()))
+    Ok(ended
+        .map_err(failed)
+        .map(|ended| ended.first().map(|ended| ended.output.value().into_owned()).unwrap_or_default()))
 }

@@ -112,7 +112,7 @@ async fn begin(session: &Session, what: &str, effect: &str, holds: bool) -> Resu
 
 async fn await_one(session: &Session, id: String) -> Result<Value, End> {
     match session.wait(&[id], ReturnWhen::AllSucceeded, None).await? {
-        Ok(ended) => Ok(Value::clone(&ended[0].output)),
+        Ok(ended) => Ok(ended[0].output.value().into_owned()),
         Err(error) => Err(End::Error("wrong".into(), error.to_string())),
     }
 }

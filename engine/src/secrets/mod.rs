@@ -172,7 +172,7 @@ impl Redactions {
         match outcome {
             // One that nothing is taken out of is not copied.
             Outcome::Success(_) if self.redactors.is_empty() && !self.hides_tokens => {}
-            Outcome::Success(output) => self.value(Arc::make_mut(output)),
+            Outcome::Success(output) => self.value(output.value_mut()),
             Outcome::Failed(error) => {
                 self.text(&mut error.message);
                 error.peer_code.iter_mut().for_each(|code| self.text(code));

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use surefoot_connector_api::{Effect, InputError, Inputs, merge};
 
-use super::{CallResult, End, HostError, Session, Turn};
+use super::{CallResult, Document, End, HostError, Session, Turn};
 use crate::calls::{self, CallEnd, Performance};
 use crate::core::{Event, LostMark, lock};
 use crate::id;
-use crate::journal::{
-    Call, CallKind, ConnectionStart, Outcome, Record, Reply, canonical, canonical_object, start_args,
-};
+use crate::journal::{Call, CallKind, ConnectionStart, Digest, Outcome, Record, Reply, start_args};
 use crate::people::Role;
 use crate::planted::{Bug, is_planted};
 use crate::policy::CallPolicy;
@@ -20,6 +18,10 @@ use crate::query::Kind;
 use crate::secrets::OpenConnector;
 use crate::store::executions;
 use crate::store::{StoreError, StoreResult, Urgency, records};
+
+/// What the inputs are called in errors.
+const INPUTS: &str = "the connector's inputs";
+const FLOW_INPUTS: &str = "the flow's inputs";
 
 /// Options of a connector call.
 #[derive(Clone, Debug, Default)]
@@ -48,15 +50,37 @@ impl Session {
     pub async fn start_connection(
         &self,
         connector: &str,
-        inputs: Map<String, Value>,
+        inputs: impl Into<Document>,
         options: ConnectionOptions,
     ) -> CallResult<String> {
-        let inputs_text = canonical_object(&inputs);
+        let document = inputs.into();
+        let digest = self.digest_of_start(connector, &document, &options)?;
+        match self.recorded(CallKind::StartConnection, digest)? {
+            Some(Turn::Replayed(reply)) => {
+                if matches!(reply, Reply::Id(_)) {
+                    self.replayed_start(connector, document)?;
+                }
+                let answer = self.answer(reply, as_id)?;
+                Ok(answer.map(|id| self.absolute(id)))
+            }
+            Some(_) => Err(self.damaged()),
+            None => {
+                let inputs = match document.read_object(INPUTS) {
+                    Ok(inputs) => inputs,
+                    Err(error) => return Ok(Err(error)),
+                };
+                self.start_anew(digest, connector, inputs, options).await
+            }
+        }
+    }
+
+    fn digest_of_start(&self, connector: &str, inputs: &Document, options: &ConnectionOptions) -> Result<Digest, End> {
+        let inputs = self.digested(inputs, |inputs| inputs.read_object(INPUTS).map(Value::Object));
         let timeout_ms =
             options.timeout.map_or(u64::MAX, |timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         let parts = [
             connector.as_bytes(),
-            &inputs_text,
+            &inputs,
             options.name.as_deref().unwrap_or_default().as_bytes(),
             &timeout_ms.to_le_bytes(),
             &[u8::from(options.retry_on_interrupt)],
@@ -64,27 +88,28 @@ impl Session {
         ];
         // Who brings no policy has the digest that he had before there were any.
         let parts = if options.policy.is_some() { &parts[..] } else { &parts[..parts.len() - 1] };
+        self.digest(CallKind::StartConnection, parts.iter().copied())
+    }
+
+    async fn start_anew(
+        &self,
+        digest: Digest,
+        connector: &str,
+        inputs: Inputs,
+        options: ConnectionOptions,
+    ) -> CallResult<String> {
         // The journal shows inputs only after redaction, which needs the connector's schema: until then their names.
-        let shown = || json!({"connector": connector, "inputs": inputs.keys().collect::<Vec<_>>()});
-        match self.turn(CallKind::StartConnection, parts, shown)? {
-            Turn::Replayed(reply) => {
-                if matches!(reply, Reply::Id(_)) {
-                    self.replayed_start(connector, inputs)?;
-                }
-                let answer = self.answer(reply, as_id)?;
-                Ok(answer.map(|id| self.absolute(id)))
+        let shown = json!({"connector": connector, "inputs": inputs.keys().collect::<Vec<_>>()});
+        let (n, mut call) = self.unrecorded(CallKind::StartConnection, digest, shown)?;
+        match self.prepare(connector, &inputs, &options)? {
+            Ok(mut prepared) => {
+                call.args = start_args(connector, std::mem::take(&mut prepared.shown), &prepared.start);
+                self.begin_connection(n, call, prepared)
             }
-            Turn::Resumed(..) => Err(self.damaged()),
-            Turn::Live(n, mut call) => match self.prepare(connector, &inputs, &options)? {
-                Ok(mut prepared) => {
-                    call.args = start_args(connector, std::mem::take(&mut prepared.shown), &prepared.start);
-                    self.begin_connection(n, call, prepared)
-                }
-                Err(error) => {
-                    let reply = self.store_call(n, call, move |_| Ok((Reply::Error(error), ()))).await?.0;
-                    self.answer(reply, as_id)
-                }
-            },
+            Err(error) => {
+                let reply = self.store_call(n, call, move |_| Ok((Reply::Error(error), ()))).await?.0;
+                self.answer(reply, as_id)
+            }
         }
     }
 
@@ -214,19 +239,20 @@ impl Session {
     }
 
     /// A start that the journal has. What becomes of the connection is known when the journal has been read to its end.
-    fn replayed_start(&self, connector: &str, inputs: Inputs) -> Result<(), End> {
-        {
-            let mut state = lock(&self.state);
-            let n = state.next - 1;
-            let Some(start) = state.connections.start(n) else {
-                drop(state);
-                return Err(self.damaged());
-            };
-            // In this order: a call is seen as ended before it leaves the running ones.
-            if !self.resident.is_running(n) && !lock(&self.resident.settled).contains_key(&n) {
-                state.unsettled.insert(n, (connector.to_owned(), inputs, start));
-            }
+    fn replayed_start(&self, connector: &str, inputs: Document) -> Result<(), End> {
+        let mut state = lock(&self.state);
+        let n = state.next - 1;
+        let Some(start) = state.connections.start(n) else {
+            drop(state);
+            return Err(self.damaged());
+        };
+        let has_ended = || lock(&self.resident.settled).contains_key(&n);
+        // In this order: a call is seen as ended before it leaves the running ones.
+        if !has_ended() && !self.resident.is_running(n) && !has_ended() {
+            let start = start.clone();
+            state.unsettled.insert(n, (connector.to_owned(), inputs, start));
         }
+        drop(state);
         self.resume_unsettled()
     }
 
@@ -243,6 +269,8 @@ impl Session {
             unsettled
         };
         for (n, (connector, inputs, start)) in unsettled {
+            // They were read when the call was made.
+            let inputs = inputs.read_object(INPUTS).map_err(|_| self.damaged())?;
             self.resume_connection(n, &connector, &inputs, start)?;
         }
         Ok(())
@@ -283,47 +311,72 @@ impl Session {
     }
 
     /// Starts a child execution of a flow, in one transaction with its entry. Returns its id.
-    pub async fn start_flow(&self, flow: &str, input: Value, name: Option<&str>, orphan: bool) -> CallResult<String> {
-        let input_text = canonical(&input);
+    pub async fn start_flow(
+        &self,
+        flow: &str,
+        input: impl Into<Document>,
+        name: Option<&str>,
+        orphan: bool,
+    ) -> CallResult<String> {
+        let document = input.into();
+        let input_text = self.digested(&document, |input| input.read(FLOW_INPUTS));
         let parts = [flow.as_bytes(), &input_text, name.unwrap_or_default().as_bytes(), &[u8::from(orphan)]];
-        let shown = || json!({"flow": flow, "input": input, "name": name, "orphan": orphan});
-        let reply = match self.turn(CallKind::StartFlow, &parts, shown)? {
-            Turn::Replayed(reply) => reply,
-            Turn::Resumed(..) => return Err(self.damaged()),
-            Turn::Live(n, call) => {
-                let refused = self.refused_child()?;
-                let random = is_planted(Bug::ChildIdRandom).then(|| self.core.new_id());
-                let child = random.unwrap_or_else(|| id::child_id(&self.execution().id, n));
-                let depth = self.resident.started.depth + 1;
-                let (parent, by) = (self.execution().id.clone(), format!("execution {}", self.execution().id));
-                let (core, flow, name) = (self.core.clone(), flow.to_owned(), name.map(str::to_owned));
-                let grant = self.grant(Role::Operator);
-                let (reply, key) = self
-                    .store_call(n, call, move |connection| {
-                        if let Some(error) = refused {
-                            return Ok((Reply::Error(error), None));
-                        }
-                        grant.check_start(connection, &flow, &input)?;
-                        let rights = grant.rights();
-                        let mut new = core.new_flow_execution(connection, child.clone(), &flow, input, &by, rights)?;
-                        new.started.depth = depth;
-                        if let Some(name) = name {
-                            records::check_name(Kind::Execution, &name)?;
-                            new.name = name;
-                        }
-                        new.parent_id = Some(parent);
-                        new.orphan = orphan;
-                        let key: StoreResult<_> = executions::insert(connection, &new, core.now());
-                        Ok((Reply::Id(child), Some(key?)))
-                    })
-                    .await?;
-                if let Some(key) = key.flatten() {
-                    self.core.send(Event::Wake(key));
-                }
-                reply
+        let digest = self.digest(CallKind::StartFlow, parts)?;
+        let reply = match self.recorded(CallKind::StartFlow, digest)? {
+            Some(Turn::Replayed(reply)) => reply,
+            Some(_) => return Err(self.damaged()),
+            None => {
+                let input = match document.read(FLOW_INPUTS) {
+                    Ok(input) => input,
+                    Err(error) => return Ok(Err(error)),
+                };
+                let shown = json!({"flow": flow, "input": input, "name": name, "orphan": orphan});
+                let (n, call) = self.unrecorded(CallKind::StartFlow, digest, shown)?;
+                self.start_child(n, call, flow, input, name, orphan).await?
             }
         };
         self.answer(reply, as_id)
+    }
+
+    async fn start_child(
+        &self,
+        n: u32,
+        call: Call,
+        flow: &str,
+        input: Value,
+        name: Option<&str>,
+        orphan: bool,
+    ) -> Result<Reply, End> {
+        let refused = self.refused_child()?;
+        let random = is_planted(Bug::ChildIdRandom).then(|| self.core.new_id());
+        let child = random.unwrap_or_else(|| id::child_id(&self.execution().id, n));
+        let depth = self.resident.started.depth + 1;
+        let (parent, by) = (self.execution().id.clone(), format!("execution {}", self.execution().id));
+        let (core, flow, name) = (self.core.clone(), flow.to_owned(), name.map(str::to_owned));
+        let grant = self.grant(Role::Operator);
+        let (reply, key) = self
+            .store_call(n, call, move |connection| {
+                if let Some(error) = refused {
+                    return Ok((Reply::Error(error), None));
+                }
+                grant.check_start(connection, &flow, &input)?;
+                let rights = grant.rights();
+                let mut new = core.new_flow_execution(connection, child.clone(), &flow, input, &by, rights)?;
+                new.started.depth = depth;
+                if let Some(name) = name {
+                    records::check_name(Kind::Execution, &name)?;
+                    new.name = name;
+                }
+                new.parent_id = Some(parent);
+                new.orphan = orphan;
+                let key: StoreResult<_> = executions::insert(connection, &new, core.now());
+                Ok((Reply::Id(child), Some(key?)))
+            })
+            .await?;
+        if let Some(key) = key.flatten() {
+            self.core.send(Event::Wake(key));
+        }
+        Ok(reply)
     }
 }
 

@@ -15,7 +15,7 @@ use super::{End, HostError, ReturnWhen, Session};
 use crate::calls;
 use crate::core::{Settled, Settlements, lock};
 use crate::id;
-use crate::journal::{ConnectionStart, Ended, EndedFlow, Failure, Outcome, Record, Reply, Status};
+use crate::journal::{ConnectionStart, Ended, EndedFlow, Failure, Outcome, Output, Record, Reply, Status};
 use crate::store::executions::Key;
 use crate::store::{Readers, StoreError, StoreResult, executions, journal};
 
@@ -33,7 +33,7 @@ pub struct EndedDependency {
     /// For people.
     pub message: String,
     /// Its output.
-    pub output: Arc<Value>,
+    pub output: Output,
 }
 
 impl EndedDependency {
@@ -81,8 +81,8 @@ impl Connections {
         self.starts.insert(n, start);
     }
 
-    pub(super) fn start(&self, n: u32) -> Option<Arc<ConnectionStart>> {
-        self.starts.get(&n).cloned()
+    pub(super) fn start(&self, n: u32) -> Option<&Arc<ConnectionStart>> {
+        self.starts.get(&n)
     }
 
     fn is_known(&self, n: u32) -> bool {
@@ -109,12 +109,18 @@ impl Connections {
 }
 
 /// About the bytes that a document takes in memory.
-fn size_of(value: &Value) -> usize {
-    32 + match value {
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(size_of).sum(),
-        Value::Object(members) => members.iter().map(|(name, value)| 32 + name.len() + size_of(value)).sum(),
-        _ => 0,
+fn size_of(output: &Output) -> usize {
+    fn size_of(value: &Value) -> usize {
+        32 + match value {
+            Value::String(text) => text.len(),
+            Value::Array(items) => items.iter().map(size_of).sum(),
+            Value::Object(members) => members.iter().map(|(name, value)| 32 + name.len() + size_of(value)).sum(),
+            _ => 0,
+        }
+    }
+    match output {
+        Output::Value(value) => size_of(value),
+        Output::Text(text) => text.len(),
     }
 }
 
@@ -161,7 +167,7 @@ impl Session {
             Some(flow) => Some(EndedDependency::of_flow(ended.id, flow)),
             None => {
                 let n = self.own_connection(&ended.id)?;
-                self.settled(n, &ended.id)
+                self.settled(n, ended.id)
             }
         }
     }
@@ -246,7 +252,7 @@ impl Session {
             return Ok(Some(EndedDependency::of_flow(id.to_owned(), ended.clone())));
         }
         match self.own_connection(id) {
-            Some(n) => Ok(self.settled(n, id)),
+            Some(n) => Ok(self.settled(n, id.to_owned())),
             None => {
                 let row = self.core.readers.read(|connection| self.core.last_of_chain(connection, id));
                 let row = row.map_err(|_: StoreError| End::dropped())?;
@@ -255,13 +261,14 @@ impl Session {
         }
     }
 
-    fn settled(&self, n: u32, id: &str) -> Option<EndedDependency> {
+    fn settled(&self, n: u32, id: String) -> Option<EndedDependency> {
         let outcome = lock(&self.resident.settled).get(&n)?.outcome.clone();
-        let start = lock(&self.state).connections.start(n)?;
-        let output = if let Outcome::Success(output) = &*outcome { output.clone() } else { Arc::default() };
-        Some(match calls::failure(id, &start, &outcome) {
+        let state = lock(&self.state);
+        let start = state.connections.start(n)?;
+        let output = if let Outcome::Success(output) = &*outcome { output.clone() } else { Output::default() };
+        Some(match calls::failure(&id, start, &outcome) {
             None => EndedDependency {
-                id: id.to_owned(),
+                id,
                 name: start.name.clone(),
                 status: Status::EndedSuccess,
                 code: String::new(),
@@ -269,7 +276,7 @@ impl Session {
                 output,
             },
             Some(Failure { name, status, code, message, .. }) => {
-                EndedDependency { id: id.to_owned(), name, status, code, message, output }
+                EndedDependency { id, name, status, code, message, output }
             }
         })
     }

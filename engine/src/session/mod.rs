@@ -11,6 +11,7 @@ mod budget;
 mod children;
 mod connections;
 mod dependencies;
+mod document;
 mod files;
 mod past;
 mod records;
@@ -25,7 +26,6 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
-use surefoot_connector_api::Inputs;
 use tokio::sync::Notify;
 
 use backlog::Backlog;
@@ -37,6 +37,8 @@ pub use approvals::{Asked, Asking};
 pub use connections::ConnectionOptions;
 pub use dependencies::EndedDependency;
 pub(crate) use dependencies::ended_flow;
+pub use document::Document;
+pub(crate) use document::{read, read_object};
 pub(crate) use records::writable_kind;
 pub use records::{EndAction, QueryCall};
 pub use waits::ReturnWhen;
@@ -46,7 +48,9 @@ pub(crate) use crate::runs::{Ran, RunRequest};
 use crate::clock::Timestamp;
 use crate::core::{Core, Departure, Resident, lock};
 use crate::grant::Grant;
-use crate::journal::{Call, CallKind, ConnectionStart, HostError, Record, Reply, Status, canonical, shown_args};
+use crate::journal::{
+    Call, CallKind, ConnectionStart, Digest, HostError, Record, Reply, Status, canonical, shown_args,
+};
 use crate::people::Role;
 use crate::planted::{Bug, is_planted};
 use crate::secrets::Redactions;
@@ -110,7 +114,7 @@ struct State {
     past: Past,
     /// Connections that the journal started and that, as far as it has been read, may not have ended, with what they
     /// were asked.
-    unsettled: BTreeMap<u32, (String, Inputs, Arc<ConnectionStart>)>,
+    unsettled: BTreeMap<u32, (String, Document, Arc<ConnectionStart>)>,
     /// Number of the next call.
     next: u32,
     /// Journal time.
@@ -407,11 +411,50 @@ impl Session {
         self.shown == Status::Queued
     }
 
-    /// Takes the next call: compares it with the journal, or begins it.
+    /// Takes the next call: compares it with the journal, or begins it. `args` are for people.
     fn turn(&self, kind: CallKind, parts: &[&[u8]], args: impl FnOnce() -> Value) -> Result<Turn, End> {
-        self.check_payload(parts.iter().map(|part| part.len()).sum())?;
+        let digest = self.digest(kind, parts.iter().copied())?;
+        match self.recorded(kind, digest)? {
+            Some(turn) => Ok(turn),
+            None => self.unrecorded(kind, digest, args()).map(|(n, call)| Turn::Live(n, call)),
+        }
+    }
+
+    /// The digest of a call that passes these.
+    fn digest<'a>(&self, kind: CallKind, parts: impl IntoIterator<Item = &'a [u8]> + Clone) -> Result<Digest, End> {
+        self.check_payload(parts.clone().into_iter().map(<[u8]>::len).sum())?;
+        Ok(self.core.digester.digest(self.resident.started.digests, kind, parts))
+    }
+
+    /// Takes the next call if it is the one that the journal has.
+    fn recorded(&self, kind: CallKind, digest: Digest) -> Result<Option<Turn>, End> {
         self.interruption()?;
-        let digest = self.core.digester.digest(kind, parts);
+        let mut state = lock(&self.state);
+        let n = state.next;
+        if n >= self.resident.started.limits.calls_max {
+            return Ok(None);
+        }
+        let Some(past) = state.past.take_next_if(|past| past.kind == kind && past.digest == digest) else {
+            return Ok(None);
+        };
+        state.next += 1;
+        state.line = 0;
+        self.read_on(&mut state).map_err(End::unreadable)?;
+        if let Some(start) = past.connection {
+            state.connections.add(n, start);
+        }
+        if let Some((reply, at)) = past.reply {
+            state.clock = state.clock.max(at);
+            return Ok(Some(Turn::Replayed(reply)));
+        }
+        drop(state);
+        self.resume_unsettled()?;
+        self.show_waiting(past.due);
+        Ok(Some(Turn::Resumed(n, past.due)))
+    }
+
+    /// Begins the next call, which is not [`recorded`](Self::recorded): the journal has to be at its end.
+    fn unrecorded(&self, kind: CallKind, digest: Digest, mut args: Value) -> Result<(u32, Call), End> {
         let mut state = lock(&self.state);
         let n = state.next;
         let limit = self.resident.started.limits.calls_max;
@@ -421,40 +464,23 @@ impl Session {
                 format!("the execution made more than {limit} host calls; continue as new before that"),
             ));
         }
-        if let Some(past) = state.past.next()
-            && (past.kind != kind || past.digest != digest)
-        {
+        if let Some(past) = state.past.next() {
             return Err(End::Nondeterminism(format!(
                 "call {n} is not the one that the journal has: recorded: {}; made now: {}. The flow's code is not \
                      deterministic, or it was changed under its journal",
                 self.show_past(past),
-                show(kind, &args())
+                show(kind, &args)
             )));
         }
         state.next += 1;
         state.line = 0;
-        let Some(past) = state.past.take_next() else {
-            drop(state);
-            self.resume_unsettled()?;
-            let mut args = args();
-            // An action at the end is done with what stands in the journal.
-            if kind != CallKind::OnEnd {
-                self.redactions()?.value(&mut args);
-            }
-            return Ok(Turn::Live(n, Call { kind, digest, args }));
-        };
-        self.read_on(&mut state).map_err(End::unreadable)?;
-        if let Some(start) = &past.connection {
-            state.connections.add(n, start.clone());
-        }
-        if let Some((reply, at)) = past.reply {
-            state.clock = state.clock.max(at);
-            return Ok(Turn::Replayed(reply));
-        }
         drop(state);
         self.resume_unsettled()?;
-        self.show_waiting(past.due);
-        Ok(Turn::Resumed(n, past.due))
+        // An action at the end is done with what stands in the journal.
+        if kind != CallKind::OnEnd {
+            self.redactions()?.value(&mut args);
+        }
+        Ok((n, Call { kind, digest, args }))
     }
 
     /// What is taken out of what is about to be stored for people to read. A replay never sees it.
@@ -464,6 +490,9 @@ impl Session {
 
     /// Reads the journal until the next call in it is whole.
     fn read_on(&self, state: &mut State) -> StoreResult<()> {
+        if state.past.is_ready() {
+            return Ok(());
+        }
         state.past.fill(&self.core, &mut lock(&self.resident.settled))
     }
 

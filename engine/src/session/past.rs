@@ -17,6 +17,9 @@ use crate::store::{Readers, StoreError, StoreResult};
 /// Rows read at one time.
 const PIECE_ROWS: usize = 256;
 
+/// Calls of which the first is certainly whole: its answer comes before the next one.
+const WHOLE: usize = 2;
+
 /// A call that the journal has.
 #[derive(Debug)]
 pub(super) struct PastCall {
@@ -72,9 +75,19 @@ impl Past {
         self.calls.pop_front()
     }
 
+    /// Goes past the next call if it is that one.
+    pub(super) fn take_next_if(&mut self, is_it: impl FnOnce(&PastCall) -> bool) -> Option<PastCall> {
+        if self.next().is_some_and(is_it) { self.calls.pop_front() } else { None }
+    }
+
+    /// Whether the next call is whole without reading on.
+    pub(super) fn is_ready(&self) -> bool {
+        self.calls.len() >= WHOLE || self.ahead.is_none()
+    }
+
     /// Reads on until the next call is whole. Adds the ends of connections to `settled`.
     pub(super) fn fill(&mut self, core: &Arc<Core>, settled: &mut Settlements) -> StoreResult<()> {
-        while self.calls.len() < 2 {
+        while !self.is_ready() {
             let Some(ahead) = self.ahead.take() else { return Ok(()) };
             read(&ahead, &core.readers);
             let ToRead::Piece(read_ahead) = std::mem::replace(&mut *lock(&ahead), ToRead::Taken) else {

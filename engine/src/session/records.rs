@@ -1,15 +1,18 @@
 //! Host calls on records, and the actions at the end.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{CallResult, HostError, Session, Turn};
+use super::{CallResult, Document, HostError, Session, Turn};
 use crate::core::{Event, lock};
 use crate::journal::{CallKind, Reply, canonical};
 use crate::people::Role;
 use crate::query::{Kind, Page, Query};
 use crate::store::records::{self, Saving};
 use crate::store::{StoreError, StoreResult, approvals, executions};
+
+/// What the fields of a record are called in errors.
+const FIELDS: &str = "the fields to save";
 
 /// What the engine does at an execution's end, whatever the end was.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,14 +86,20 @@ impl Session {
     }
 
     /// Creates a record or updates the fields given.
-    pub async fn record_save(&self, kind: &str, key: &str, fields: Map<String, Value>) -> CallResult<Value> {
-        let fields_text = canonical(&Value::Object(fields.clone()));
-        let parts = [kind.as_bytes(), key.as_bytes(), &fields_text];
-        let shown = || json!({"kind": kind, "key": key, "fields": self.core.redact_fields(kind, &fields)});
-        let reply = match self.turn(CallKind::RecordSave, &parts, shown)? {
-            Turn::Replayed(reply) => reply,
-            Turn::Resumed(..) => return Err(self.damaged()),
-            Turn::Live(n, call) => {
+    pub async fn record_save(&self, kind: &str, key: &str, fields: impl Into<Document>) -> CallResult<Value> {
+        let document = fields.into();
+        let fields_text = self.digested(&document, |fields| fields.read_object(FIELDS).map(Value::Object));
+        let digest = self.digest(CallKind::RecordSave, [kind.as_bytes(), key.as_bytes(), &fields_text])?;
+        let reply = match self.recorded(CallKind::RecordSave, digest)? {
+            Some(Turn::Replayed(reply)) => reply,
+            Some(_) => return Err(self.damaged()),
+            None => {
+                let fields = match document.read_object(FIELDS) {
+                    Ok(fields) => fields,
+                    Err(error) => return Ok(Err(error)),
+                };
+                let shown = json!({"kind": kind, "key": key, "fields": self.core.redact_fields(kind, &fields)});
+                let (n, call) = self.unrecorded(CallKind::RecordSave, digest, shown)?;
                 let (kind, key, core) = (kind.to_owned(), key.to_owned(), self.core.clone());
                 let (grant, stamp) =
                     (self.grant(Role::Author), self.core.stamp(&format!("execution {}", self.execution().id)));

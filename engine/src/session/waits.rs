@@ -14,25 +14,25 @@ use super::approvals::take_answer;
 use super::{CallResult, Departed, End, EndedDependency, HostError, Session, Turn};
 use crate::clock::Timestamp;
 use crate::core::{Departure, lock};
-use crate::journal::{Call, CallKind, Record, Reply, Status, wait_args};
+use crate::journal::{Call, CallKind, DigestVersion, Record, Reply, Status, wait_args};
 use crate::planted::{Bug, is_planted};
 use crate::store::executions::{ActiveState, Key};
 use crate::store::writer::Ticket;
 use crate::store::{Concerns, StoreResult, Urgency, approvals, executions, journal, signals};
 
-/// What a wait waits for.
+/// What a wait waits for. The numbers are part of its digest: never change one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReturnWhen {
     /// All have ended, however.
-    AllEnded,
+    AllEnded = 0,
     /// All have succeeded, or one has not.
-    AllSucceeded,
+    AllSucceeded = 1,
     /// One has ended.
-    FirstEnded,
+    FirstEnded = 2,
 }
 
-/// What the guest passed to a wait. Its canonical JSON, as long as the members stand in the order of their names.
+/// What the guest passed to a wait. Its canonical JSON, which old digests are of, as long as the members stand in the order of their names.
 #[derive(Serialize)]
 struct WaitArgs<'a> {
     ids: &'a [String],
@@ -170,9 +170,7 @@ impl Session {
         when: ReturnWhen,
         timeout: Option<Duration>,
     ) -> CallResult<Vec<EndedDependency>> {
-        let asked = WaitArgs { ids, timeout_ms: timeout.map(|timeout| timeout.as_millis() as u64), when };
-        let text = serde_json::to_vec(&asked).expect("this is plain JSON");
-        let (n, mut begun, due) = match self.turn(CallKind::Wait, &[&text], || json!(asked))? {
+        let (n, mut begun, due) = match self.turn_of_wait(ids, when, timeout)? {
             Turn::Replayed(_) if is_planted(Bug::WaitAskedAgain) && matches!(self.met(ids, when), Ok(Some(_))) => {
                 return self.met(ids, when)?.ok_or_else(End::dropped);
             }
@@ -208,6 +206,25 @@ impl Session {
                 // It waits for long: let people and recovery see that.
                 self.tell_followers(self.record_waiting(n, call, due));
             }
+        }
+    }
+
+    fn turn_of_wait(&self, ids: &[String], when: ReturnWhen, timeout: Option<Duration>) -> Result<Turn, End> {
+        let asked = WaitArgs { ids, timeout_ms: timeout.map(|timeout| timeout.as_millis() as u64), when };
+        let digest = match self.resident.started.digests {
+            DigestVersion::Text => {
+                let timeout = asked.timeout_ms.unwrap_or(u64::MAX).to_le_bytes();
+                let ids = ids.iter().map(String::as_bytes);
+                self.digest(CallKind::Wait, [&[when as u8][..], &timeout].into_iter().chain(ids))?
+            }
+            DigestVersion::Canonical => {
+                let text = serde_json::to_vec(&asked).expect("this is plain JSON");
+                self.digest(CallKind::Wait, [&text[..]])?
+            }
+        };
+        match self.recorded(CallKind::Wait, digest)? {
+            Some(turn) => Ok(turn),
+            None => self.unrecorded(CallKind::Wait, digest, json!(asked)).map(|(n, call)| Turn::Live(n, call)),
         }
     }
 

@@ -326,7 +326,7 @@ impl Run<'_> {
         let ended = self.session.wait(&[id], ReturnWhen::AllSucceeded, None).await?;
         let interrupted = matches!(&ended, Err(HostError::DependencyFailed(failure)) if failure.code == "interrupted");
         self.world.delivered(&name, interrupted);
-        Ok(shown(ended, |ended| Value::clone(&ended[0].output)))
+        Ok(shown(ended, |ended| ended[0].output.value().into_owned()))
     }
 
     async fn parallel(&self, count: u32, first: bool) -> Result<Value, End> {

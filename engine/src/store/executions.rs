@@ -79,6 +79,7 @@ impl NewExecution {
             depth: 0,
             origins: Vec::new(),
             inherited: Vec::new(),
+            digests: crate::journal::DigestVersion::NEWEST,
             engine: "test".into(),
             acts_as: Rights::of_executions(),
         };

@@ -50,7 +50,7 @@ pub(crate) fn has_log(database: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     /// For each format of the database, the newest format of journals in it.
-    const FORMATS: [(i64, u8); 15] = [
+    const FORMATS: [(i64, u8); 16] = [
         (1, 1),
         (2, 2),
         (3, 2),
@@ -66,6 +66,7 @@ mod tests {
         (13, 2),
         (14, 2),
         (15, 2),
+        (16, 3),
     ];
 
     /// An engine refuses a workspace by its database alone. So a new format of journals comes with a migration, if only

@@ -22,6 +22,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("0013_starters.sql"),
     include_str!("0014_notifications.sql"),
     include_str!("0015_restarts.sql"),
+    include_str!("0016_digests.sql"),
 ];
 
 /// Brings a database to the newest format, in one transaction: a failure leaves it as it was. A newer one is refused.
@@ -73,6 +74,7 @@ mod tests {
                 "ef19ab768570e23079fbbc9c5dc84d8ef0abfc5e698449ba9760cf40a2c72277",
                 "eeee11af2a677e6e1026b9c74e4f862e9acc00a99433cda0c720cfab1528967e",
                 "5b4d48dbdcd5ddd48e9b8a2cd9b5b1f240ab57b4ca362d52f42c87e2f00081c9",
+                "cb8c6ce8ec7997b97a4721685a66fc5d09cf7a899821bc05f77aa14bcbfc125e",
             ]
         );
     }

@@ -59,7 +59,7 @@ fn open(folder: &std::path::Path, calls: &Arc<AtomicU32>) -> Engine {
             Err(error) => return Ok(error.to_string().into()),
         };
         let ended = session.wait(&[id], ReturnWhen::AllEnded, None).await?.unwrap();
-        Ok(json!([ended[0].code, *ended[0].output]))
+        Ok(json!([ended[0].code, ended[0].output]))
     });
     let flows = vec![("caller".to_owned(), caller)];
     Engine::open_with(config, vec![Arc::new(Unsteady(calls.clone()))], flows, WriterMode::Thread).unwrap()

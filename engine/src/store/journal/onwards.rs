@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Timestamp;
-    use crate::journal::Reply;
+    use crate::journal::{CallKind, DigestVersion, Digester, Reply};
     use crate::store::journal::{append, begin};
 
     const OURS: Key = Key(1);
@@ -234,8 +234,8 @@ mod tests {
         };
         let call = |n: u32, name: &str| Record::Call {
             n,
-            kind: crate::journal::CallKind::StartConnection,
-            digest: crate::journal::Digester::new(&[7; 32]).digest(crate::journal::CallKind::StartConnection, &[]),
+            kind: CallKind::StartConnection,
+            digest: Digester::new(&[7; 32]).digest(DigestVersion::NEWEST, CallKind::StartConnection, []),
             args: (),
             at: Timestamp(7),
             due: None,

@@ -1,0 +1,2 @@
+-- Nothing of the database changes: an older engine must not open it, since the journals of executions that begin from now
+-- on have digests that it does not know.
