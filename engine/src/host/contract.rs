@@ -170,6 +170,12 @@ impl surefoot::flow::execution::Host for Guest {
         answer(ended, |ended| ended.into_iter().map(to_wit).collect())
     }
 
+    async fn wait_connection(&mut self, id: String, timeout_ms: Option<u64>) -> Answer<String> {
+        let timeout = timeout_ms.map(Duration::from_millis);
+        let ended = self.called().wait(&[id], When::AllSucceeded, timeout).await;
+        answer(ended, |ended| ended.first().map(|ended| ended.output.text().into_owned()).unwrap_or_default())
+    }
+
     async fn cancel(&mut self, id: String) -> Answer<()> {
         answer(self.called().cancel(&id).await, |()| ())
     }

@@ -104,7 +104,7 @@ impl Connection {
     /// # Errors
     /// [`Error::DependencyFailed`] if it did not succeed, and those of [`start`](Self::start).
     pub fn run(self) -> Result<Ended> {
-        self.start()?.wait()
+        self.start()?.into_ended()
     }
 
     /// Starts the call and goes on.
@@ -113,15 +113,15 @@ impl Connection {
     /// [`Error::NotFound`] if there is no such connector, [`Error::InvalidInput`] or [`Error::ExtraInput`] if the
     /// inputs do not fit.
     pub fn start(self) -> Result<Dependency> {
-        let inputs = self.inputs.into_text()?;
-        let name = self.name.clone().unwrap_or_else(|| self.connector.clone());
-        let policy = match &self.policy {
+        let Self { connector, name, inputs, timeout, on_interrupt, policy } = self;
+        let inputs = inputs.into_text()?;
+        let policy = match &policy {
             Policy { retry: None, cache_ms: None } => None,
             policy => Some(json_text::encode("the policy", policy)?),
         };
-        let (timeout, policy) = (self.timeout, policy.as_deref());
-        let id = host::start_connection(&self.connector, &inputs, self.name, timeout, self.on_interrupt, policy)?;
-        Ok(Dependency::new(id, name))
+        let options = host::connection_options(name, timeout, on_interrupt);
+        let id = host::start_connection(&connector, &inputs, &options, policy.as_deref())?;
+        Ok(Dependency::connection(id, options.name.unwrap_or(connector)))
     }
 }
 
@@ -175,7 +175,7 @@ impl FlowCall {
     /// # Errors
     /// [`Error::DependencyFailed`] if it did not succeed, and those of [`start`](Self::start).
     pub fn run(self) -> Result<Ended> {
-        self.start()?.wait()
+        self.start()?.into_ended()
     }
 
     /// Starts the flow and goes on.
@@ -184,9 +184,9 @@ impl FlowCall {
     /// [`Error::NotFound`] if there is no such flow, [`Error::InvalidInput`] if the inputs cannot be written as JSON.
     pub fn start(self) -> Result<Dependency> {
         let inputs = self.inputs.into_text()?;
-        let name = self.name.clone().unwrap_or_else(|| self.flow.clone());
-        let id = host::start_flow(&self.flow, &inputs, self.name, self.orphan)?;
-        Ok(Dependency::new(id, name))
+        let options = host::FlowOptions { name: self.name, orphan: self.orphan };
+        let id = host::start_flow(&self.flow, &inputs, &options)?;
+        Ok(Dependency::flow(id, options.name.unwrap_or(self.flow)))
     }
 }
 

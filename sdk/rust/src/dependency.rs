@@ -8,6 +8,9 @@ use serde_json::Value;
 use crate::error::{Error, Failure, Result};
 use crate::{host, json_text};
 
+/// The status after success.
+const SUCCESS: &str = "ENDED_SUCCESS";
+
 /// What a wait for several dependencies waits for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ReturnWhen {
@@ -25,11 +28,16 @@ pub enum ReturnWhen {
 pub struct Dependency {
     id: String,
     name: String,
+    is_connection: bool,
 }
 
 impl Dependency {
-    pub(crate) fn new(id: String, name: String) -> Self {
-        Self { id, name }
+    pub(crate) fn connection(id: String, name: String) -> Self {
+        Self { id, name, is_connection: true }
+    }
+
+    pub(crate) fn flow(id: String, name: String) -> Self {
+        Self { id, name, is_connection: false }
     }
 
     /// The id of its execution.
@@ -47,7 +55,7 @@ impl Dependency {
     /// # Errors
     /// [`Error::DependencyFailed`] if it ended otherwise.
     pub fn wait(&self) -> Result<Ended> {
-        self.wait_in(None)
+        self.clone().into_ended()
     }
 
     /// Waits until it has succeeded, at most this long. It goes on after a timeout.
@@ -55,7 +63,7 @@ impl Dependency {
     /// # Errors
     /// [`Error::DependencyTimeout`] if it has not ended by then, [`Error::DependencyFailed`] if it failed.
     pub fn wait_at_most(&self, timeout: Duration) -> Result<Ended> {
-        self.wait_in(Some(timeout))
+        self.clone().ended(Some(timeout))
     }
 
     /// Asks it to end, and does not wait for that.
@@ -66,10 +74,20 @@ impl Dependency {
         host::cancel(&self.id)
     }
 
-    fn wait_in(&self, timeout: Option<Duration>) -> Result<Ended> {
+    /// Like [`wait`](Self::wait).
+    pub(crate) fn into_ended(self) -> Result<Ended> {
+        self.ended(None)
+    }
+
+    fn ended(self, timeout: Option<Duration>) -> Result<Ended> {
+        if self.is_connection {
+            let output = host::wait_connection(&self.id, timeout)?;
+            return Ended::succeeded_with(self, &output);
+        }
         let ended = host::wait(std::slice::from_ref(&self.id), ReturnWhen::AllSucceeded, timeout)?;
         let unsaid = || Error::other(format!("the host did not say how {} ended", self.name));
-        Ended::from_host(ended.into_iter().next().ok_or_else(unsaid)?, self.name.clone())
+        let ended = ended.into_iter().next().ok_or_else(unsaid)?;
+        Ended::from_host(ended, self.name)
     }
 }
 
@@ -115,7 +133,7 @@ pub struct Ended {
 impl Ended {
     /// Whether it succeeded; after [`Connection::run`](crate::Connection::run) it always did.
     pub fn succeeded(&self) -> bool {
-        self.status == "ENDED_SUCCESS"
+        self.status == SUCCESS
     }
 
     /// Itself if it succeeded, otherwise the error that `run` would have returned.
@@ -150,13 +168,23 @@ impl Ended {
 
     fn from_host(ended: host::Ended, name: String) -> Result<Self> {
         let host::Ended { execution_id, status, code, message, output } = ended;
-        let output = if output.is_empty() { Value::Null } else { json_text::decode("the output", &output)? };
+        let output = read_output(&output)?;
         Ok(Self { execution_id, name, status, code, message, output })
+    }
+
+    /// Of a connection: after success there is nothing else to be said of it.
+    fn succeeded_with(Dependency { id, name, .. }: Dependency, output: &str) -> Result<Self> {
+        let (code, message, output) = (String::new(), String::new(), read_output(output)?);
+        Ok(Self { execution_id: id, name, status: SUCCESS.to_owned(), code, message, output })
     }
 
     fn label(&self) -> &str {
         if self.name.is_empty() { &self.execution_id } else { &self.name }
     }
+}
+
+fn read_output(text: &str) -> Result<Value> {
+    if text.is_empty() { Ok(Value::Null) } else { json_text::decode("the output", text) }
 }
 
 #[cfg(test)]

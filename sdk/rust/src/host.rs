@@ -12,7 +12,9 @@ use crate::error::{Error, Failure, Result};
 use crate::file::FileStat;
 use crate::log::Level;
 
-pub(crate) use crate::bindings::surefoot::flow::execution::{Asked, EndAction, Ended, Question, SignalReceived};
+pub(crate) use crate::bindings::surefoot::flow::execution::{
+    Asked, ConnectionOptions, EndAction, Ended, FlowOptions, Question, SignalReceived,
+};
 pub(crate) use crate::bindings::surefoot::flow::records::{Page, QuerySpec};
 
 /// Panics unless there is a host. Generated bindings would say no more than "unreachable".
@@ -88,30 +90,35 @@ pub(crate) fn sleep_until(due: SystemTime, message: &str) {
     execution::sleep_until(millis(since_epoch), some_text(message));
 }
 
-pub(crate) fn start_connection(
-    connector: &str,
-    inputs: &str,
+pub(crate) fn connection_options(
     name: Option<String>,
     timeout: Option<Duration>,
     on_interrupt: OnInterrupt,
-    policy: Option<&str>,
-) -> Result<String> {
-    need_host("execution.start-connection");
+) -> ConnectionOptions {
     let on_interrupt = match on_interrupt {
         OnInterrupt::Fail => execution::OnInterrupt::Fail,
         OnInterrupt::Retry => execution::OnInterrupt::Retry,
     };
-    let options = execution::ConnectionOptions { name, timeout_ms: timeout.map(millis), on_interrupt };
+    ConnectionOptions { name, timeout_ms: timeout.map(millis), on_interrupt }
+}
+
+pub(crate) fn start_connection(
+    connector: &str,
+    inputs: &str,
+    options: &ConnectionOptions,
+    policy: Option<&str>,
+) -> Result<String> {
+    need_host("execution.start-connection");
     // Without a policy it is the call of before there were any: journals out there have it.
     Ok(match policy {
-        None => execution::start_connection(connector, inputs, &options),
-        Some(policy) => execution::start_connection_with(connector, inputs, &options, policy),
+        None => execution::start_connection(connector, inputs, options),
+        Some(policy) => execution::start_connection_with(connector, inputs, options, policy),
     }?)
 }
 
-pub(crate) fn start_flow(flow: &str, inputs: &str, name: Option<String>, orphan: bool) -> Result<String> {
+pub(crate) fn start_flow(flow: &str, inputs: &str, options: &FlowOptions) -> Result<String> {
     need_host("execution.start-flow");
-    Ok(execution::start_flow(flow, inputs, &execution::FlowOptions { name, orphan })?)
+    Ok(execution::start_flow(flow, inputs, options)?)
 }
 
 pub(crate) fn wait(ids: &[String], when: ReturnWhen, timeout: Option<Duration>) -> Result<Vec<Ended>> {
@@ -122,6 +129,12 @@ pub(crate) fn wait(ids: &[String], when: ReturnWhen, timeout: Option<Duration>) 
         ReturnWhen::FirstEnded => execution::ReturnWhen::FirstEnded,
     };
     Ok(execution::wait(ids, when, timeout.map(millis))?)
+}
+
+/// The output of a connection, once it has succeeded.
+pub(crate) fn wait_connection(id: &str, timeout: Option<Duration>) -> Result<String> {
+    need_host("execution.wait-connection");
+    Ok(execution::wait_connection(id, timeout.map(millis))?)
 }
 
 pub(crate) fn cancel(id: &str) -> Result<()> {
