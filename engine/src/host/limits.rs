@@ -21,7 +21,7 @@ pub(super) struct MemoryLimit {
 }
 
 /// Table elements of one guest, in all of its tables.
-const TABLE_ELEMENTS_MAX: usize = 1 << 20;
+pub(super) const TABLE_ELEMENTS_MAX: usize = 1 << 20;
 
 /// Core instances, tables and memories of one guest. Compilers make a handful of each.
 const INSTANCES_MAX: usize = 1000;
@@ -134,7 +134,7 @@ pub(super) fn set_slices(store: &mut Store<Guest>, slice: Duration, session: &Ar
     });
 }
 
-/// Advances the engine's epoch while guests run; asleep otherwise.
+/// Advances the engines' epochs while guests run; asleep otherwise.
 pub(super) struct Ticker {
     shared: Arc<Shared>,
 }
@@ -147,7 +147,7 @@ struct Shared {
 }
 
 impl Ticker {
-    pub(super) fn start(engine: Engine, slice: Duration) -> Self {
+    pub(super) fn start(engines: Vec<Engine>, slice: Duration) -> Self {
         let shared = Arc::new(Shared {
             running: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
@@ -157,16 +157,18 @@ impl Ticker {
         let ticking = shared.clone();
         std::thread::Builder::new()
             .name("surefoot-ticker".into())
-            .spawn(move || ticking.run(&engine, slice))
+            .spawn(move || ticking.run(&engines, slice))
             .expect("a thread can be started");
         Self { shared }
     }
 
     /// The epoch advances until the guard is dropped.
     pub(super) fn tick_while_held(&self) -> Ticking {
-        self.shared.running.fetch_add(1, Ordering::SeqCst);
-        let _guard = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.wake.notify_all();
+        // While another runs it is awake.
+        if self.shared.running.fetch_add(1, Ordering::SeqCst) == 0 {
+            let _guard = self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            self.shared.wake.notify_all();
+        }
         Ticking(self.shared.clone())
     }
 }
@@ -189,14 +191,14 @@ impl Drop for Ticking {
 }
 
 impl Shared {
-    fn run(&self, engine: &Engine, slice: Duration) {
+    fn run(&self, engines: &[Engine], slice: Duration) {
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         while !self.stopped.load(Ordering::SeqCst) {
             guard = if self.running.load(Ordering::SeqCst) == 0 {
                 self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner)
             } else {
                 let waited = self.wake.wait_timeout_while(guard, slice, |()| !self.stopped.load(Ordering::SeqCst));
-                engine.increment_epoch();
+                engines.iter().for_each(Engine::increment_epoch);
                 waited.unwrap_or_else(PoisonError::into_inner).0
             };
         }

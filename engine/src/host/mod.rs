@@ -8,6 +8,7 @@ mod contract;
 mod end;
 mod failing;
 mod limits;
+mod pool;
 mod wasi;
 
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine, Store};
 
@@ -32,6 +33,7 @@ use crate::session::{End, Session};
 use contract::{Flow, FlowPre};
 use failing::Failing;
 use limits::Ticker;
+use pool::Pool;
 use wasi::Guest;
 
 /// The time slice of a guest before others get their turn.
@@ -64,13 +66,24 @@ pub enum ComponentError {
     },
 }
 
+/// Where an instance has its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Memory {
+    /// In the pool, if it fits there.
+    Pooled,
+    /// It gets its own.
+    Own,
+}
+
 /// See the module.
 pub(crate) struct WasmHost {
     engine: Engine,
     linker: Linker<Guest>,
+    pool: Option<Pool>,
     folder: PathBuf,
     key: [u8; 32],
-    loaded: Mutex<HashMap<String, FlowPre<Guest>>>,
+    /// Components by digest.
+    loaded: Mutex<HashMap<(Memory, String), FlowPre<Guest>>>,
     loading: Mutex<()>,
     failing: Mutex<Failing>,
     ticker: Ticker,
@@ -91,17 +104,14 @@ impl WasmHost {
         // Whatever the environment says: a trap names the guest's line, and cached machine code fits.
         config.wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Enable);
         let engine = Engine::new(&config)?;
-        let mut linker = Linker::new(&engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        linker.allow_shadowing(true);
-        wasi::shadow_clock(&mut linker)?;
-        linker.allow_shadowing(false);
-        Flow::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
-        let ticker = Ticker::start(engine.clone(), SLICE);
+        let linker = link(&engine)?;
+        let pool = Pool::new(config, link);
+        let ticker = Ticker::start(pool.iter().map(|pool| &pool.engine).chain([&engine]).cloned().collect(), SLICE);
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             engine,
             linker,
+            pool,
             folder: folder.to_owned(),
             key: *key,
             loaded: Mutex::default(),
@@ -137,7 +147,7 @@ impl WasmHost {
             }
         }
         lock(&self.failing).is_good(&digest);
-        if let Err(error) = self.load(&digest) {
+        if let Err(error) = self.load(Memory::Pooled, &digest) {
             if let ComponentError::Invalid(_) = error {
                 // It never ran and never will. What cannot be removed is only space.
                 let _ = self.remove(&digest);
@@ -163,7 +173,7 @@ impl WasmHost {
     /// Deletes a component with its machine code. One that is gone already is no error.
     pub(crate) fn remove(&self, digest: &str) -> std::io::Result<()> {
         let _loading = lock(&self.loading);
-        lock(&self.loaded).remove(digest);
+        lock(&self.loaded).retain(|(_, loaded), _| loaded != digest);
         for path in [self.cache_path(digest), self.folder.join(format!("{digest}.wasm"))] {
             match std::fs::remove_file(path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
@@ -175,12 +185,12 @@ impl WasmHost {
 
     /// Like [`load`](Self::load), for a run. What cannot be read may be there later, and ends no execution: however
     /// many want it, it is looked for again when its time has come, and said once for each look.
-    fn load_for_run(&self, digest: &str, now: Timestamp) -> Result<FlowPre<Guest>, End> {
+    fn load_for_run(&self, memory: Memory, digest: &str, now: Timestamp) -> Result<FlowPre<Guest>, End> {
         let mut failing = lock(&self.failing);
         if let Some(again) = failing.not_before(digest).filter(|again| *again > now) {
             return Err(End::postponed(again));
         }
-        match self.load(digest) {
+        match self.load(memory, digest) {
             Ok(pre) => {
                 failing.is_good(digest);
                 Ok(pre)
@@ -195,28 +205,38 @@ impl WasmHost {
     }
 
     /// The compiled component, from memory, the cache on disk, or by compiling it.
-    fn load(&self, digest: &str) -> Result<FlowPre<Guest>, ComponentError> {
-        if let Some(found) = lock(&self.loaded).get(digest) {
-            return Ok(found.clone());
+    fn load(&self, memory: Memory, digest: &str) -> Result<FlowPre<Guest>, ComponentError> {
+        if let Some(found) = self.loaded(memory, digest) {
+            return Ok(found);
         }
         // One at a time: a recovery begins many executions of one version at once.
         let _loading = lock(&self.loading);
-        if let Some(found) = lock(&self.loaded).get(digest) {
-            return Ok(found.clone());
+        if let Some(found) = self.loaded(memory, digest) {
+            return Ok(found);
         }
-        let component = match self.load_cached(digest) {
+        let component = match self.load_cached(memory, digest) {
             Some(component) => component,
-            None => self.compile(digest)?,
+            None => self.compile(memory, digest)?,
         };
         let invalid = |error: wasmtime::Error| {
             ComponentError::Invalid(format!("the component does not fit the contract surefoot:flow@0.1.0: {error:#}"))
         };
-        let pre = FlowPre::new(self.linker.instantiate_pre(&component).map_err(invalid)?).map_err(invalid)?;
-        lock(&self.loaded).insert(digest.to_owned(), pre.clone());
+        let linker = self.pool_of(component.engine()).map_or(&self.linker, |pool| &pool.linker);
+        let pre = FlowPre::new(linker.instantiate_pre(&component).map_err(invalid)?).map_err(invalid)?;
+        lock(&self.loaded).insert((memory, digest.to_owned()), pre.clone());
         Ok(pre)
     }
 
-    fn load_cached(&self, digest: &str) -> Option<Component> {
+    fn loaded(&self, memory: Memory, digest: &str) -> Option<FlowPre<Guest>> {
+        lock(&self.loaded).get(&(memory, digest.to_owned())).cloned()
+    }
+
+    /// The pool, if that is its engine.
+    fn pool_of(&self, engine: &Engine) -> Option<&Pool> {
+        self.pool.as_ref().filter(|pool| Engine::same(&pool.engine, engine))
+    }
+
+    fn load_cached(&self, memory: Memory, digest: &str) -> Option<Component> {
         let file = std::fs::read(self.cache_path(digest)).ok()?;
         let (mac, code) = file.split_at_checked(MAC_BYTES)?;
         if self.mac(digest, code).verify_slice(mac).is_err() {
@@ -224,10 +244,13 @@ impl WasmHost {
             return None;
         }
         // SAFETY: the MAC proves that this workspace's engine wrote exactly these bytes. Code of another wasmtime or
-        // configuration is
-        // refused by `deserialize` itself.
+        // configuration is refused by `deserialize` itself.
         #[expect(unsafe_code, reason = "the one way to load machine code; see SAFETY")]
-        unsafe { Component::deserialize(&self.engine, code) }.ok()
+        let load = |engine: &Engine| unsafe { Component::deserialize(engine, code) }.ok();
+        let pool = self.pool.as_ref().filter(|_| memory == Memory::Pooled);
+        let pooled = pool.and_then(|pool| load(&pool.engine));
+        // One that does not fit into the pool is refused there.
+        pooled.or_else(|| load(&self.engine))
     }
 
     /// The bytes of a component, as they were deployed.
@@ -244,7 +267,7 @@ impl WasmHost {
         Ok(bytes)
     }
 
-    fn compile(&self, digest: &str) -> Result<Component, ComponentError> {
+    fn compile(&self, memory: Memory, digest: &str) -> Result<Component, ComponentError> {
         let bytes = self.read(digest)?;
         let invalid =
             |error: wasmtime::Error| ComponentError::Invalid(format!("the component cannot be compiled: {error:#}"));
@@ -252,10 +275,13 @@ impl WasmHost {
         let code = component.serialize().map_err(invalid)?;
         let mut file = self.mac(digest, &code).finalize().into_bytes().to_vec();
         file.extend_from_slice(&code);
-        if let Err(error) = write_durably(&self.cache_path(digest), &file) {
-            tracing::warn!(%error, "machine code is not kept; it will be compiled again");
+        match write_durably(&self.cache_path(digest), &file) {
+            Ok(()) => Ok(self.load_cached(memory, digest).unwrap_or(component)),
+            Err(error) => {
+                tracing::warn!(%error, "machine code is not kept; it will be compiled again");
+                Ok(component)
+            }
         }
-        Ok(component)
     }
 
     fn cache_path(&self, digest: &str) -> PathBuf {
@@ -266,14 +292,34 @@ impl WasmHost {
         mac_of(&self.key, digest, code)
     }
 
+    /// A component, and its place in the pool if it is of that.
+    async fn placed(
+        &self,
+        session: &Session,
+        digest: &str,
+    ) -> Result<(FlowPre<Guest>, Option<OwnedSemaphorePermit>), End> {
+        let pre = self.loaded_for_run(session, Memory::Pooled, digest).await?;
+        let Some(pool) = self.pool_of(pre.engine()) else { return Ok((pre, None)) };
+        match pool.place(session.resident().started.limits.memory_bytes_max) {
+            Some(place) => Ok((pre, Some(place))),
+            None => Ok((self.loaded_for_run(session, Memory::Own, digest).await?, None)),
+        }
+    }
+
+    /// Loads a component on a thread that may block, if it is not loaded.
+    async fn loaded_for_run(&self, session: &Session, memory: Memory, digest: &str) -> Result<FlowPre<Guest>, End> {
+        if let Some(pre) = self.loaded(memory, digest) {
+            return Ok(pre);
+        }
+        let (core, digest) = (session.core().clone(), digest.to_owned());
+        let load = move || core.host.load_for_run(memory, &digest, core.now());
+        tokio::task::spawn_blocking(load).await.map_err(|_| End::dropped())?
+    }
+
     /// Runs a component's handler once.
     pub(crate) async fn run(&self, session: Arc<Session>, digest: &str, input: Value) -> Result<Value, End> {
-        let ready = lock(&self.loaded).get(digest).cloned();
-        let pre = match ready {
-            Some(pre) => pre,
-            None => load_apart(&session, digest).await?,
-        };
-        let mut store = Store::new(&self.engine, Guest::new(session.clone()));
+        let (pre, _place) = self.placed(&session, digest).await?;
+        let mut store = Store::new(pre.engine(), Guest::new(session.clone()));
         store.limiter(|guest| &mut guest.limits);
         let _ticking = self.ticker.tick_while_held();
         limits::set_slices(&mut store, SLICE, &session, &self.long_computing);
@@ -317,14 +363,15 @@ fn mac_of(key: &[u8; 32], digest: &str, code: &[u8]) -> Hmac<Sha256> {
     mac
 }
 
-/// Loads a component on a thread that may block.
-async fn load_apart(session: &Session, digest: &str) -> Result<FlowPre<Guest>, End> {
-    let (core, digest) = (session.core().clone(), digest.to_owned());
-    match tokio::task::spawn_blocking(move || core.host.load_for_run(&digest, core.now())).await {
-        Ok(Ok(pre)) => Ok(pre),
-        Ok(Err(end)) => Err(end),
-        Err(_) => Err(End::dropped()),
-    }
+/// Links what guests may import.
+fn link(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    linker.allow_shadowing(true);
+    wasi::shadow_clock(&mut linker)?;
+    linker.allow_shadowing(false);
+    Flow::add_to_linker::<_, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+    Ok(linker)
 }
 
 /// What a trap says about the run.
