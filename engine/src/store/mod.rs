@@ -210,6 +210,7 @@ fn prepare_for_writing(mut connection: Connection, key_check: Option<i64>) -> St
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
     let synchronous = if is_planted(Bug::SyncSkipped) { "OFF" } else { "FULL" };
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -264,6 +265,10 @@ pub(crate) struct Epoch {
     /// Whether the opening before was closed in order.
     pub was_clean: bool,
 }
+
+/// Pages in the write-ahead log after which it is moved into the database: the more, the more of them are newer states of
+/// one page, of which the last alone is moved.
+const WAL_PAGES: i64 = 4096;
 
 /// The length that the write-ahead log is cut back to when it begins anew, bytes.
 const WAL_BYTES_KEPT: i64 = 64 << 20;
