@@ -32,7 +32,7 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let floor = Floor::open(&bench.folder)?;
     warm_up(&server, bench.scale).await?;
     let mut figures = one_step(bench, &server, &floor).await?;
-    figures.push(ten_steps(bench, &server, &floor).await?);
+    figures.extend(ten_steps(bench, &server, &floor).await?);
     server.stop().await?;
     Ok(figures)
 }
@@ -69,21 +69,26 @@ async fn one_step(bench: &Bench, server: &Served, floor: &Floor) -> Result<Vec<F
     ])
 }
 
-/// Callers that wait for executions of ten steps, against as many writers of the floor, ten writes each.
-async fn ten_steps(bench: &Bench, server: &Served, floor: &Floor) -> Result<Figure> {
+/// Callers that wait for executions of ten steps, against as many writers of the floor, ten writes each. And what an
+/// execution takes of the processors, which a busy machine changes less than the rate.
+async fn ten_steps(bench: &Bench, server: &Served, floor: &Floor) -> Result<Vec<Figure>> {
     let sample = bench.scale.sample();
-    let mut processors = Vec::new();
+    let (mut processors, mut each) = (Vec::new(), Vec::new());
     let pairs = Pairs::take(
         bench.scale.pairs(),
         async || {
+            let before = server.processor_time()?;
             let load = executions(server, bench.scale).await?;
+            each.push(millis(server.processor_time()?.saturating_sub(before)) / load.latencies.len() as f64);
             processors.push(load.processors());
             Ok(load.rate())
         },
         async || Ok(floor.rate(CALLERS, BYTES, sample).await? / STEPS as f64),
     );
     let figure = Figure::of_pairs("http-ten-steps-32-callers", &pairs.await?, "executions/s");
-    Ok(figure.note(format!("load generator: {:.2} processors; beside ten floor writes", median(&processors))))
+    let figure = figure.note(format!("load generator: {:.2} processors; beside ten floor writes", median(&processors)));
+    let processor = Figure::new("http-ten-steps-processor", median(&each), "ms");
+    Ok(vec![figure, processor.note("time of the server's processors for each execution")])
 }
 
 /// One sample of executions of ten steps.
