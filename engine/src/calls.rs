@@ -67,8 +67,12 @@ impl CallEnd {
     }
 }
 
-/// Performs a call, after its intent is durable if it has one, and records how it ended.
+/// Performs a call, after its intent is durable if it has one and its execution in any case, and records how it ended.
 pub(crate) async fn perform(performance: Arc<Performance>, intent: Option<Ticket<()>>) {
+    // An execution that never came to be has done nothing.
+    if !is_planted(Bug::CallBeforeCreation) && !performance.resident.is_created().await {
+        return performance.over();
+    }
     if let Some(intent) = intent
         && !is_planted(Bug::WriteBeforeIntent)
         && intent.done().await.is_err()

@@ -160,7 +160,7 @@ impl Core {
         let (flow_id, name, version) = match flow.strip_prefix("native:") {
             Some(native) if self.natives.contains_key(native) => (flow.to_owned(), native.to_owned(), flow.to_owned()),
             _ => {
-                let record = records::require(connection, Kind::Flow, flow)?;
+                let record = self.flows.require_within(connection, &self.writer, flow)?;
                 let text = |field: &str| record[field].as_str().unwrap_or_default().to_owned();
                 if text("version").is_empty() {
                     return Err(StoreError::invalid(format!("flow `{}` has no version yet; deploy it", text("name"))));
@@ -220,6 +220,7 @@ impl Core {
             admission: Admission::Unlimited,
             priority: 0,
             restarted_from: None,
+            begins_at_once: false,
             started,
         }
     }

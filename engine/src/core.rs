@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 use surefoot_connector_api::{Connector, Dialer, EgressPolicy, InputRules};
-use tokio::sync::{Notify, RwLock, Semaphore, broadcast, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, Semaphore, SetOnce, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,7 +31,7 @@ use crate::secrets::{Redaction, Secrets, SecretsKey};
 use crate::store::executions::{Active, ActiveState, Execution, Key};
 use crate::store::journal::Connections;
 use crate::store::records::Stamp;
-use crate::store::{Readers, Writer};
+use crate::store::{Readers, RecordCache, Writer};
 
 /// How an engine is to run.
 #[derive(Clone)]
@@ -110,6 +110,8 @@ impl Config {
 pub(crate) enum Event {
     /// Something may have changed for this execution.
     Wake(Key),
+    /// This execution is being created, and has a place among the instances: it begins while that is committed.
+    Begin(Arc<Resident>, OwnedSemaphorePermit),
     /// The instance of this execution is gone.
     InstanceGone(Key, Departure),
     /// A connection of this execution has been recorded.
@@ -174,6 +176,8 @@ pub(crate) struct Core {
     pub(crate) dialer: Dialer,
     pub(crate) connectors: ConnectorTypes,
     pub(crate) secrets: Secrets,
+    /// Flows, for their executions to begin.
+    pub(crate) flows: RecordCache,
     /// Results of calls that may serve others.
     pub(crate) results: ResultCache,
     pub(crate) people: People,
@@ -241,10 +245,30 @@ impl Core {
     }
 }
 
+/// What becomes known when an execution begins before its creation is durable: whether it is. When this goes without
+/// having been told, it never will be.
+#[derive(Debug)]
+pub(crate) struct Creation(Arc<SetOnce<bool>>);
+
+impl Creation {
+    pub(crate) fn is_durable(&self) {
+        // It is told once.
+        let _ = self.0.set(true);
+    }
+}
+
+impl Drop for Creation {
+    fn drop(&mut self) {
+        let _ = self.0.set(false);
+    }
+}
+
 /// The in-memory side of an execution: there while it has an instance or a running call.
 pub(crate) struct Resident {
     pub(crate) execution: Execution,
     pub(crate) started: Started,
+    /// Whether its creation is durable, where that was not known when it began.
+    created: Option<Arc<SetOnce<bool>>>,
     /// Connections that have ended, durable or on their way.
     pub(crate) settled: Mutex<Settlements>,
     /// Connections that are being performed. The mark says that their start was lost in a failed commit: their end is
@@ -278,7 +302,27 @@ pub(crate) struct Settled {
     pub(crate) outcome: Arc<Outcome>,
 }
 
+impl std::fmt::Debug for Resident {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resident").field("key", &self.execution.key).finish_non_exhaustive()
+    }
+}
+
 impl Resident {
+    /// Of an execution whose creation is part of a transaction that has not ended.
+    pub(crate) fn being_created(execution: Execution, started: Started) -> (Self, Creation) {
+        let created = Arc::<SetOnce<bool>>::default();
+        (Self { created: Some(created.clone()), ..Self::new(execution, started) }, Creation(created))
+    }
+
+    /// Returns when the creation of the execution is durable: true. Or when it is known that it never will be: false.
+    pub(crate) async fn is_created(&self) -> bool {
+        match &self.created {
+            Some(created) => *created.wait().await,
+            None => true,
+        }
+    }
+
     pub(crate) fn new(mut execution: Execution, mut started: Started) -> Self {
         execution.depth = started.depth;
         execution.acts_as = started.acts_as.clone();
@@ -288,6 +332,7 @@ impl Resident {
         Self {
             execution,
             started,
+            created: None,
             settled: Mutex::default(),
             running: Mutex::default(),
             has_instance: AtomicBool::new(false),

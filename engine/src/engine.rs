@@ -48,7 +48,7 @@ use crate::reserve::Reserve;
 use crate::retention::Retention;
 use crate::secrets::Secrets;
 use crate::store::records::Saving;
-use crate::store::{self, Concerns, Readers, Refusal, StoreError, StoreResult, Urgency, Writer};
+use crate::store::{self, Concerns, Readers, RecordCache, Refusal, StoreError, StoreResult, Urgency, Writer};
 use crate::upkeep;
 
 pub use attachments::{Attachment, Attachments};
@@ -233,6 +233,7 @@ impl Engine {
             dialer: Dialer::new(config.egress.clone()),
             connectors,
             secrets,
+            flows: RecordCache::new(Kind::Flow),
             results: ResultCache::new(),
             people: People::new(),
             notifications: Rules::new(),
@@ -363,23 +364,15 @@ impl Engine {
         Ok(self.core.writer.submit(Urgency::Now, Concerns::None, write).done().await?)
     }
 
-    /// Writes, and tells the executor what follows, in a task of its own: a caller that goes away in between takes
-    /// nothing with it.
+    /// Writes, and tells the executor what follows: a caller that goes away in between takes nothing with it.
     pub(crate) async fn write_and_wake<T: Send + 'static>(
         &self,
         write: impl FnOnce(&rusqlite::Connection) -> StoreResult<T> + Send + 'static,
         follows: impl FnOnce(&T) -> Option<Event> + Send + 'static,
     ) -> EngineResult<T> {
         let core = self.core.clone();
-        let ticket = self.core.writer.submit(Urgency::Now, Concerns::None, write);
-        let task = self.core.tasks.spawn(async move {
-            let value = ticket.done().await?;
-            if let Some(event) = follows(&value) {
-                core.send(event);
-            }
-            Ok::<T, StoreError>(value)
-        });
-        Ok(task.await.map_err(|error| EngineError::Failed(error.to_string()))??)
+        let then = move |value: &T| follows(value).into_iter().for_each(|event| core.send(event));
+        Ok(self.core.writer.submit_then(Urgency::Now, Concerns::None, write, then).done().await?)
     }
 
     /// Reads on a thread of its own: a query may take long.

@@ -5,11 +5,13 @@
 //! ordinary path: everything that has not ended is woken.
 
 use std::collections::{BTreeSet, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use futures::FutureExt as _;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::clock::Timestamp;
 use crate::core::{Core, Departure, Event, Resident, lock};
@@ -18,6 +20,7 @@ use crate::journal::Record;
 use crate::planted::{Bug, is_planted};
 use crate::session::{End, Session};
 use crate::store::executions::{self, Active, ActiveState, Key};
+use crate::store::journal::Onwards;
 use crate::store::places::{self, Place};
 use crate::store::{Concerns, StoreError, StoreResult, Urgency, journal, schedules};
 
@@ -63,6 +66,7 @@ impl Executor {
     async fn handle(&mut self, event: Event) {
         match event {
             Event::Wake(key) => self.wake(key),
+            Event::Begin(resident, place) => self.begin(resident, place),
             Event::InstanceGone(key, departure) => self.instance_gone(key, departure),
             Event::CallRecorded(key) => self.call_recorded(key),
             Event::FlowChanged(_) | Event::ScheduleChanged(_) | Event::SettingChanged(_) => self.record_changed(event),
@@ -142,7 +146,20 @@ impl Executor {
             self.timers.insert((due, key));
             return;
         }
-        self.activate(key);
+        self.activate(key, run_instance(self.core.clone(), key));
+    }
+
+    /// Begins an execution that nobody can ask anything of so far: nobody knows of it before its creation is durable.
+    fn begin(&mut self, resident: Arc<Resident>, place: OwnedSemaphorePermit) {
+        let key = resident.execution.key;
+        // A recovery has found it, since it is durable by now.
+        if self.instances.contains(&key) {
+            return;
+        }
+        self.timers.extend(resident.execution.deadline.map(|deadline| (deadline, key)));
+        resident.has_instance.store(true, Ordering::SeqCst);
+        lock(&self.core.residents).insert(key, resident.clone());
+        self.activate(key, run_new(self.core.clone(), resident, place));
     }
 
     fn pause_suspect(&mut self, key: Key) {
@@ -159,20 +176,21 @@ impl Executor {
         }));
     }
 
-    fn activate(&mut self, key: Key) {
+    fn activate(&mut self, key: Key, run: impl Future<Output = Departure> + Send + 'static) {
         self.instances.insert(key);
         let core = self.core.clone();
         self.core.tasks.spawn(async move {
-            let worker = core.clone();
-            // A task of its own, so that a panic in it is seen and ends in an event as everything does.
-            let departure = match worker.tasks.spawn(run_instance(core, key)).await {
+            // A panic in it is seen and ends in an event as everything does.
+            let departure = match AssertUnwindSafe(run).catch_unwind().await {
                 Ok(departure) => departure,
-                Err(error) => {
-                    tracing::error!(execution = key.0, %error, "an instance's task panicked");
-                    endings::fail_internally(&worker, key, &error.to_string()).await
+                Err(panic) => {
+                    let message = panic.downcast_ref::<String>().map(String::as_str);
+                    let message = message.or_else(|| panic.downcast_ref().copied()).unwrap_or("no message");
+                    tracing::error!(execution = key.0, message, "an instance panicked");
+                    endings::fail_internally(&core, key, &format!("it panicked with \"{message}\"")).await
                 }
             };
-            worker.send(Event::InstanceGone(key, departure));
+            core.send(Event::InstanceGone(key, departure));
         });
     }
 
@@ -344,21 +362,34 @@ async fn run_instance(core: Arc<Core>, key: Key) -> Departure {
         let now = core.now();
         drop(core.writer.apply(Urgency::Lazy, key, move |connection| executions::set_running(connection, key, now)));
     }
+    run_session(&core, &session).await
+}
+
+/// Like [`run_instance`], of an execution that is being created: nothing of it has to be read.
+async fn run_new(core: Arc<Core>, resident: Arc<Resident>, _place: OwnedSemaphorePermit) -> Departure {
+    let (key, shown) = (resident.execution.key, resident.execution.status);
+    match Session::new(core.clone(), resident, shown, Onwards::at_end(key)) {
+        Ok(session) => run_session(&core, &Arc::new(session)).await,
+        Err(error) => endings::fail_internally(&core, key, &error.to_string()).await,
+    }
+}
+
+async fn run_session(core: &Arc<Core>, session: &Arc<Session>) -> Departure {
+    let key = session.execution().key;
     let result = match session.must_end() {
         Some(end) => Err(end),
-        None => endings::run_program(&session).await,
+        None => endings::run_program(session).await,
     };
     match result {
         Err(End::Departed(departed)) => {
             if !matches!(departed.0, Departure::Parked(_)) {
                 // What this run queued must be durable before another run reads the journal. If it cannot be, another
-                // run
-                // begins only after recovery.
+                // run begins only after recovery.
                 let _ = core.writer.apply(Urgency::Now, key, |_| Ok(())).done().await;
             }
             departed.0
         }
-        result => endings::finish(&session, result).await,
+        result => endings::finish(session, result).await,
     }
 }
 
@@ -366,7 +397,7 @@ async fn run_instance(core: Arc<Core>, key: Key) -> Departure {
 fn open_session(core: &Arc<Core>, key: Key) -> StoreResult<Option<Arc<Session>>> {
     let loaded = core.readers.read_many(|connection| match executions::load(connection, key)? {
         Some(execution) if !execution.status.has_ended() => {
-            let journal = journal::Onwards::new(connection, key)?;
+            let journal = Onwards::new(connection, key)?;
             let first = journal.first(connection)?;
             Ok(Some((execution, journal, first)))
         }

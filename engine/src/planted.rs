@@ -16,6 +16,8 @@ pub(crate) enum Bug {
     WakeDoubled,
     /// A wait looks again at replay instead of returning what it returned.
     WaitAskedAgain,
+    /// A connector is called for an execution whose creation is not durable.
+    CallBeforeCreation,
     /// A write begins before its intent is durable.
     WriteBeforeIntent,
     /// An interrupted write is performed again although the call did not allow it.

@@ -6,7 +6,7 @@
 //! area. Every answer that is not a success is a problem document (RFC 9457), made in `problem` and nowhere else.
 //!
 //! Invariant: a change, once asked for, is carried to its end whether or not the caller stays to hear of it; see
-//! `App::complete`.
+//! `App::complete`, and the engine's `start`, which does it by itself.
 
 mod access;
 mod app;

@@ -115,7 +115,7 @@ async fn start(app: &App, name: &str, path: String, request: Request) -> Answer<
         ..StartRequest::default()
     };
     let engine = app.whole_engine().on_behalf(webhook.rights.clone(), Role::Operator);
-    match app.complete(engine, |engine| async move { Ok(engine.start(request).await) }).await? {
+    match engine.start(request).await {
         Ok((id, is_new)) => {
             tracing::info!(webhook = webhook.name, execution = id, is_new, "webhook called");
             Ok(Started { id, is_async })

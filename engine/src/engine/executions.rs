@@ -1,5 +1,6 @@
 //! Flows and their executions: deploy, start, look, follow, steer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -8,9 +9,9 @@ use tokio::sync::broadcast;
 use super::{Engine, EngineError, EngineResult, FlowVersion, StartRequest};
 use crate::audit::{self, Deed};
 use crate::clock::Timestamp;
-use crate::core::{Change, Event};
+use crate::core::{Change, Core, Creation, Event, Resident};
 use crate::grant::Grant;
-use crate::journal::shown;
+use crate::journal::{Status, shown};
 use crate::notifications::{self, NOTIFY};
 use crate::people::Sender;
 use crate::planted::{Bug, is_planted};
@@ -91,7 +92,7 @@ impl Engine {
     }
 
     /// Starts a flow. Returns the execution's id once that is durable, and whether it was started now (true) or
-    /// joined (false).
+    /// joined (false). Once asked for it is done, whether or not somebody waits for it.
     pub async fn start(&self, request: StartRequest) -> EngineResult<(String, bool)> {
         self.begin(request, false).await
     }
@@ -107,20 +108,18 @@ impl Engine {
             return Err(StoreError::invalid(format!("the priority cannot be {priority}; it is -100 to 100")).into());
         }
         let (core, grant, now) = (self.core.clone(), self.grant.clone(), self.core.now());
-        // Their contents stay until they have names.
-        let attachments = request.attachments.clone();
-        let id = attachments.as_ref().map_or_else(|| core.new_id(), |files| files.execution_id.clone());
+        let id = request.attachments.as_ref().map_or_else(|| core.new_id(), |files| files.execution_id.clone());
         let deadline = request.deadline.map(|deadline| deadline.for_one_created(now));
         if let Some(past) = deadline.filter(|deadline| *deadline <= now) {
             return Err(StoreError::invalid(format!("the deadline {past} has passed already")).into());
         }
-        let (id, key) = self
+        let (id, beginning, _) = self
             .write_and_wake(
                 move |connection| {
                     if let (Some(webhook), Some(idempotency)) = (&request.webhook_id, &request.idempotency_key)
                         && let Some(present) = executions::by_idempotency_key(connection, webhook, idempotency)?
                     {
-                        return Ok((present, None));
+                        return Ok((present, None, None));
                     }
                     let mut new = match is_rerun && request.flow == NOTIFY {
                         // With the input that the engine made, for who has the role where the rule is.
@@ -136,17 +135,18 @@ impl Engine {
                     new.priority = request.priority.unwrap_or(new.priority);
                     new.webhook_id = request.webhook_id;
                     new.idempotency_key = request.idempotency_key.filter(|_| !is_planted(Bug::IdempotencyIgnored));
+                    let Some(attachments) = request.attachments else {
+                        return Ok((id, Some(begin(&core, connection, new)?), None));
+                    };
                     let key = executions::insert(connection, &new, now)?;
-                    if let Some(attachments) = &request.attachments {
-                        attachments.save(&core, connection, &new.started.acts_as, &request.by)?;
-                    }
-                    Ok((id, Some(key)))
+                    attachments.save(&core, connection, &new.started.acts_as, &request.by)?;
+                    // Their contents stay until they have names for good.
+                    Ok((id, Some(Beginning::Waits(key)), Some(attachments)))
                 },
-                |(_, key)| key.map(Event::Wake),
+                |(_, beginning, _)| beginning.as_ref().and_then(Beginning::follows),
             )
             .await?;
-        drop(attachments);
-        Ok((id, key.is_some()))
+        Ok((id, beginning.is_some()))
     }
 
     /// Starts the flow of an execution anew, in the flow's present version, with the same input or another one. Of a
@@ -235,15 +235,19 @@ impl Engine {
             let mut place = id.to_owned();
             loop {
                 let mut bell = self.core.ended.listen(&place);
-                let found = self.core.readers.read(|connection| self.core.last_of_chain(connection, id))?;
-                let row = found.ok_or_else(|| EngineError::from(StoreError::not_found("execution", id)))?;
-                if row["ended_at"].is_string() {
-                    return Ok(row);
+                let (last, row) = self.core.readers.read(|connection| {
+                    let last = executions::end_of_chain(connection, id)?;
+                    let (last, has_ended) = last.ok_or_else(|| StoreError::not_found("execution", id))?;
+                    let row = has_ended.then(|| self.core.execution_json(connection, &last)).transpose()?;
+                    Ok((last, row.flatten()))
+                })?;
+                if let Some(row) = row {
+                    return Ok::<_, EngineError>(row);
                 }
                 // By continuing as new another one takes its place, whose end is waited for then.
-                match row["id"].as_str() {
-                    Some(present) if present != place => place = present.to_owned(),
-                    _ => bell.rung().await,
+                match last == place {
+                    true => bell.rung().await,
+                    false => place = last,
                 }
             }
         };
@@ -377,6 +381,43 @@ impl Engine {
             Ok(_) => Ok(sent.id),
             Err(asked) => self.give(asked, sent.payload, sender, id_given).await,
         }
+    }
+}
+
+/// How a new execution comes to run.
+enum Beginning {
+    /// It has begun while its creation is committed.
+    Begun(Creation),
+    /// It is woken when that is done.
+    Waits(Key),
+}
+
+impl Beginning {
+    /// What follows when the creation is durable.
+    fn follows(&self) -> Option<Event> {
+        match self {
+            Self::Begun(creation) => {
+                creation.is_durable();
+                None
+            }
+            Self::Waits(key) => Some(Event::Wake(*key)),
+        }
+    }
+}
+
+/// Creates an execution, and lets it begin without waiting for the commit, if there is a place. The last thing in its
+/// write, which must not be refused any more.
+fn begin(core: &Core, connection: &rusqlite::Connection, mut new: NewExecution) -> StoreResult<Beginning> {
+    let place = core.places.clone().try_acquire_owned().ok();
+    new.begins_at_once = place.is_some();
+    let (execution, started) = executions::create(connection, new, core.now())?;
+    match place.filter(|_| execution.status == Status::Running) {
+        Some(place) => {
+            let (resident, creation) = Resident::being_created(execution, started);
+            core.send(Event::Begin(Arc::new(resident), place));
+            Ok(Beginning::Begun(creation))
+        }
+        None => Ok(Beginning::Waits(execution.key)),
     }
 }
 

@@ -93,6 +93,7 @@ pub(super) fn check(
     }
     everything_is_explained(&all, roots)?;
     rights_are_handed_on(&all)?;
+    nobody_else_called(&all, world)?;
     signals_agree(&all, &signals, world, &mut findings)?;
     iterations_follow(&all, plan, &mut findings)?;
     no_time_is_lost(&all, plan)?;
@@ -289,6 +290,16 @@ fn everything_is_explained(all: &[Execution], roots: &BTreeMap<u32, (String, Val
         }
     }
     ensure!(there.is_empty(), "nobody started {there:?}");
+    Ok(())
+}
+
+/// What is called for an execution is called after that is there for good.
+fn nobody_else_called(all: &[Execution], world: &World) -> Checked<()> {
+    let there: BTreeSet<&str> = all.iter().map(|one| one.id.as_str()).collect();
+    for connection in world.all_performed() {
+        let execution = id::parse_connection_id(&connection).map_or(connection.as_str(), |(parent, _)| parent);
+        ensure!(there.contains(execution), "{connection} was performed for an execution that never came to be");
+    }
     Ok(())
 }
 

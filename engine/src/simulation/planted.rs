@@ -30,6 +30,7 @@ planted! {
     a_lost_wake_up_is_found: WakeLost,
     a_doubled_wake_up_is_found: WakeDoubled,
     a_wait_that_looks_again_at_replay_is_found: WaitAskedAgain,
+    a_call_before_the_creation_of_its_execution_is_found: CallBeforeCreation,
     a_write_before_its_intent_is_found: WriteBeforeIntent,
     a_repeated_interrupted_write_is_found: InterruptedRepeated,
     a_forgotten_result_is_found: ResultForgotten,

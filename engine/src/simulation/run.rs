@@ -270,7 +270,7 @@ impl Run<'_> {
                 return Ok(Exit::Died);
             }
             if process.engine.core.writer.has_work() {
-                self.commit(&mut process)?;
+                self.commit(&mut process).await?;
                 if self.disk.is_down() {
                     return Ok(Exit::Died);
                 }
@@ -295,12 +295,16 @@ impl Run<'_> {
         format!("stuck after {STEPS_MAX} steps: {active:?}; requests {:?}; the first: {first:?}", self.requests)
     }
 
-    fn commit(&mut self, process: &mut Process) -> Result<(), String> {
-        let core = &process.engine.core;
+    async fn commit(&mut self, process: &mut Process) -> Result<(), String> {
         if std::mem::take(&mut process.taken) {
             return self.taken(process);
         }
-        core.writer.drain(if std::mem::take(&mut process.commit_fails) { Ending::Fail } else { Ending::Commit });
+        let writer = &process.engine.core.writer;
+        if let Some(open) = writer.begin() {
+            // What goes on while a commit is under way: with paused time this returns when nothing can.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            writer.end(open, if std::mem::take(&mut process.commit_fails) { Ending::Fail } else { Ending::Commit });
+        }
         self.world.committed();
         if below(&mut self.rng, 8) == 0 {
             // A commit takes time: what was asked before it may be late after it.

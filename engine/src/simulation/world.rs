@@ -75,6 +75,11 @@ impl World {
         self.state(|state| state.performed.get(connection).map_or(0, Vec::len))
     }
 
+    /// All connections that were performed.
+    pub(super) fn all_performed(&self) -> Vec<String> {
+        self.state(|state| state.performed.keys().cloned().collect())
+    }
+
     /// A guest saw the result of its operation `index`. What it saw once it sees in every later run.
     pub(super) fn observe(&self, execution: &str, index: usize, result: &Value) {
         self.state(|state| {

@@ -53,10 +53,16 @@ pub(crate) struct NewExecution {
     pub(crate) priority: i64,
     /// The execution, and the number of its call, that it begins at.
     pub(crate) restarted_from: Option<(String, u32)>,
+    /// Whether it has an instance as soon as it is created.
+    pub(crate) begins_at_once: bool,
     pub(crate) started: Started,
 }
 
 impl NewExecution {
+    fn status(&self) -> Status {
+        if self.begins_at_once { Status::Running } else { Status::Queued }
+    }
+
     /// Lets it begin at that time and not before. Its own time counts from then.
     pub(crate) fn begin_at(&mut self, not_before: Option<Timestamp>) {
         let created = self.started.at;
@@ -100,6 +106,7 @@ impl NewExecution {
             admission: Admission::Unlimited,
             priority: 0,
             restarted_from: None,
+            begins_at_once: false,
             started,
         }
     }
@@ -184,25 +191,65 @@ impl ActiveState {
     }
 }
 
-/// Creates an execution with its first journal record. `created_at` is `now`, or a little later, so that it is unique
-/// and grows.
+/// Creates an execution with its first journal record.
 pub(crate) fn insert(connection: &Connection, new: &NewExecution, now: Timestamp) -> StoreResult<Key> {
     let place = places::of_new(connection, new)?;
+    insert_with(connection, new, place, now).map(|(key, _)| key)
+}
+
+/// Like [`insert`], returning what the executor needs. It may begin at once if its status says that it runs: there may
+/// be no place for it.
+pub(crate) fn create(
+    connection: &Connection,
+    mut new: NewExecution,
+    now: Timestamp,
+) -> StoreResult<(Execution, Started)> {
+    let place = places::of_new(connection, &new)?;
+    new.begins_at_once &= place != Some(Place::Awaited) && new.not_before.is_none();
+    let ((key, created_at), status) = (insert_with(connection, &new, place, now)?, new.status());
+    let execution = Execution {
+        key,
+        id: new.id,
+        is_schedule: new.ty == ExecutionType::Schedule,
+        name: new.name,
+        status,
+        flow_id: new.flow_id,
+        parent_id: new.parent_id,
+        orphan: new.orphan,
+        schedule_id: new.schedule_id,
+        webhook_id: new.webhook_id,
+        created_at,
+        deadline: new.deadline,
+        priority: new.priority,
+        input: new.input,
+        depth: new.started.depth,
+        acts_as: new.started.acts_as.clone(),
+    };
+    Ok((execution, new.started))
+}
+
+/// The number of the execution, and when it was created: `now`, or a little later, so that it is unique and grows.
+fn insert_with(
+    connection: &Connection,
+    new: &NewExecution,
+    place: Option<Place>,
+    now: Timestamp,
+) -> StoreResult<(Key, Timestamp)> {
     let newest: Option<i64> =
         connection.prepare_cached("SELECT max(created_at) FROM executions")?.query_row([], |row| row.get(0))?;
     let created_at = newest.map_or(now.0, |newest| now.0.max(newest + 1));
     connection
         .prepare_cached(
             "INSERT INTO executions (id, type, name, status, flow_id, version, parent_id, orphan, schedule_id,
-            webhook_id,
-                 idempotency_key, created_at, created_by, scheduled_for, input, deadline, priority,
-                 message, restarted_from, restarted_from_call)
-             VALUES (?1, ?2, ?3, 'QUEUED', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+                 webhook_id, idempotency_key, created_at, created_by, scheduled_for, input, deadline, priority,
+                 message, restarted_from, restarted_from_call, started_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)",
         )?
         .execute(params![
             new.id,
             new.ty.as_str(),
             new.name,
+            new.status().as_str(),
             new.flow_id,
             new.started.version,
             new.parent_id,
@@ -219,6 +266,7 @@ pub(crate) fn insert(connection: &Connection, new: &NewExecution, now: Timestamp
             if place == Some(Place::Awaited) { places::WAITS } else { "" },
             new.restarted_from.as_ref().map(|(id, _)| id),
             new.restarted_from.as_ref().map(|(_, call)| call),
+            new.begins_at_once.then_some(created_at),
         ])?;
     let key = Key(connection.last_insert_rowid());
     let state = if new.not_before.is_some() { ActiveState::Asleep } else { ActiveState::Runnable };
@@ -239,7 +287,7 @@ pub(crate) fn insert(connection: &Connection, new: &NewExecution, now: Timestamp
             place.map(|place| place as i64),
             new.priority,
         ])?;
-    Ok(key)
+    Ok((key, Timestamp(created_at)))
 }
 
 /// What the executor needs of an execution.
@@ -331,13 +379,22 @@ pub(crate) fn is_in(connection: &Connection, id: &str, projects: &[String]) -> S
 
 /// The id of the execution that has taken this one's place by continuing as new; the id itself when none has.
 pub(crate) fn last_of_chain(connection: &Connection, id: &str) -> StoreResult<String> {
-    let mut next = connection.prepare_cached("SELECT continued_as FROM executions WHERE id = ?1")?;
-    let (mut last, mut candidate) = (id.to_owned(), id.to_owned());
+    Ok(end_of_chain(connection, id)?.map_or_else(|| id.to_owned(), |(last, _)| last))
+}
+
+/// Like [`last_of_chain`], with whether that one has ended. None when there is none with that id.
+pub(crate) fn end_of_chain(connection: &Connection, id: &str) -> StoreResult<Option<(String, bool)>> {
+    let mut next =
+        connection.prepare_cached("SELECT continued_as, ended_at IS NOT NULL FROM executions WHERE id = ?1")?;
+    let (mut last, mut candidate) = (None, id.to_owned());
     loop {
-        match next.query_row([&candidate], |row| row.get::<_, Option<String>>(0)).optional()? {
+        let found = next.query_row([&candidate], |row| Ok((row.get::<_, Option<String>>(0)?, row.get(1)?)));
+        match found.optional()? {
             None => return Ok(last),
-            Some(None) => return Ok(candidate),
-            Some(Some(following)) => last = std::mem::replace(&mut candidate, following),
+            Some((None, has_ended)) => return Ok(Some((candidate, has_ended))),
+            Some((Some(following), has_ended)) => {
+                last = Some((std::mem::replace(&mut candidate, following), has_ended));
+            }
         }
     }
 }

@@ -47,13 +47,25 @@ impl<T> RecordCache<T> {
     pub(crate) fn require(&self, readers: &Readers, writer: &Writer, key: &str) -> StoreResult<Arc<T>> {
         // Read before the record is: a change in between makes the entry old, not wrong.
         let changes = (self.changes)(writer);
+        self.as_of(changes, key, || readers.read(|connection| (self.read)(connection, key)))
+    }
+
+    /// Like [`require`](Self::require), within a transaction of the writer: sees what that has changed so far.
+    pub(crate) fn require_within(&self, connection: &Connection, writer: &Writer, key: &str) -> StoreResult<Arc<T>> {
+        match writer.is_changing_records() {
+            true => Ok(Arc::new((self.read)(connection, key)?)),
+            false => self.as_of((self.changes)(writer), key, || (self.read)(connection, key)),
+        }
+    }
+
+    fn as_of(&self, changes: u64, key: &str, read: impl FnOnce() -> StoreResult<T>) -> StoreResult<Arc<T>> {
         let lock = || self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, record)) = lock().get(key)
             && *at == changes
         {
             return Ok(record.clone());
         }
-        let record = Arc::new(readers.read(|connection| (self.read)(connection, key))?);
+        let record = Arc::new(read()?);
         let mut entries = lock();
         if entries.len() >= ENTRIES_MAX {
             entries.clear();

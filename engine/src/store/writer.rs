@@ -1,8 +1,7 @@
 //! Group commit: every write goes through one queue, and one transaction takes all that waits in it.
 //!
-//! The writer has no thread of its own: [`Writer::drain`] commits what is queued, once. In production a thread calls
-//! it when there is
-//! work; a simulation calls it when it likes, and may crash before or after.
+//! The writer has no thread of its own: [`Writer::drain`] commits what is queued, once. In production a thread calls it
+//! when there is work; a simulation calls it, or its two halves, when it likes, and may crash before, between or after.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -16,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::executions::Key;
 use super::{Epoch, StoreError, StoreResult, Touched, journal};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::core::{CommitMoment, Config, DiesAt};
 use crate::journal::{Record, encode_onto, new_row};
 use crate::metrics::OfWriter;
@@ -211,6 +210,18 @@ impl Writer {
         concerns: Concerns,
         write: impl FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
     ) -> Ticket<T> {
+        self.submit_then(urgency, concerns, write, |_| {})
+    }
+
+    /// Like [`submit`](Self::submit), with a call of `then` on the writer's thread once the write is durable, whether or
+    /// not somebody waits for the ticket. It must neither take long nor write.
+    pub(crate) fn submit_then<T: Send + 'static>(
+        &self,
+        urgency: Urgency,
+        concerns: Concerns,
+        write: impl FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Ticket<T> {
         let (sender, receiver) = oneshot::channel();
         let work: Work = Box::new(move |connection| {
             let result = guarded(connection, write);
@@ -222,8 +233,12 @@ impl Writer {
                 return Err(error);
             }
             Ok(Answer::new(move |committed| {
+                let result = committed.and(result);
+                if let Ok(value) = &result {
+                    then(value);
+                }
                 // Nobody listens when the asker was dropped meanwhile; its next run reads the store.
-                let _ = sender.send(committed.and(result));
+                let _ = sender.send(result);
             }))
         });
         self.push(urgency, Job::Work { concerns, work });
@@ -310,6 +325,11 @@ impl Writer {
         self.0.watched.records.changes.load(Ordering::SeqCst)
     }
 
+    /// Whether the open transaction has changed a record. To be asked within it.
+    pub(crate) fn is_changing_records(&self) -> bool {
+        self.0.watched.records.is_touched.load(Ordering::SeqCst)
+    }
+
     /// Like [`record_changes`](Self::record_changes), of sealed values.
     pub(crate) fn sealed_changes(&self) -> u64 {
         self.0.watched.sealed.changes.load(Ordering::SeqCst)
@@ -342,6 +362,14 @@ impl Writer {
 
     /// Commits what is queued in one transaction and answers those who wait.
     pub(crate) fn drain(&self, ending: Ending) {
+        if let Some(open) = self.begin() {
+            self.end(open, ending);
+        }
+    }
+
+    /// The first half of [`drain`](Self::drain): performs what is queued, in a transaction that stays open. None when
+    /// there is nothing.
+    pub(crate) fn begin(&self) -> Option<OpenBatch> {
         let jobs: Vec<Job> = {
             let mut queue = lock(&self.0.queue);
             let count = queue.jobs.len().min(BATCH_MAX);
@@ -349,17 +377,24 @@ impl Writer {
             queue.urgent = queue.urgent && !queue.jobs.is_empty();
             jobs
         };
-        if jobs.is_empty() {
-            return;
+        if jobs.is_empty() || self.dies(CommitMoment::Before) {
+            return None;
         }
-        if self.dies(CommitMoment::Before) {
-            return;
-        }
-        let (began, batch) = (self.0.clock.now(), Batch::of(&jobs));
+        let (began, size) = (self.0.clock.now(), Batch::of(&jobs));
+        let answers = match lock(&self.0.connection).as_ref() {
+            Some(connection) => begin(connection, self.epoch().number, jobs),
+            None => Err(closed()),
+        };
+        Some(OpenBatch { answers, began, size })
+    }
+
+    /// The second half: commits and answers.
+    pub(crate) fn end(&self, open: OpenBatch, ending: Ending) {
+        let OpenBatch { answers, began, size } = open;
         let mut connection = lock(&self.0.connection);
         let result = match connection.as_ref() {
-            Some(connection) => run(connection, self.epoch().number, jobs, ending),
-            None => Err(StoreError::Failed("the database is closed".into())),
+            Some(connection) => end(connection, answers, ending),
+            None => Err(closed()),
         };
         match result {
             Ok(answers) => {
@@ -368,7 +403,7 @@ impl Writer {
                     return;
                 }
                 self.0.metrics.commits.observe(self.0.clock.now().since(began));
-                batch.count(&self.0.metrics);
+                size.count(&self.0.metrics);
                 self.0.watched.committed();
                 answers.into_iter().for_each(|answer| answer.give(Ok(())));
             }
@@ -486,21 +521,33 @@ impl Batch {
     }
 }
 
-fn run(connection: &Connection, epoch: i64, jobs: Vec<Job>, ending: Ending) -> StoreResult<Vec<Answer>> {
+/// A batch that has been performed and is not committed: nobody has been told anything.
+pub(crate) struct OpenBatch {
+    answers: StoreResult<Vec<Answer>>,
+    began: Timestamp,
+    size: Batch,
+}
+
+fn closed() -> StoreError {
+    StoreError::Failed("the database is closed".into())
+}
+
+fn begin(connection: &Connection, epoch: i64, jobs: Vec<Job>) -> StoreResult<Vec<Answer>> {
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let batch = || {
-        let found: i64 =
-            connection.prepare_cached("SELECT value FROM meta WHERE key = 'epoch'")?.query_row([], |row| row.get(0))?;
-        if found != epoch && !is_planted(Bug::EpochUnchecked) {
-            return Err(StoreError::Stale { found, ours: epoch });
-        }
-        perform(connection, jobs)
+    let found: i64 =
+        connection.prepare_cached("SELECT value FROM meta WHERE key = 'epoch'")?.query_row([], |row| row.get(0))?;
+    if found != epoch && !is_planted(Bug::EpochUnchecked) {
+        return Err(StoreError::Stale { found, ours: epoch });
+    }
+    perform(connection, jobs)
+}
+
+fn end(connection: &Connection, batch: StoreResult<Vec<Answer>>, ending: Ending) -> StoreResult<Vec<Answer>> {
+    let batch = match ending {
+        Ending::Fail => batch.and(Err(StoreError::Failed("simulated failure of the disk".into()))),
+        Ending::Commit => batch,
     };
-    let result = match ending {
-        Ending::Fail => batch().and(Err(StoreError::Failed("simulated failure of the disk".into()))),
-        _ => batch(),
-    };
-    match result {
+    match batch {
         Ok(mut answers) => {
             if is_planted(Bug::AnsweredBeforeCommit) {
                 answers.drain(..).for_each(|answer| answer.give(Ok(())));

@@ -44,6 +44,11 @@ impl Onwards {
         Ok(Self { key, next })
     }
 
+    /// At the end of a journal that has just begun.
+    pub(crate) fn at_end(key: Key) -> Self {
+        Self { key, next: Next::Of(VecDeque::new()) }
+    }
+
     /// The first record of all.
     pub(crate) fn first(&self, connection: &Connection) -> StoreResult<Option<Record>> {
         let mut records = Vec::new();
