@@ -30,6 +30,8 @@ pub(crate) enum Shape {
     Digest,
     /// The id of a record; its name is shown. Holds the kind's plural, as the API has it.
     NameOf(&'static str),
+    /// A member of a document.
+    Member(&'static str),
 }
 
 /// A column of plain values.
@@ -40,6 +42,11 @@ pub(crate) const fn plain(title: &'static str, field: &'static str) -> Column {
 /// A column of times.
 pub(crate) const fn time(title: &'static str, field: &'static str) -> Column {
     Column { title, field, shape: Shape::Time }
+}
+
+/// A column with a member of documents.
+pub(crate) const fn member(title: &'static str, field: &'static str, name: &'static str) -> Column {
+    Column { title, field, shape: Shape::Member(name) }
 }
 
 /// A column with the names of other records.
@@ -55,6 +62,7 @@ pub(crate) fn cell(row: &Value, column: &Column, names: &BTreeMap<String, String
         (Shape::Bytes, Value::Number(bytes)) => size(bytes.as_u64().unwrap_or_default()),
         (Shape::Digest, Value::String(text)) => text.chars().take(12).collect(),
         (Shape::NameOf(_), Value::String(id)) => names.get(id).unwrap_or(id).clone(),
+        (Shape::Member(name), value) => shortened(&text_of(&value[name])),
         _ => shortened(&text_of(value)),
     }
 }

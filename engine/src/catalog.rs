@@ -17,6 +17,7 @@ use crate::query::{Cursor, FieldType, Filter, Kind, Page, Query};
 use crate::schedules;
 use crate::secrets;
 use crate::store::executions::{self, ExecutionType, Key, NewExecution};
+use crate::store::locks::{self, Lock};
 use crate::store::places::{self, Admission};
 use crate::store::records::{self, Saved, Saving, Stamp};
 use crate::store::{Refusal, StoreError, StoreResult, approvals, journal, notified, sessions};
@@ -54,7 +55,12 @@ impl Core {
             Kind::Flow => places::flow_saved(connection, saved.before.as_ref(), &saved.after)?,
             Kind::Notification => notifications::saved(self, connection, saved.before.as_ref(), &saved.after)?,
             Kind::Schedule => drop(schedules::reconcile(self, connection, saved.before.as_ref(), &saved.after)?),
-            Kind::Setting => schedules::setting_saved(self, connection, saved.before.as_ref(), &saved.after)?,
+            Kind::Setting => {
+                if let Some(before) = &saved.before {
+                    locks::check_change(connection, &Lock::of(before), stamp.execution)?;
+                }
+                schedules::setting_saved(self, connection, saved.before.as_ref(), &saved.after)?;
+            }
             _ => {}
         }
         if let Some(before) = &saved.before
@@ -82,6 +88,9 @@ impl Core {
         if kind == Kind::Schedule {
             record["is_enabled"] = false.into();
             schedules::reconcile(self, connection, None, &record)?;
+        }
+        if kind == Kind::Setting {
+            locks::check_delete(connection, &Lock::of(&record), stamp.execution)?;
         }
         let is_deleted = records::delete(connection, kind, key, permanently, stamp)?;
         match kind {
@@ -200,6 +209,7 @@ impl Core {
             origins: Vec::new(),
             inherited: Vec::new(),
             digests: DigestVersion::NEWEST,
+            locks: Vec::new(),
             engine: env!("CARGO_PKG_VERSION").to_owned(),
             acts_as,
         };

@@ -224,7 +224,12 @@ impl Core {
     }
 
     pub(crate) fn stamp(&self, who: &str) -> Stamp {
-        Stamp { who: who.to_owned(), now: self.now(), new_id: self.new_id(), acts_as: None }
+        Stamp { who: who.to_owned(), now: self.now(), new_id: self.new_id(), acts_as: None, execution: None }
+    }
+
+    /// Of what an execution does.
+    pub(crate) fn stamp_of(&self, execution: &Execution) -> Stamp {
+        Stamp { execution: Some(execution.key), ..self.stamp(&format!("execution {}", execution.id)) }
     }
 
     /// Tells the executor. It is gone only when the engine is, and then nobody minds.

@@ -23,7 +23,7 @@ use crate::store::places::{self, Admission};
 use crate::store::records::Saving;
 use crate::store::schedules::{self as store_schedules, ScheduleState};
 use crate::store::writer::guarded;
-use crate::store::{Concerns, StoreError, StoreResult, Urgency, signals};
+use crate::store::{Concerns, StoreError, StoreResult, Urgency, locks, signals};
 
 /// Runs the program that the execution began with.
 pub(crate) async fn run_program(session: &Arc<Session>) -> Result<Value, End> {
@@ -149,7 +149,7 @@ async fn record(
     continued: Option<Value>,
 ) -> Departure {
     let (id, flow_id, status) = (execution.id.clone(), execution.flow_id.clone(), finish.status);
-    let apart = is_planted(Bug::NextIterationApart).then(|| (execution.clone(), finish.clone()));
+    let apart = APART.into_iter().find(|bug| is_planted(*bug)).map(|bug| (bug, execution.clone(), finish.clone()));
     let ending = core.clone();
     let ticket = core.writer.submit(Urgency::Now, Concerns::One(execution.key), move |connection| {
         end(&ending, connection, &execution, &finish, &actions, continued)
@@ -166,8 +166,8 @@ async fn record(
             for key in woken {
                 core.send(Event::Wake(key));
             }
-            if let Some((execution, finish)) = apart {
-                next_iteration_apart(core, execution, finish).await;
+            if let Some((bug, execution, finish)) = apart {
+                do_apart(core, bug, execution, finish).await;
             }
             Departure::Ended
         }
@@ -201,7 +201,7 @@ fn end(
         }
     }
     let Some(left) = executions::finish(connection, execution.key, finish)? else { return Ok(woken) };
-    if let Some(flow_id) = left.limited_flow {
+    if let Some(flow_id) = left.limited_flow.filter(|_| !is_planted(Bug::PlaceGivenOnApart)) {
         woken.extend(places::give(connection, &flow_id)?);
     }
     for (index, action) in actions.iter().rev().enumerate() {
@@ -215,6 +215,10 @@ fn end(
             }
             Err(failed) => return Err(failed),
         }
+    }
+    // After the actions: they may change what it has locked.
+    if !is_planted(Bug::LockGivenOnApart) {
+        woken.extend(locks::release_all(connection, execution.key, finish.at)?);
     }
     if finish.cancels_children {
         woken.extend(executions::cancel_children(connection, &execution.id)?);
@@ -252,7 +256,7 @@ fn perform(
     index: usize,
 ) -> StoreResult<Vec<Key>> {
     let by = format!("execution {}", execution.id);
-    let stamp = core.stamp(&by);
+    let stamp = core.stamp_of(execution);
     let grant = |needed| Grant::of_execution(&execution.acts_as, needed);
     match action {
         EndAction::SaveRecord { kind, key, fields } => {
@@ -346,6 +350,7 @@ fn continue_as_new(
     let mut new = core.new_flow_execution(connection, id.clone(), &old.flow_id, input, &by, rights)?;
     new.started.depth = old.depth;
     new.started.end_actions = actions.iter().map(|action| json!(action)).collect();
+    new.started.locks = locks::held(connection, old.key)?;
     new.name.clone_from(&old.name);
     new.parent_id.clone_from(&old.parent_id);
     new.orphan = old.orphan;
@@ -362,6 +367,7 @@ fn continue_as_new(
     executions::set_continued_as(connection, old.key, &id)?;
     executions::move_children(connection, &old.id, &id)?;
     signals::move_unused(connection, old.key, key)?;
+    locks::move_all(connection, old.key, key)?;
     if let Some(schedule_id) = &old.schedule_id
         && let Some(state) = store_schedules::state(connection, schedule_id)?
         && state.execution_id == old.id
@@ -385,14 +391,24 @@ fn newest_version(core: &Core, execution: &Execution) -> Option<String> {
     record["version"].as_str().map(str::to_owned)
 }
 
-/// See [`Bug::NextIterationApart`].
-async fn next_iteration_apart(core: &Arc<Core>, execution: Execution, finish: Finish) {
-    let Some(schedule_id) = execution.schedule_id.clone().filter(|_| execution.is_schedule) else { return };
+/// What belongs to the transaction of an end, and is planted in another one.
+const APART: [Bug; 3] = [Bug::NextIterationApart, Bug::LockGivenOnApart, Bug::PlaceGivenOnApart];
+
+/// See [`APART`].
+async fn do_apart(core: &Arc<Core>, bug: Bug, execution: Execution, finish: Finish) {
     let begin = core.clone();
-    let ticket = core.writer.submit(Urgency::Now, Concerns::None, move |connection| {
-        schedules::after_iteration(&begin, connection, &schedule_id, &execution, &finish)
-    });
-    if let Ok(Some(key)) = ticket.done().await {
+    let ticket =
+        core.writer.submit(Urgency::Now, Concerns::None, move |connection| match (bug, &execution.schedule_id) {
+            (Bug::LockGivenOnApart, _) => locks::release_all(connection, execution.key, finish.at),
+            (Bug::PlaceGivenOnApart, _) => places::give(connection, &execution.flow_id),
+            (_, Some(schedule_id)) if execution.is_schedule => {
+                Ok(schedules::after_iteration(&begin, connection, schedule_id, &execution, &finish)?
+                    .into_iter()
+                    .collect())
+            }
+            _ => Ok(Vec::new()),
+        });
+    for key in ticket.done().await.unwrap_or_default() {
         core.send(Event::Wake(key));
     }
 }

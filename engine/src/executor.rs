@@ -132,7 +132,7 @@ impl Executor {
         if state == ActiveState::Paused && !must_end {
             return;
         }
-        if active.place == Some(Place::Awaited) && !must_end {
+        if active.place == Some(Place::Awaited) && !must_end && !is_planted(Bug::PlaceIgnored) {
             return;
         }
         if deaths >= DEATHS_MAX && !must_end {

@@ -56,6 +56,18 @@ pub(crate) enum Bug {
     IdempotencyIgnored,
     /// Who restarts from a call does not take over how the connections ended that the calls before it began.
     EndsLeftBehind,
+    /// What an execution held is given on in a transaction after its end.
+    LockGivenOnApart,
+    /// A lock that becomes free is given to two who wait for it.
+    LockGivenTwice,
+    /// Who waits for a lock holds it whenever it is woken.
+    LockTakenAtWaking,
+    /// An execution goes on after its deadline.
+    DeadlineIgnored,
+    /// An execution begins although as many of its flow run as may.
+    PlaceIgnored,
+    /// A place is given on in a transaction after the end.
+    PlaceGivenOnApart,
     /// A failed sync is tried again. This one is in the simulated disk: SQLite itself never does it.
     #[cfg_attr(not(test), expect(dead_code, reason = "its place is in the simulator"))]
     FailedSyncRetried,

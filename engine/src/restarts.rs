@@ -12,6 +12,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use surefoot_connector_api::Effect;
 
 use crate::approvals::approval_id;
@@ -71,6 +72,8 @@ enum What {
     Connection(Arc<ConnectionStart>, Option<Arc<Outcome>>),
     Child,
     Question,
+    /// The name that it was locked by, and how many times it is to be unlocked.
+    Lock(String, u32),
 }
 
 /// Reads what there is to be taken over of an execution that has ended, for a restart from call number `from`.
@@ -107,6 +110,18 @@ pub(crate) fn look(connection: &Connection, key: Key, id: &str, from: u32) -> St
                 return Err(conflict(format!(
                     "call {n} asked a question, and no call before call {from} got the answer; restart from call {n}, \
                      so that it is asked again"
+                )));
+            }
+            What::Lock(_, 0) => {
+                return Err(conflict(format!(
+                    "execution {id} held a lock from its beginning, which it had from the one that continued as it, and \
+                     no call before call {from} unlocked it; the lock has been given up: rerun it"
+                )));
+            }
+            What::Lock(name, _) => {
+                return Err(conflict(format!(
+                    "call {n} locked `{name}`, and no call before call {from} unlocked it; the lock has been given up: \
+                     restart from call {n}, so that it is locked again"
                 )));
             }
             What::Connection(..) | What::Child => {}
@@ -176,7 +191,7 @@ impl Taken {
                     }
                 }
                 What::Child => inherited.extend(self.child_end(core, connection, *n, id)?),
-                What::Connection(_, Some(_)) | What::Question => {}
+                What::Connection(_, Some(_)) | What::Question | What::Lock(..) => {}
             }
         }
         Ok(inherited)
@@ -242,11 +257,13 @@ struct Reading<'a> {
     started: Option<Started>,
     contents: BTreeSet<String>,
     open: BTreeMap<String, Open>,
+    /// The last call, if it was about a lock: which, and what it named.
+    about_lock: Option<(CallKind, String)>,
 }
 
 fn read(connection: &Connection, key: Key, id: &str, from: u32) -> StoreResult<Taken> {
     let (started, contents, open) = (None, BTreeSet::new(), BTreeMap::new());
-    let mut reading = Reading { id, from, calls: 0, is_answered: true, started, contents, open };
+    let mut reading = Reading { id, from, calls: 0, is_answered: true, started, contents, open, about_lock: None };
     let (mut rows, mut records) = (Vec::new(), Vec::new());
     let ids = journal::row_ids(connection, key)?;
     for row in &ids {
@@ -278,6 +295,8 @@ impl Reading<'_> {
         match record {
             Record::Started(started) => {
                 self.started = Some(started.clone());
+                let inherited = |id: &String| (lock_key(id), Open { n: 0, what: What::Lock(id.clone(), 0) });
+                self.open.extend(started.locks.iter().map(inherited));
                 return Ok(false);
             }
             Record::Call { n, .. } if *n != self.calls => {
@@ -304,6 +323,7 @@ impl Reading<'_> {
         }
         self.contents.extend(record.content_read().map(str::to_owned));
         self.follow(record);
+        self.follow_locks(record);
         Ok(!(is_planted(Bug::EndsLeftBehind) && matches!(record, Record::Settled { .. })))
     }
 
@@ -344,6 +364,35 @@ impl Reading<'_> {
         }
     }
 
+    /// Which locks the calls that are taken over hold.
+    fn follow_locks(&mut self, record: &Record) {
+        let (n, reply) = match record {
+            Record::Call { n, kind, args, reply, .. } => {
+                let is_about_lock = matches!(kind, CallKind::Lock | CallKind::Unlock);
+                let name = || args["setting"].as_str().unwrap_or_default().to_owned();
+                self.about_lock = is_about_lock.then(|| (*kind, name()));
+                (*n, reply.as_ref())
+            }
+            Record::Reply { n, reply, .. } => (*n, Some(reply)),
+            Record::Started(_) | Record::Settled { .. } => return,
+        };
+        let (Some((kind, name)), Some(Reply::Json(Some(Value::String(id))))) = (&self.about_lock, reply) else {
+            return;
+        };
+        let key = lock_key(id);
+        if *kind == CallKind::Lock {
+            let first = || Open { n, what: What::Lock(name.clone(), 0) };
+            if let What::Lock(_, times) = &mut self.open.entry(key).or_insert_with(first).what {
+                *times += 1;
+            }
+            return;
+        }
+        match self.open.get_mut(&key).map(|open| &mut open.what) {
+            Some(What::Lock(_, times)) if *times > 1 => *times -= 1,
+            _ => drop(self.open.remove(&key)),
+        }
+    }
+
     fn check_reach(&self) -> StoreResult<()> {
         let Self { id, from, calls, is_answered, .. } = self;
         let last = if *is_answered { *calls } else { calls - 1 };
@@ -363,6 +412,11 @@ impl Reading<'_> {
         };
         Err(StoreError::invalid(text))
     }
+}
+
+/// Of a lock among what is open: no id of an execution or a question begins so.
+fn lock_key(setting: &str) -> String {
+    format!("lock {setting}")
 }
 
 /// Whose ends the answer of a wait tells.

@@ -1,5 +1,6 @@
 //! Single behaviours of the engine, each with a small built-in flow, on the machine's clock.
 
+mod locks;
 mod places;
 
 use std::future::Future;

@@ -37,6 +37,7 @@ mod routes;
 mod schedules;
 mod serve;
 mod sessions;
+mod settings;
 mod setup;
 mod system;
 mod throttle;

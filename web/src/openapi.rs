@@ -198,6 +198,7 @@ fn of_field(field: &Field) -> Value {
         false => json!({ "type": [ty, "null"] }),
     };
     match field.ty {
+        _ if field.name == "locked_by" => locked_by(),
         FieldType::Text => nullable("string"),
         FieldType::Integer => nullable("integer"),
         FieldType::Bool => nullable("boolean"),
@@ -208,6 +209,21 @@ fn of_field(field: &Field) -> Value {
         }
         FieldType::Json => json!({}),
     }
+}
+
+/// Of a setting: missing while nobody holds it.
+fn locked_by() -> Value {
+    json!({
+        "type": "object",
+        "description": "the execution that holds the setting as a lock; missing while none does",
+        "properties": {
+            "execution_id": { "type": "string" },
+            "since": { "type": "string", "format": "date-time" },
+            "waiters": { "type": "integer", "description": "how many executions wait for it" },
+        },
+        "required": ["execution_id", "since", "waiters"],
+        "additionalProperties": false,
+    })
 }
 
 fn problem() -> Value {

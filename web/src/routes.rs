@@ -7,7 +7,7 @@ use crate::operation::Operation;
 use crate::problem::Problem;
 use crate::{
     approvals, approve, bulk, connectors, events, executions, files, flows, health, metrics, notifications, openapi,
-    records, schedules, sessions, setup, system, tokens, users, webhooks,
+    records, schedules, sessions, settings, setup, system, tokens, users, webhooks,
 };
 
 /// Everything that can be asked for.
@@ -28,6 +28,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         records::operations(),
         schedules::operations(),
         sessions::operations(),
+        settings::operations(),
         setup::operations(),
         system::operations(),
         tokens::operations(),

@@ -1,13 +1,14 @@
-//! `surefoot setting`: stored JSON documents.
+//! `surefoot setting`: stored JSON documents, which are also locks.
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use crate::client::Path;
 use crate::context::Context;
 use crate::inputs;
 use crate::records::{self, Kind, RecordCommand};
-use crate::table::{name_of, plain, time};
+use crate::table::{member, name_of, plain, time};
 
 const KIND: Kind = Kind {
     name: "setting",
@@ -15,6 +16,7 @@ const KIND: Kind = Kind {
     columns: &[
         plain("NAME", "name"),
         plain("VALUE", "value"),
+        member("LOCKED BY", "locked_by", "execution_id"),
         name_of("PROJECT", "project_id", "projects"),
         time("MODIFIED", "modified_at"),
         plain("DESCRIPTION", "description"),
@@ -25,6 +27,11 @@ const KIND: Kind = Kind {
 pub(crate) enum Command {
     /// Create or change one
     Set(SetArguments),
+    /// Take the lock of one from the execution that holds it, and give it to the next
+    Unlock {
+        /// Name or id
+        key: String,
+    },
     #[command(flatten)]
     Record(RecordCommand),
 }
@@ -55,6 +62,11 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
                 fields["project_id"] = records::id_of(context.client().await?, "projects", &project).await?.into();
             }
             records::set(&KIND, &arguments.key, fields, context).await
+        }
+        Command::Unlock { key } => {
+            let path = Path::api([KIND.plural, &key, "unlock"]);
+            let record = context.existing().await?.post(path, json!({})).await?;
+            records::saved(&KIND, context.printer, &record, "unlocked")
         }
         Command::Record(command) => records::run(&KIND, command, context).await,
     }

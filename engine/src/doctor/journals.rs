@@ -227,6 +227,7 @@ mod tests {
             origins: Vec::new(),
             inherited: Vec::new(),
             digests: DigestVersion::NEWEST,
+            locks: Vec::new(),
             engine: "test".into(),
             acts_as: Rights::of_executions(),
         })

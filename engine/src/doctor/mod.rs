@@ -9,6 +9,7 @@ mod contents;
 mod database;
 mod folder;
 mod journals;
+mod locks;
 mod looking;
 mod records;
 mod rows;
@@ -102,12 +103,13 @@ const SHOWN_MAX: usize = 100;
 type Check = fn(&mut Exam<'_>) -> StoreResult<()>;
 
 /// All checks of a database in this engine's format, in order: what a check repairs, the later ones see repaired.
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 9] = [
     database::check,
     database::bookkeeping,
     records::check,
     rows::check,
     active::check,
+    locks::check,
     journals::check,
     schedules::check,
     contents::check,

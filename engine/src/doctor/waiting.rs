@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::journals::{Unended, of};
 use super::{Exam, Finding, Severity};
 use crate::journal::{CallKind, Record};
-use crate::store::StoreResult;
+use crate::query::Kind;
+use crate::store::{StoreResult, records};
 use crate::upkeep::RESTORED;
 
 /// An engine at work that is later than that is not just busy.
@@ -39,6 +40,18 @@ pub(super) fn look(exam: &mut Exam<'_>, execution: &Unended, pending: Option<&Re
             let message = format!("it waits for the answer to {asked} since {at}{until}");
             let remedy = format!("see what it asks: surefoot approval show {asked}");
             exam.find(Finding { severity: Severity::Note, ..of("waiting_for_answer", id, message, &remedy) }, None)
+        }
+        Some(Record::Call { kind: CallKind::Lock, args, at, due, .. }) => {
+            let setting = args["setting"].as_str().unwrap_or_default();
+            let until = due.map_or_else(String::new, |due| format!(", until {due}"));
+            let record = records::get(exam.connection, Kind::Setting, setting)?.unwrap_or_default();
+            let held = record["locked_by"]["execution_id"].as_str().unwrap_or_default();
+            let message = format!("it waits for the lock `{setting}` since {at}{until}; execution {held} holds it");
+            let remedy = format!(
+                "see what that one does: surefoot execution show {held}; to take the lock away: \
+                 surefoot setting unlock {setting}"
+            );
+            exam.find(Finding { severity: Severity::Note, ..of("waiting_for_lock", id, message, &remedy) }, None)
         }
         _ => Ok(()),
     }

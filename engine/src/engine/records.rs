@@ -10,9 +10,10 @@ use crate::audit::{self, Deed};
 use crate::core::Event;
 use crate::query::{Kind, Page, Query};
 use crate::session::QueryCall;
-use crate::store::StoreError;
+use crate::store::locks::{self, Lock};
 use crate::store::places;
 use crate::store::records::{self, Saved, Saving};
+use crate::store::{Refusal, StoreError};
 
 impl Engine {
     /// One page of records or executions.
@@ -93,6 +94,24 @@ impl Engine {
         let (deleted, _) = self.write_and_wake(delete, follows).await?;
         self.tell_people(kind);
         Ok(deleted)
+    }
+
+    /// Takes the lock of a setting away from the execution that holds it, and gives it on to who has waited longest.
+    /// The former holder goes on, and learns of it when it unlocks. Returns the setting as it is then.
+    pub async fn unlock(&self, key: &str, by: &str) -> EngineResult<Value> {
+        let (core, grant, key, by) = (self.core.clone(), self.grant.clone(), key.to_owned(), by.to_owned());
+        let unlock = move |connection: &rusqlite::Connection| {
+            let before = grant.record(connection, Kind::Setting, &key)?;
+            let Some((_, next)) = locks::take_away(connection, &Lock::of(&before), core.now())? else {
+                let text = format!("setting `{key}` is not locked: nothing to do");
+                return Err(StoreError::Refused(Refusal::Conflict(text)));
+            };
+            let after = grant.record(connection, Kind::Setting, &key)?;
+            let deed = Deed { action: "unlock", kind: Kind::Setting, before, after: after.clone() };
+            audit::note(&core, connection, &grant, &by, deed)?;
+            Ok((after, next))
+        };
+        Ok(self.write_and_wake(unlock, |(_, next)| next.map(Event::Wake)).await?.0)
     }
 
     /// Takes a record, or the tree of an execution, out of the trash, by id.

@@ -46,7 +46,7 @@ fn note(connection: &rusqlite::Connection, config: &Config, by: &str) -> StoreRe
     let now = config.clock.now();
     let id = config.entropy.new_id(now);
     let entry = json!({"action": "rekey", "record_kind": Kind::Secret.as_str(), "record_id": "", "record_name": ""});
-    let stamp = Stamp { who: by.to_owned(), now, new_id: id.clone(), acts_as: None };
+    let stamp = Stamp { who: by.to_owned(), now, new_id: id.clone(), acts_as: None, execution: None };
     let entry = match &entry {
         Value::Object(entry) => entry,
         _ => unreachable!("made above"),

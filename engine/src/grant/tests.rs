@@ -229,6 +229,11 @@ async fn act(session: &Session, input: &Value) -> Result<Value, End> {
             let child = session.start_flow(&name("sleeper"), json!({}), None, true).await?;
             told(child, done)
         }
+        "lock" => told(session.lock(&name("setting"), None).await?, done),
+        "unlock" => {
+            let _ = session.lock(&name("setting"), None).await?;
+            told(session.unlock(&name("setting")).await?, done)
+        }
         "cancel" => told(session.cancel(input["execution"].as_str().unwrap()).await?, done),
         "in a child" => {
             let child = input["flow"].as_str().unwrap();
@@ -333,7 +338,7 @@ fn takes(kind: CallKind) -> Takes {
         }
         RecordGet | RecordQuery | FileStat => Takes::Role(Role::Viewer, "nothing"),
         FileRead => Takes::Role(Role::Viewer, "not found"),
-        StartConnection | StartFlow | Cancel => Takes::Role(Role::Operator, "not found"),
+        StartConnection | StartFlow | Cancel | Lock | Unlock => Takes::Role(Role::Operator, "not found"),
         RecordDelete | FileDelete => Takes::Role(Role::Author, "nothing"),
         // The name is in use, which is all that is told.
         RecordSave | FileWrite => Takes::Role(Role::Author, "conflict"),
@@ -376,7 +381,7 @@ async fn every_host_call_takes_a_role_where_it_reaches() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 22 * 4 * 3);
+    assert_eq!(tried, 24 * 4 * 3);
 }
 
 /// Calls that reach in other ways than a name.

@@ -22,7 +22,7 @@ wasmtime::component::bindgen!({
 
 use surefoot::flow::execution::{
     Asked as WitAsked, CheckOutcome, CheckResult, ConnectionOptions as WitConnectionOptions, EndAction as WitEndAction,
-    Ended, FlowOptions, Level, OnInterrupt, Question, Response, ReturnWhen, SignalReceived,
+    Ended, FlowOptions, Level, LockError, OnInterrupt, Question, Response, ReturnWhen, SignalReceived,
 };
 use surefoot::flow::files::FileStat;
 use surefoot::flow::records::{Page, QuerySpec};
@@ -52,8 +52,21 @@ impl From<HostError> for Error {
             HostError::InvalidInput(text) => Self::InvalidInput(text),
             HostError::ExtraInput(text) => Self::ExtraInput(text),
             HostError::PermissionDenied(text) => Self::PermissionDenied(text),
-            HostError::Conflict(text) => Self::Conflict(text),
+            // These two are of locks alone, whose calls have an error type of their own.
+            HostError::Conflict(text) | HostError::LockTimeout(text) | HostError::Deadlock(text) => {
+                Self::Conflict(text)
+            }
             HostError::LimitExceeded(text) => Self::LimitExceeded(text),
+        }
+    }
+}
+
+impl From<HostError> for LockError {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::LockTimeout(text) => Self::Timeout(text),
+            HostError::Deadlock(text) => Self::Deadlock(text),
+            error => Self::Other(error.into()),
         }
     }
 }
@@ -207,6 +220,15 @@ impl surefoot::flow::execution::Host for Guest {
             payload: payload.to_string(),
             sender,
         })
+    }
+
+    async fn lock(&mut self, setting: String, timeout_ms: Option<u64>) -> wasmtime::Result<Result<String, LockError>> {
+        let locked = self.called().lock(&setting, timeout_ms.map(Duration::from_millis)).await?;
+        Ok(locked.map_err(LockError::from))
+    }
+
+    async fn unlock(&mut self, setting: String) -> Answer<()> {
+        answer(self.called().unlock(&setting).await, |()| ())
     }
 
     async fn on_end(&mut self, action: WitEndAction) -> Answer<()> {

@@ -39,6 +39,8 @@ pub enum CallKind {
     FileDelete = 21,
     Ask = 22,
     WaitAnswer = 23,
+    Lock = 24,
+    Unlock = 25,
 }
 
 /// A number in journals, a name for people.

@@ -122,6 +122,9 @@ pub struct Started {
     /// How the digests of its calls are made.
     #[serde(rename = "h", default, skip_serializing_if = "is_default")]
     pub digests: DigestVersion,
+    /// Ids of the settings that it held as locks from the beginning: those of the execution that continued as this one.
+    #[serde(rename = "k", default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<String>,
     /// The engine's version, for people.
     #[serde(rename = "g")]
     pub engine: String,
@@ -417,6 +420,14 @@ pub enum HostError {
     #[error("timed out while waiting for signal `{0}`")]
     #[serde(rename = "st")]
     SignalTimeout(String),
+    /// A wait for a lock timed out.
+    #[error("{0}")]
+    #[serde(rename = "lt")]
+    LockTimeout(String),
+    /// A wait for a lock would never have ended.
+    #[error("{0}")]
+    #[serde(rename = "dl")]
+    Deadlock(String),
     /// Nothing has that name or id.
     #[error("{0}")]
     #[serde(rename = "nf")]

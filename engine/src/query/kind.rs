@@ -102,7 +102,8 @@ const SCHEDULE: &[Field] = &[
     hidden(ACTS_AS),
 ];
 const SCHEDULER: &[Field] = &[data("flow_id", Text), data("description", Text), data("project_id", Text)];
-const SETTING: &[Field] = &[data("value", Json), data("description", Text), data("project_id", Text)];
+const SETTING: &[Field] =
+    &[data("value", Json), data("description", Text), data("project_id", Text), column("locked_by", Json, false)];
 const WEBHOOK: &[Field] = &[
     data("flow_id", Text),
     data("is_enabled", Bool),

@@ -118,7 +118,8 @@ impl Session {
                 }
             }
         };
-        self.await_signal(n, due, Awaited::Answer(id.to_owned())).await
+        let reply = self.await_reply(n, due, Awaited::Answer(id.to_owned())).await?;
+        self.answer(reply, as_signal)
     }
 }
 

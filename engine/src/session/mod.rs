@@ -13,6 +13,7 @@ mod connections;
 mod dependencies;
 mod document;
 mod files;
+mod locks;
 mod past;
 mod records;
 mod runs;

@@ -101,8 +101,7 @@ impl Session {
                 let shown = json!({"kind": kind, "key": key, "fields": self.core.redact_fields(kind, &fields)});
                 let (n, call) = self.unrecorded(CallKind::RecordSave, digest, shown)?;
                 let (kind, key, core) = (kind.to_owned(), key.to_owned(), self.core.clone());
-                let (grant, stamp) =
-                    (self.grant(Role::Author), self.core.stamp(&format!("execution {}", self.execution().id)));
+                let (grant, stamp) = (self.grant(Role::Author), self.core.stamp_of(self.execution()));
                 let (reply, _) = self
                     .store_call(n, call, move |connection| {
                         let kind = writable_kind(&kind)?;
@@ -130,8 +129,7 @@ impl Session {
             Turn::Resumed(..) => return Err(self.damaged()),
             Turn::Live(n, call) => {
                 let (kind, key, core) = (kind.to_owned(), key.to_owned(), self.core.clone());
-                let (grant, stamp) =
-                    (self.grant(Role::Author), self.core.stamp(&format!("execution {}", self.execution().id)));
+                let (grant, stamp) = (self.grant(Role::Author), self.core.stamp_of(self.execution()));
                 let (reply, deleted) = self
                     .store_call(n, call, move |connection| {
                         let kind = writable_kind(&kind)?;

@@ -1,4 +1,4 @@
-//! Host calls that wait: for time, for dependencies, for signals.
+//! Host calls that wait: for time, for dependencies, for signals, and what waits for locks shares with those.
 //!
 //! A wait that is short keeps its instance. A long one gives it up: the run ends with [`End::Departed`], and the
 //! executor starts
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::approvals::take_answer;
+use super::locks::take_lock;
 use super::{CallResult, Departed, End, EndedDependency, HostError, Session, Turn};
 use crate::clock::Timestamp;
 use crate::core::{Departure, lock};
@@ -18,7 +19,7 @@ use crate::journal::{Call, CallKind, DigestVersion, Record, Reply, Status, wait_
 use crate::planted::{Bug, is_planted};
 use crate::store::executions::{ActiveState, Key};
 use crate::store::writer::Ticket;
-use crate::store::{Concerns, StoreResult, Urgency, approvals, executions, journal, signals};
+use crate::store::{Concerns, StoreResult, Urgency, approvals, executions, journal, locks, signals};
 
 /// What a wait waits for. The numbers are part of its digest: never change one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,13 +44,15 @@ struct WaitArgs<'a> {
 /// A replay may take this part of the wait that it frees memory for.
 const REPLAY_SHARE: u32 = 100;
 
-/// Which signal a wait is for.
+/// What a wait is for that others end.
 #[derive(Clone, Debug)]
 pub(super) enum Awaited {
-    /// The oldest unused one of that name.
+    /// The oldest unused signal of that name.
     Named(String),
     /// The answer to the question with that id.
     Answer(String),
+    /// The lock that the call of that number asked for.
+    Lock(u32),
 }
 
 impl Awaited {
@@ -58,10 +61,11 @@ impl Awaited {
         match self {
             Self::Named(name) => signals::is_there(connection, key, name),
             Self::Answer(id) => approvals::is_decided(connection, id),
+            Self::Lock(call) => Ok(locks::is_decided(connection, key, *call)? || is_planted(Bug::LockTakenAtWaking)),
         }
     }
 
-    /// Takes the signal for call number `call`. None while it may still come.
+    /// Takes it for call number `call`. None while it may still come.
     fn take(&self, connection: &Connection, key: Key, call: u32, timed_out: bool) -> StoreResult<Option<Reply>> {
         let blind = timed_out && is_planted(Bug::TimeoutBeatsSignal);
         Ok(match self {
@@ -70,6 +74,7 @@ impl Awaited {
                 None => timed_out.then(|| Reply::Error(HostError::SignalTimeout(name.clone()))),
             },
             Self::Answer(id) => take_answer(connection, id, call, timed_out)?,
+            Self::Lock(_) => take_lock(connection, key, call, timed_out)?,
         })
     }
 }
@@ -242,16 +247,12 @@ impl Session {
                 (n, due)
             }
         };
-        self.await_signal(n, due, Awaited::Named(name.to_owned())).await
+        let reply = self.await_reply(n, due, Awaited::Named(name.to_owned())).await?;
+        self.answer(reply, as_signal)
     }
 
-    /// Goes on with a wait for a signal that has been recorded.
-    pub(super) async fn await_signal(
-        &self,
-        n: u32,
-        due: Option<Timestamp>,
-        awaited: Awaited,
-    ) -> CallResult<(String, Value, String)> {
+    /// Goes on with a wait that has been recorded.
+    pub(super) async fn await_reply(&self, n: u32, due: Option<Timestamp>, awaited: Awaited) -> Result<Reply, End> {
         let key = self.execution().key;
         loop {
             self.resident.take_dirty();
@@ -259,8 +260,8 @@ impl Session {
             let there = self.core.readers.read(|connection| awaited.is_there(connection, key));
             let timed_out = due.is_some_and(|due| self.core.now() >= due);
             if there.map_err(|_| End::dropped())? || timed_out {
-                if let Some(reply) = self.take_signal(n, &awaited, timed_out).await? {
-                    return self.answer(reply, as_signal);
+                if let Some(reply) = self.take(n, &awaited, timed_out).await? {
+                    return Ok(reply);
                 }
                 continue;
             }
@@ -268,9 +269,9 @@ impl Session {
         }
     }
 
-    /// Takes a signal in one transaction with the entry that names it; the order of commits decides against the
-    /// timeout.
-    async fn take_signal(&self, n: u32, awaited: &Awaited, timed_out: bool) -> Result<Option<Reply>, End> {
+    /// Takes what was waited for in one transaction with the entry that names it; the order of commits decides against
+    /// the timeout.
+    async fn take(&self, n: u32, awaited: &Awaited, timed_out: bool) -> Result<Option<Reply>, End> {
         let (key, awaited, at) = (self.execution().key, awaited.clone(), self.advance());
         let ticket = self.core.writer.submit(Urgency::Now, Concerns::One(key), move |connection| {
             let Some(reply) = awaited.take(connection, key, n, timed_out)? else { return Ok(None) };
@@ -324,7 +325,7 @@ impl Session {
         Ok(End::Departed(Departed(Departure::Parked(due))))
     }
 
-    fn waiting_status(&self) -> Status {
+    pub(super) fn waiting_status(&self) -> Status {
         if self.execution().is_schedule { Status::Scheduled } else { Status::Waiting }
     }
 

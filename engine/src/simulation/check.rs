@@ -29,6 +29,11 @@ pub(super) struct Findings {
     pub(super) iterations: u32,
     pub(super) cancelled: u32,
     pub(super) restarted: u32,
+    pub(super) overdue: u32,
+    /// Locks that were got, of which some were waited for, and given up by a call.
+    pub(super) locked: u32,
+    pub(super) waited: u32,
+    pub(super) unlocked: u32,
 }
 
 pub(super) struct Execution {
@@ -77,9 +82,10 @@ pub(super) fn check(
 ) -> Checked<(Findings, Journals)> {
     let read = |connection: &Connection| -> StoreResult<_> {
         let sound: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
-        Ok((sound, read_all(connection)?, signals(connection)?, told::read(connection)?))
+        let locks: u32 = connection.query_row("SELECT count(*) FROM locks", [], |row| row.get(0))?;
+        Ok((sound, read_all(connection)?, signals(connection)?, told::read(connection)?, locks))
     };
-    let (sound, all, signals, untold) =
+    let (sound, all, signals, untold, locks) =
         engine.core.readers.read(read).map_err(|error| format!("the store is damaged: {error}"))?;
     ensure!(sound == "ok", "the database is damaged: {sound}");
     let mut findings = Findings::default();
@@ -95,6 +101,8 @@ pub(super) fn check(
     rights_are_handed_on(&all)?;
     nobody_else_called(&all, world)?;
     signals_agree(&all, &signals, world, &mut findings)?;
+    ensure!(locks == 0, "nothing runs, and {locks} locks are held or waited for");
+    locks_exclude(&all, world, &mut findings)?;
     iterations_follow(&all, plan, &mut findings)?;
     no_time_is_lost(&all, plan)?;
     if plan.with_notifications {
@@ -167,11 +175,17 @@ fn ended_well(execution: &Execution, world: &World) -> Checked<()> {
     let (status, code) = (row["status"].as_str().unwrap_or_default(), row["error_code"].as_str().unwrap_or_default());
     let fine = matches!((status, code), ("ENDED_SUCCESS", "") | ("ENDED_CANCELLED", _) | ("ENDED_ERROR", "stopped"))
         || (told::is_of_notify(row) && code == "interrupted");
+    let fine = fine || (code == "deadline" && row["deadline"].is_string());
     ensure!(fine, "{id} ended with {status}: {}", row["error_message"]);
     if let Some(version) = world.version(id) {
         ensure!(row["version"] == version.as_str(), "{id} ran {version} and says {}", row["version"]);
     }
     Ok(())
+}
+
+/// Whether it was ended by others, wherever it was.
+fn was_cut(execution: &Execution) -> bool {
+    execution.row["status"] == "ENDED_CANCELLED" || execution.row["error_code"] == "deadline"
 }
 
 /// A write that is recorded as done was done once, an interrupted one at most once, one that was not sent never.
@@ -204,8 +218,7 @@ fn effects_happened_once(execution: &Execution, world: &World, findings: &mut Fi
             None => times <= 1 || start.retry_on_interrupt,
         };
         ensure!(fine, "write {id} was performed {times} times and ended as {outcome:?}");
-        let cancelled = execution.row["status"] == "ENDED_CANCELLED";
-        ensure!(outcome.is_some() || cancelled, "write {id} never ended");
+        ensure!(outcome.is_some() || was_cut(execution), "write {id} never ended");
     }
     Ok(())
 }
@@ -244,9 +257,9 @@ fn beginning_is_the_same(execution: &Execution, all: &[Execution]) -> Checked<()
 
 /// Each line that the guest logged is there, once. What was cancelled may have lost its last ones with its process.
 fn log_is_whole(execution: &Execution, world: &World) -> Checked<()> {
-    let Execution { id, row, lines, .. } = execution;
+    let Execution { id, lines, .. } = execution;
     let logged = world.lines(id);
-    let may_lack = row["status"] == "ENDED_CANCELLED" && *lines < logged;
+    let may_lack = was_cut(execution) && *lines < logged;
     ensure!(*lines == logged || may_lack, "{id} logged {logged} lines, and {lines} are there");
     Ok(())
 }
@@ -368,6 +381,30 @@ fn signals_agree(
     Ok(())
 }
 
+/// What was done under a lock outside was done by one holder after the other. A call that was under way when its
+/// execution was cut goes on, and may do so when the next one has the lock.
+fn locks_exclude(all: &[Execution], world: &World, findings: &mut Findings) -> Checked<()> {
+    let cut: BTreeSet<&str> = all.iter().filter(|one| was_cut(one)).map(|one| one.id.as_str()).collect();
+    for done in world.critical() {
+        let mut holders: Vec<&str> = Vec::new();
+        for critical in done.iter().filter(|critical| !cut.contains(critical.execution.as_str())) {
+            if holders.last() != Some(&critical.since.as_str()) {
+                ensure!(!holders.contains(&critical.since.as_str()), "two held a lock at one time: {done:?}");
+                holders.push(&critical.since);
+            }
+        }
+    }
+    for record in all.iter().flat_map(|execution| &execution.journal) {
+        match record {
+            Record::Call { kind: CallKind::Lock, reply: Some(Reply::Json(_)), .. } => findings.locked += 1,
+            Record::Call { kind: CallKind::Lock, reply: None, .. } => findings.waited += 1,
+            Record::Call { kind: CallKind::Unlock, reply: Some(Reply::Json(_)), .. } => findings.unlocked += 1,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Each iteration of a schedule follows the one before, and gets what it returned.
 fn iterations_follow(all: &[Execution], plan: &Plan, findings: &mut Findings) -> Checked<()> {
     let mut schedules: BTreeMap<&str, Vec<&Execution>> = BTreeMap::new();
@@ -388,6 +425,7 @@ fn iterations_follow(all: &[Execution], plan: &Plan, findings: &mut Findings) ->
     findings.continued += u32::try_from(count(&|row| row["continued_as"].is_string())).unwrap_or(u32::MAX);
     findings.cancelled += u32::try_from(count(&|row| row["status"] == "ENDED_CANCELLED")).unwrap_or(u32::MAX);
     findings.restarted += u32::try_from(count(&|row| row["restarted_from"].is_string())).unwrap_or(u32::MAX);
+    findings.overdue += u32::try_from(count(&|row| row["error_code"] == "deadline")).unwrap_or(u32::MAX);
     Ok(())
 }
 
@@ -414,5 +452,9 @@ impl Findings {
         self.iterations += other.iterations;
         self.cancelled += other.cancelled;
         self.restarted += other.restarted;
+        self.overdue += other.overdue;
+        self.locked += other.locked;
+        self.waited += other.waited;
+        self.unlocked += other.unlocked;
     }
 }

@@ -24,7 +24,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use disk::Fault;
 use plan::{Event, Plan};
 use run::{Outcome, simulate};
-use script::{Op, Script};
+use script::{Holds, Op, Script};
 
 /// Runs that the search for a smaller plan may take.
 const SHRINK_RUNS_MAX: u32 = 300;
@@ -51,6 +51,7 @@ fn random_plans_end_right_soak() {
         let found = &total.findings;
         let proves = total.deaths > 40 && found.calls > 1000 && found.writes > 100 && found.interrupted > 2;
         let proves = proves && found.signals > 20 && found.continued > 5 && found.iterations > 20;
+        let proves = proves && found.locked > 50 && found.waited > 10 && found.unlocked > 20 && found.overdue > 5;
         assert!(
             proves && found.cancelled > 10 && found.restarted > 20,
             "the plans are too tame to prove anything: {total:?}"
@@ -76,15 +77,16 @@ fn what_a_failed_sync_left_in_the_cache_is_not_built_upon() {
 /// which it was to end came from the clock, and the next run begins it at another.
 #[test]
 fn a_sleep_does_not_end_before_its_beginning_is_durable() {
-    let script = Script { ops: vec![Op::Timeout { millis: 31 }] };
+    let script = Script { ops: vec![Op::Timeout { millis: 31 }], holds: Holds::new() };
     let plan = Plan {
         seed: 17_992,
         residents_max: 3,
         with_cron: true,
         with_pacer: false,
         with_notifications: false,
+        max_concurrent: None,
         events: vec![
-            (70, Event::Start { key: 2, script }),
+            (70, Event::Start { key: 2, script, deadline: None }),
             (74, Event::ClockJump { millis: 40_060 }),
             (74, Event::CommitFails),
         ],

@@ -6,13 +6,21 @@ use rand_core::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use super::disk::Fault;
-use super::script::Script;
+use super::script::{Op, Script};
 
 /// Events come at steps below this. A run has more steps than that.
 const EVENT_STEPS: u32 = 160;
 
 /// Signals have one of that many names, and so have questions.
 pub(super) const SIGNAL_NAMES: u32 = 2;
+
+/// Settings that scripts lock.
+pub(super) const LOCKS: u32 = 2;
+
+/// Their names.
+pub(super) fn lock_name(number: u32) -> String {
+    format!("lock-{number}")
+}
 
 /// The names of signals: first those that are waited for, then those that are asked for.
 pub(super) fn signal_name(number: u32) -> String {
@@ -27,6 +35,8 @@ pub(super) enum Event {
     Start {
         key: u32,
         script: Script,
+        /// That long after its creation.
+        deadline: Option<u64>,
     },
     /// The same call again.
     StartAgain {
@@ -81,6 +91,8 @@ pub(super) struct Plan {
     pub(super) with_pacer: bool,
     /// Whether somebody is told of failures, recoveries and questions.
     pub(super) with_notifications: bool,
+    /// How many executions of the flow may run at one time.
+    pub(super) max_concurrent: Option<u32>,
     /// By step.
     pub(super) events: Vec<(u32, Event)>,
 }
@@ -90,10 +102,18 @@ impl Plan {
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);
         let residents_max = if below(rng, 3) == 0 { 1 + below(rng, 3) as usize } else { 100 };
         let (with_cron, with_pacer) = (below(rng, 4) == 0, below(rng, 4) == 0);
+        let max_concurrent = (below(rng, 3) == 0).then(|| 1 + below(rng, 2));
+        // In a crowd everybody wants the same lock first, and waits for it.
+        let is_crowd = below(rng, 3) == 0;
         let mut events = Vec::new();
         for key in 0..=below(rng, 4) {
             let step = if key == 0 { 0 } else { below(rng, EVENT_STEPS / 2) };
-            events.push((step, Event::Start { key, script: Script::random(rng) }));
+            let deadline = (below(rng, 4) == 0).then(|| 200 + u64::from(below(rng, 20_000)));
+            let mut script = Script::random(rng);
+            if is_crowd {
+                script.ops.insert(0, Op::Lock { lock: 0, timeout: None });
+            }
+            events.push((step, Event::Start { key, script, deadline }));
         }
         // Some seeds are calm, some are not.
         for _ in 0..below(rng, 20) {
@@ -106,7 +126,8 @@ impl Plan {
             events.push((EVENT_STEPS / 4 + below(rng, EVENT_STEPS), Event::Restart { pick, from, newest }));
         }
         events.sort_by_key(|(step, _)| *step);
-        Self { seed, residents_max, with_cron, with_pacer, with_notifications: seed % 3 == 1, events }
+        let with_notifications = seed % 3 == 1;
+        Self { seed, residents_max, with_cron, with_pacer, with_notifications, max_concurrent, events }
     }
 
     /// The setting of the schedule by cron: each seed has one of the policies.
@@ -145,6 +166,9 @@ impl Plan {
                 }
                 plans.push(plan);
             }
+        }
+        if self.max_concurrent.is_some() {
+            plans.push(Self { max_concurrent: None, ..self.clone() });
         }
         if self.with_cron || self.with_pacer {
             plans.push(Self { with_cron: false, with_pacer: false, ..self.clone() });

@@ -50,4 +50,10 @@ planted! {
     a_notification_in_another_transaction_is_found: NotificationApart,
     an_ignored_idempotency_key_is_found: IdempotencyIgnored,
     an_end_that_a_restart_leaves_behind_is_found: EndsLeftBehind,
+    a_lock_that_is_given_on_after_the_end_is_found: LockGivenOnApart,
+    a_lock_that_is_given_twice_is_found: LockGivenTwice,
+    a_lock_that_is_taken_at_waking_is_found: LockTakenAtWaking,
+    an_ignored_deadline_is_found: DeadlineIgnored,
+    an_ignored_place_is_found: PlaceIgnored,
+    a_place_that_is_given_on_after_the_end_is_found: PlaceGivenOnApart,
 }

@@ -12,12 +12,13 @@ use tokio::task::JoinSet;
 
 use super::check::{self, Findings, Journals, starter};
 use super::disk::{Disk, Fault};
-use super::plan::{Event, Plan, below, signal_name};
+use super::plan::{Event, LOCKS, Plan, below, lock_name, signal_name};
 use super::script::{FLOW, VERSIONS, flows};
 use super::vfs;
 use super::world::{Probe, World};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::core::Config;
+use crate::deadline::Deadline;
 use crate::engine::{Engine, EngineError, StartRequest, WriterMode};
 use crate::grant::Grant;
 use crate::id::Entropy;
@@ -111,7 +112,7 @@ enum Exit {
 /// What a caller asks for, until it is answered.
 #[derive(Clone, Debug)]
 enum Request {
-    Start { key: u32, input: Value },
+    Start { key: u32, input: Value, deadline: Option<u64> },
     Signal { id: String, execution: String, name: String, payload: Value },
     Steer { execution: String, what: Steer },
     Restart { execution: String, from: u32, version: RestartVersion },
@@ -213,6 +214,7 @@ impl Run<'_> {
         let core = engine.core.clone();
         let Plan { with_cron, with_pacer, with_notifications, .. } = *self.plan;
         let setting = json!({ "value": self.plan.cron_setting() });
+        let limit = json!({ "max_concurrent": self.plan.max_concurrent });
         let ticket = engine.core.writer.submit(Urgency::Now, Concerns::None, move |connection| {
             let save = |kind, name: &str, fields: Value| {
                 let fields: Map<_, _> = fields.as_object().cloned().unwrap_or_default();
@@ -221,7 +223,10 @@ impl Run<'_> {
                     Grant::everything().save(&core, connection, kind, &saving, &fields, &core.stamp("simulation"))?;
                 StoreResult::Ok(saved.after)
             };
-            let flow = save(Kind::Flow, FLOW, json!({}))?;
+            for lock in 0..LOCKS {
+                save(Kind::Setting, &lock_name(lock), json!({}))?;
+            }
+            let flow = save(Kind::Flow, FLOW, limit)?;
             let id = flow["id"].as_str().unwrap_or_default();
             records::set_computed(
                 connection,
@@ -342,13 +347,14 @@ impl Run<'_> {
 
     fn happen(&mut self, event: Event, process: &mut Process) {
         match event {
-            Event::Start { key, script } => {
-                self.ask(Request::Start { key, input: serde_json::to_value(script).expect("a script is plain JSON") });
+            Event::Start { key, script, deadline } => {
+                let input = serde_json::to_value(script).expect("a script is plain JSON");
+                self.ask(Request::Start { key, input, deadline });
             }
             Event::StartAgain { pick } => {
                 let known = self.roots.iter().nth(pick as usize % self.roots.len().max(1));
                 if let Some((key, (_, input))) = known {
-                    self.ask(Request::Start { key: *key, input: input.clone() });
+                    self.ask(Request::Start { key: *key, input: input.clone(), deadline: None });
                 }
             }
             Event::Signal { pick, name, twice } => {
@@ -465,7 +471,7 @@ impl Run<'_> {
                 Err(error) => return Err(format!("a request failed: {error}")),
             };
             match self.requests.remove(&number) {
-                Some(Request::Start { key, input }) => {
+                Some(Request::Start { key, input, .. }) => {
                     let id = started.ok_or("a start was refused")?;
                     let (before, _) = self.roots.entry(key).or_insert_with(|| (id.clone(), input));
                     if *before != id {
@@ -489,6 +495,7 @@ impl Run<'_> {
         }
         let Ok(active) = core.readers.read(executions::active) else { return Ok(false) };
         self.check_held(process, &active)?;
+        self.check_shares(&core.readers)?;
         let working = |active: &&Active| core.readers.read(|connection| executions::load(connection, active.key));
         let flows = active.iter().filter(|one| working(one).ok().flatten().is_none_or(|one| !one.is_schedule)).count();
         if flows == 0 && self.requests.is_empty() {
@@ -542,12 +549,50 @@ impl Run<'_> {
         })
     }
 
-    /// What is paused, or was asked to end, makes no call.
+    /// What executions share: no more of a flow have begun than may run, who has ended has left every lock, and nobody
+    /// waits for what is free.
+    fn check_shares(&self, readers: &store::Readers) -> Result<(), String> {
+        let count = |sql: &str| {
+            readers
+                .read(|connection| Ok(connection.query_row(sql, [], |row| row.get::<_, u32>(0))?))
+                .unwrap_or_default()
+        };
+        // Who is to end begins for that alone.
+        let begun = count(
+            "SELECT count(*) FROM active JOIN executions ON executions.rowid = active.execution
+             JOIN records ON records.id = executions.flow_id AND records.kind = 'flow'
+             WHERE executions.type = 'FLOW' AND started_at IS NOT NULL AND (parent_id IS NULL OR orphan)
+                 AND NOT cancel AND active.deadline IS NULL",
+        );
+        if self.plan.max_concurrent.is_some_and(|max| begun > max) {
+            return Err(format!("{begun} executions of the flow run at one time"));
+        }
+        let places = |place: u32| count(&format!("SELECT count(*) FROM active WHERE place = {place}"));
+        if self.plan.max_concurrent.is_some_and(|max| places(1) < max && places(0) > 0) {
+            return Err(format!("a place is free, and {} executions wait for one", places(0)));
+        }
+        let left = count("SELECT count(*) FROM locks WHERE execution NOT IN (SELECT execution FROM active)");
+        let lost = count(
+            "SELECT count(*) FROM locks AS waiting WHERE place = 0
+                 AND NOT EXISTS (SELECT 1 FROM locks WHERE setting = waiting.setting AND place = 1)",
+        );
+        if left + lost > 0 {
+            return Err(format!(
+                "who has ended has {left} places in lines for locks; {lost} wait for what nobody holds"
+            ));
+        }
+        Ok(())
+    }
+
+    /// What is paused, was asked to end, or should have ended by now makes no call.
     fn check_held(&self, process: &mut Process, active: &[Active]) -> Result<(), String> {
-        let is_held =
-            |key: &Key| active.iter().any(|one| one.key == *key && (one.state == ActiveState::Paused || one.cancel));
+        let now = process.engine.core.now();
+        let must_rest = |one: &Active| {
+            one.state == ActiveState::Paused || one.cancel || one.deadline.is_some_and(|deadline| deadline <= now)
+        };
+        let is_held = |key: &Key| active.iter().any(|one| one.key == *key && must_rest(one));
         process.held.retain(|key, _| is_held(key));
-        for one in active.iter().filter(|one| is_held(&one.key)) {
+        for one in active.iter().filter(|one| must_rest(one)) {
             let Ok(journal) = process.engine.core.readers.read(|connection| journal::read(connection, one.key)) else {
                 continue;
             };
@@ -564,13 +609,14 @@ impl Run<'_> {
 /// Answers one request as the engine does. Of a start the id; of the others something.
 async fn perform(engine: &Engine, request: Request) -> Result<Option<String>, EngineError> {
     match request {
-        Request::Start { key, input } => {
+        Request::Start { key, input, deadline } => {
             let start = StartRequest {
                 flow: FLOW.into(),
                 input,
                 by: "simulation".into(),
                 webhook_id: Some("webhook".into()),
                 idempotency_key: Some(key.to_string()),
+                deadline: deadline.map(|millis| Deadline::After(Duration::from_millis(millis))),
                 ..StartRequest::default()
             };
             engine.on_behalf(starter(), Role::Operator).start(start).await.map(|(id, _)| Some(id))

@@ -1,6 +1,7 @@
 //! Random scripts, and the flows that the simulated engine runs.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,8 +9,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::plan::{SIGNAL_NAMES, below, signal_name};
+use super::plan::{LOCKS, SIGNAL_NAMES, below, lock_name, signal_name};
 use super::world::World;
+use crate::core::lock;
 use crate::id;
 use crate::journal::{CallKind, HostError};
 use crate::native::NativeFlow;
@@ -33,6 +35,8 @@ pub(super) enum Op {
     CancelChild,
     Signal { name: u32, timeout: Option<u64> },
     Ask { name: u32, timeout: Option<u64> },
+    Lock { lock: u32, timeout: Option<u64> },
+    Unlock { lock: u32 },
     OnEnd,
     Note,
     Random,
@@ -43,7 +47,7 @@ pub(super) enum Op {
 }
 
 impl Op {
-    pub(super) const NAMES: usize = 18;
+    pub(super) const NAMES: usize = 20;
 
     pub(super) fn name(&self) -> String {
         let text = format!("{self:?}");
@@ -51,7 +55,7 @@ impl Op {
     }
 
     fn random(rng: &mut ChaCha8Rng, depth: u32) -> Self {
-        match below(rng, 26) {
+        match below(rng, 31) {
             0..=5 => Self::random_connect(rng),
             6 => Self::Parallel { count: below(rng, 4) + 1, first: below(rng, 2) == 0 },
             7 | 8 => Self::Sleep { millis: u64::from(below(rng, 20_000)) },
@@ -77,6 +81,13 @@ impl Op {
                 name: SIGNAL_NAMES + below(rng, SIGNAL_NAMES),
                 timeout: (below(rng, 2) == 0).then(|| u64::from(below(rng, 5000))),
             },
+            26..=28 => {
+                // A parent may hold what its child wants, and wait for the child: a child does not wait for ever.
+                let waits_on = depth == 0 && below(rng, 2) == 0;
+                let timeout = (!waits_on).then(|| u64::from(below(rng, 5000)));
+                Self::Lock { lock: below(rng, LOCKS), timeout }
+            }
+            29 => Self::Unlock { lock: below(rng, LOCKS) },
             _ => Self::Log,
         }
     }
@@ -90,10 +101,16 @@ impl Op {
     }
 }
 
+/// What a guest knows of the locks that it holds: since which call, as the world calls that, and how many times.
+pub(super) type Holds = BTreeMap<u32, (String, u32)>;
+
 /// What a simulated guest does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Script {
     pub(super) ops: Vec<Op>,
+    /// From the execution that continued as this one.
+    #[serde(default)]
+    pub(super) holds: Holds,
 }
 
 impl Script {
@@ -103,7 +120,7 @@ impl Script {
 
     fn random_at(rng: &mut ChaCha8Rng, depth: u32) -> Self {
         let length = 2 + below(rng, if depth == 0 { 14 } else { 4 });
-        Self { ops: (0..length).map(|_| Op::random(rng, depth)).collect() }
+        Self { ops: (0..length).map(|_| Op::random(rng, depth)).collect(), holds: Holds::new() }
     }
 
     /// The names of its operations, and of its children's.
@@ -164,17 +181,20 @@ impl NativeFlow for ScriptFlow {
             return tick(&self.world, &session, &format!("{} at {instant}", input["schedule_id"])).await;
         }
         let script: Script = serde_json::from_value(input).expect("the input is a script");
-        let mut results = Vec::new();
+        let (mut results, holds) = (Vec::new(), Mutex::new(script.holds.clone()));
         for (index, op) in script.ops.iter().enumerate() {
             match op {
                 Op::ContinueAsNew => {
-                    let rest = Script { ops: script.ops[index + 1..].to_vec() };
+                    let mut taken_over = lock(&holds).clone();
+                    taken_over.values_mut().for_each(|(_, times)| *times = 0);
+                    let rest = Script { ops: script.ops[index + 1..].to_vec(), holds: taken_over };
                     return Err(End::ContinueAsNew(serde_json::to_value(rest).expect("a script is plain JSON")));
                 }
                 Op::Stop => return Err(End::Error("stopped".into(), "on purpose".into())),
                 _ => {}
             }
-            let result = Run { world: &self.world, session: &session, index }.perform(op).await?;
+            let run = Run { world: &self.world, session: &session, index, holds: &holds };
+            let result = run.perform(op).await?;
             self.world.observe(&session.execution().id, index, &result);
             results.push(result);
         }
@@ -199,7 +219,7 @@ impl NativeFlow for Tick {
 
 async fn tick(world: &Arc<World>, session: &Arc<Session>, key: &str) -> Result<Value, End> {
     world.fired(key, &session.execution().id);
-    Run { world, session, index: 0 }.connect("write", 1, "", false, None).await
+    Run { world, session, index: 0, holds: &Mutex::default() }.connect("write", 1, "", false, None).await
 }
 
 /// A scheduler of the user's own.
@@ -219,6 +239,7 @@ struct Run<'a> {
     world: &'a Arc<World>,
     session: &'a Arc<Session>,
     index: usize,
+    holds: &'a Mutex<Holds>,
 }
 
 fn shown<T>(result: Result<T, HostError>, show: impl FnOnce(T) -> Value) -> Value {
@@ -270,6 +291,8 @@ impl Run<'_> {
             Op::CancelChild => self.cancel_child().await?,
             Op::Signal { name, timeout } => self.signal(&signal_name(*name), *timeout).await?,
             Op::Ask { name, timeout } => self.ask(&signal_name(*name), *timeout).await?,
+            Op::Lock { lock, timeout } => self.lock(*lock, *timeout).await?,
+            Op::Unlock { lock } => self.unlock(*lock).await?,
             Op::OnEnd => {
                 let inputs = json!({"key": end_key(maker, session.calls())});
                 let action = EndAction::StartFlow { flow: "native:tick".into(), inputs };
@@ -379,6 +402,53 @@ impl Run<'_> {
         }
         let result = session.wait_answer(&asked.id).await?;
         Ok(json!([asked.id, asked.token, self.signalled(name, live, result)]))
+    }
+
+    async fn lock(&self, number: u32, timeout: Option<u64>) -> Result<Value, End> {
+        let (session, execution) = (self.session, &self.session.execution().id);
+        let since = format!("{execution} {}", session.calls());
+        let result = session.lock(&lock_name(number), timeout.map(Duration::from_millis)).await?;
+        match &result {
+            Ok(_) => {
+                lock(self.holds).entry(number).or_insert((since, 0)).1 += 1;
+                self.critical(number).await?;
+            }
+            Err(HostError::LockTimeout(_)) if timeout.is_some() => {}
+            Err(HostError::Deadlock(_)) if !lock(self.holds).is_empty() => {}
+            Err(error) => self.world.violate(format!("{execution} could not lock: {error:?}")),
+        }
+        Ok(shown(result, Value::from))
+    }
+
+    async fn unlock(&self, number: u32) -> Result<Value, End> {
+        let holds = lock(self.holds).contains_key(&number);
+        if holds {
+            self.critical(number).await?;
+        }
+        let result = self.session.unlock(&lock_name(number)).await?;
+        if result.is_ok() != holds {
+            let execution = &self.session.execution().id;
+            self.world.violate(format!("{execution} holds {number}: {holds}, and its unlock gave {result:?}"));
+        }
+        let mut all = lock(self.holds);
+        match all.get_mut(&number) {
+            Some((_, times)) if *times > 1 => *times -= 1,
+            _ => drop(all.remove(&number)),
+        }
+        Ok(shown(result, |()| Value::Null))
+    }
+
+    /// Does something outside that only the holder of a lock may do.
+    async fn critical(&self, number: u32) -> Result<(), End> {
+        let since = lock(self.holds).get(&number).map(|(since, _)| since.clone());
+        let (_, mut inputs) = self.probe_inputs("idempotent", 1, "");
+        inputs.insert("lock".into(), json!(number));
+        inputs.insert("since".into(), json!(since));
+        inputs.insert("execution".into(), json!(self.session.execution().id));
+        let started = self.session.start_connection("type:probe", inputs, ConnectionOptions::default()).await?;
+        let id = started.expect("the probe exists");
+        let _ = self.session.wait(&[id], ReturnWhen::AllEnded, None).await?;
+        Ok(())
     }
 
     fn signalled(&self, name: &str, live: bool, result: Result<(String, Value, String), HostError>) -> Value {

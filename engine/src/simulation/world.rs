@@ -34,8 +34,18 @@ struct State {
     /// Who began to wait for a signal and has been sent none since.
     wanted: BTreeSet<(String, String)>,
     signals: BTreeMap<String, SignalState>,
+    /// By lock what was done under it outside, in order: beginnings and ends.
+    critical: BTreeMap<u64, Vec<Critical>>,
     /// What must happen once, and which execution did it.
     fired: BTreeMap<String, String>,
+}
+
+/// Something that only the holder of a lock may do.
+#[derive(Clone, Debug)]
+pub(super) struct Critical {
+    /// From when on it is held, and by whom at first.
+    pub(super) since: String,
+    pub(super) execution: String,
 }
 
 struct SignalState {
@@ -211,6 +221,18 @@ impl World {
         self.state(|state| state.fired.contains_key(key))
     }
 
+    /// By lock what was done under it, in order.
+    pub(super) fn critical(&self) -> Vec<Vec<Critical>> {
+        self.state(|state| state.critical.values().cloned().collect())
+    }
+
+    fn under_lock(&self, inputs: &Inputs) {
+        let Some(lock) = inputs.get("lock").and_then(Value::as_u64) else { return };
+        let text = |name: &str| inputs[name].as_str().unwrap_or_default().to_owned();
+        let critical = Critical { since: text("since"), execution: text("execution") };
+        self.state(|state| state.critical.entry(lock).or_default().push(critical));
+    }
+
     fn performs(&self, connection: &str) -> usize {
         self.state(|state| {
             if state.delivered.contains(connection) {
@@ -239,7 +261,8 @@ impl Connector for Probe {
     fn input_schema(&self) -> Value {
         json!({"type": "object", "additionalProperties": false, "properties": {
             "id": {"type": "string"}, "effect": {"type": "string"}, "delay": {"type": "integer"},
-            "fail": {"type": "string"},
+            "fail": {"type": "string"}, "lock": {"type": "integer"}, "since": {"type": "string"},
+            "execution": {"type": "string"},
         }})
     }
 
@@ -268,7 +291,9 @@ impl Connector for Probe {
             return Err(CallError::not_sent(ErrorClass::Network, "nobody is there"));
         }
         let times = self.0.performs(&id);
+        self.0.under_lock(&inputs);
         tokio::time::sleep(Duration::from_millis(inputs["delay"].as_u64().unwrap_or(0))).await;
+        self.0.under_lock(&inputs);
         match fail {
             "rejected" => Err(CallError::rejected(ErrorClass::Refused, "told to fail")),
             "unknown" => Err(CallError::unknown(ErrorClass::Network, "the line went dead")),

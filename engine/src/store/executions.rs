@@ -8,6 +8,7 @@ use super::{StoreError, StoreResult, approvals, journal, records};
 use crate::clock::Timestamp;
 use crate::journal::{Record, Started, Status};
 use crate::people::Rights;
+use crate::planted::{Bug, is_planted};
 use crate::query::{Kind, Page, Query, in_projects, plan, projects_of_execution};
 
 /// Number of an execution within its database; journals and logs are keyed by it.
@@ -86,6 +87,7 @@ impl NewExecution {
             origins: Vec::new(),
             inherited: Vec::new(),
             digests: crate::journal::DigestVersion::NEWEST,
+            locks: Vec::new(),
             engine: "test".into(),
             acts_as: Rights::of_executions(),
         };
@@ -163,7 +165,8 @@ pub(crate) struct Active {
 impl Active {
     /// Whether its deadline ends it. What is paused is left alone until it is resumed.
     pub(crate) fn is_overdue(&self, now: Timestamp) -> bool {
-        self.state != ActiveState::Paused && self.deadline.is_some_and(|deadline| deadline <= now)
+        let has_passed = self.deadline.is_some_and(|deadline| deadline <= now);
+        has_passed && self.state != ActiveState::Paused && !is_planted(Bug::DeadlineIgnored)
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) fn has_log(database: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     /// For each format of the database, the newest format of journals in it.
-    const FORMATS: [(i64, u8); 16] = [
+    const FORMATS: [(i64, u8); 17] = [
         (1, 1),
         (2, 2),
         (3, 2),
@@ -67,6 +67,7 @@ mod tests {
         (14, 2),
         (15, 2),
         (16, 3),
+        (17, 3),
     ];
 
     /// An engine refuses a workspace by its database alone. So a new format of journals comes with a migration, if only

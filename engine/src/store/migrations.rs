@@ -23,6 +23,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("0014_notifications.sql"),
     include_str!("0015_restarts.sql"),
     include_str!("0016_digests.sql"),
+    include_str!("0017_locks.sql"),
 ];
 
 /// Brings a database to the newest format, in one transaction: a failure leaves it as it was. A newer one is refused.
@@ -75,6 +76,7 @@ mod tests {
                 "eeee11af2a677e6e1026b9c74e4f862e9acc00a99433cda0c720cfab1528967e",
                 "5b4d48dbdcd5ddd48e9b8a2cd9b5b1f240ab57b4ca362d52f42c87e2f00081c9",
                 "cb8c6ce8ec7997b97a4721685a66fc5d09cf7a899821bc05f77aa14bcbfc125e",
+                "bfb1a9b246c3ba838c7adfeedafdfc1c4c66c3ff5574a5f098388d9b14e734be",
             ]
         );
     }

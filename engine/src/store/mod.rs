@@ -9,6 +9,7 @@ pub(crate) mod contents;
 pub(crate) mod executions;
 mod format;
 pub(crate) mod journal;
+pub(crate) mod locks;
 pub(crate) mod logs;
 mod migrations;
 pub(crate) mod notified;

@@ -7,6 +7,8 @@ use rusqlite::{Connection, OptionalExtension, Row, Rows, params, params_from_ite
 use serde_json::{Map, Value, json};
 use surefoot_connector_api::is_secret_name;
 
+use super::executions::Key;
+use super::locks::LOCKED_BY;
 use super::{Refusal, StoreError, StoreResult};
 use crate::clock::Timestamp;
 use crate::deadline::MILLIS_MAX;
@@ -17,6 +19,17 @@ use crate::query::{Cursor, FieldType, Kind, Page, Query, plan};
 const NAME_MAX: usize = 256;
 
 const COLUMNS: &str = "id, name, revision, created_at, created_by, modified_at, modified_by, deleted_at, data";
+
+/// The columns to read of a kind, and where: of settings also who holds them as a lock.
+fn source(kind: Kind) -> (String, String) {
+    match kind {
+        Kind::Setting => {
+            let rows = format!("(SELECT records.*, {LOCKED_BY} AS locked_by FROM records)");
+            (format!("{COLUMNS}, locked_by"), rows)
+        }
+        _ => (COLUMNS.to_owned(), table(kind).to_owned()),
+    }
+}
 
 /// The table that a kind is in.
 fn table(kind: Kind) -> &'static str {
@@ -35,14 +48,16 @@ pub(crate) struct Stamp {
     pub(crate) new_id: String,
     /// What a record that starts flows acts as from now on. None: as before.
     pub(crate) acts_as: Option<Rights>,
+    /// The execution that does it, if one does: it may change what it has locked.
+    pub(crate) execution: Option<Key>,
 }
 
 /// The record with that name, or else with that id, that is not in the trash.
 pub(crate) fn get(connection: &Connection, kind: Kind, key: &str) -> StoreResult<Option<Value>> {
+    let (columns, rows) = source(kind);
     let sql = format!(
-        "SELECT {COLUMNS} FROM {} WHERE kind = ?1 AND (name = ?2 OR id = ?2) AND deleted_at IS NULL ORDER \
-             BY name = ?2 DESC LIMIT 1",
-        table(kind)
+        "SELECT {columns} FROM {rows} WHERE kind = ?1 AND (name = ?2 OR id = ?2) AND deleted_at IS NULL ORDER \
+             BY name = ?2 DESC LIMIT 1"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     statement.query_row(params![kind.as_str(), key], |row| Ok(to_json(row))).optional()?.transpose()
@@ -74,9 +89,8 @@ fn nearest(connection: &Connection, kind: Kind, key: &str) -> StoreResult<Option
 
 /// One page of records.
 pub(crate) fn list(connection: &Connection, query: &Query) -> StoreResult<Page> {
-    let plan = plan(query);
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM {} {}", table(query.kind), plan.sql))?;
+    let (plan, (columns, rows)) = (plan(query), source(query.kind));
+    let mut statement = connection.prepare_cached(&format!("SELECT {columns} FROM {rows} {}", plan.sql))?;
     read_page(query, statement.query(params_from_iter(plan.parameters))?, to_json)
 }
 
@@ -524,5 +538,12 @@ fn to_json(row: &Row<'_>) -> StoreResult<Value> {
     let data: Map<String, Value> = serde_json::from_str(&row.get::<_, String>(8)?)
         .map_err(|error| StoreError::Damaged(format!("a record's data is damaged: {error}")))?;
     record.as_object_mut().expect("made above").extend(data);
+    if row.as_ref().column_count() > 9
+        && let Some(text) = row.get::<_, Option<String>>(9)?
+    {
+        let mut locked_by: Value = serde_json::from_str(&text).unwrap_or_default();
+        locked_by["since"] = Timestamp(locked_by["since"].as_i64().unwrap_or_default()).to_string().into();
+        record["locked_by"] = locked_by;
+    }
     Ok(record)
 }

@@ -34,6 +34,12 @@ pub enum Error {
     /// No signal of this name came within the timeout.
     #[error("no signal within the timeout: {0}")]
     SignalTimeout(String),
+    /// Another execution held the lock for the whole time.
+    #[error("{0}")]
+    LockTimeout(String),
+    /// The wait for the lock would never have ended: others wait for what this execution holds.
+    #[error("deadlock: {0}")]
+    Deadlock(String),
     /// Nothing has that name or id.
     #[error("not found: {0}")]
     NotFound(String),
@@ -72,9 +78,9 @@ impl Error {
         matches!(self, Self::DependencyFailed(_))
     }
 
-    /// Whether a wait, for dependencies or for a signal, ran into its timeout.
+    /// Whether a wait, for dependencies, a signal or a lock, ran into its timeout.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, Self::DependencyTimeout(_) | Self::SignalTimeout(_))
+        matches!(self, Self::DependencyTimeout(_) | Self::SignalTimeout(_) | Self::LockTimeout(_))
     }
 
     /// What failed, if a dependency did.
@@ -91,6 +97,8 @@ impl Error {
             Self::DependencyFailed(_) => "dependency_failed",
             Self::DependencyTimeout(_) => "dependency_timeout",
             Self::SignalTimeout(_) => "signal_timeout",
+            Self::LockTimeout(_) => "lock_timeout",
+            Self::Deadlock(_) => "deadlock",
             Self::NotFound(_) => "not_found",
             Self::InvalidInput(_) => "invalid_input",
             Self::ExtraInput(_) => "extra_input",
@@ -211,6 +219,8 @@ mod tests {
         let cases = [
             (Error::DependencyTimeout(vec!["a".into(), "b".into()]), "no end within the timeout: a, b"),
             (Error::SignalTimeout("approved".into()), "no signal within the timeout: approved"),
+            (Error::LockTimeout("timed out".into()), "timed out"),
+            (Error::Deadlock("two wait".into()), "deadlock: two wait"),
             (Error::NotFound("setting `x`".into()), "not found: setting `x`"),
             (Error::InvalidInput("`src` is missing".into()), "invalid input: `src` is missing"),
             (Error::ExtraInput("`scr`, did you mean `src`?".into()), "unknown input: `scr`, did you mean `src`?"),

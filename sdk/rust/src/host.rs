@@ -157,6 +157,16 @@ pub(crate) fn wait_answer(id: &str) -> Result<SignalReceived> {
     Ok(execution::wait_answer(id)?)
 }
 
+pub(crate) fn lock(setting: &str, timeout: Option<Duration>) -> Result<String> {
+    need_host("execution.lock");
+    Ok(execution::lock(setting, timeout.map(millis))?)
+}
+
+pub(crate) fn unlock(setting: &str) -> Result<()> {
+    need_host("execution.unlock");
+    Ok(execution::unlock(setting)?)
+}
+
 pub(crate) fn on_end(action: &EndAction) -> Result<()> {
     need_host("execution.on-end");
     Ok(execution::on_end(action)?)
@@ -259,6 +269,16 @@ impl From<types::Error> for Error {
             types::Error::PermissionDenied(text) => Self::PermissionDenied(text),
             types::Error::Conflict(text) => Self::Conflict(text),
             types::Error::LimitExceeded(text) => Self::LimitExceeded(text),
+        }
+    }
+}
+
+impl From<execution::LockError> for Error {
+    fn from(error: execution::LockError) -> Self {
+        match error {
+            execution::LockError::Timeout(text) => Self::LockTimeout(text),
+            execution::LockError::Deadlock(text) => Self::Deadlock(text),
+            execution::LockError::Other(error) => error.into(),
         }
     }
 }

@@ -66,6 +66,7 @@ pub use crate::error::{Error, Failure, Result};
 pub use crate::execution::Execution;
 pub use crate::file::{File, FileReader, FileStat};
 pub use crate::inputs::Inputs;
+pub use crate::lock::Lock;
 pub use crate::log::Level;
 pub use crate::on_end::OnEnd;
 pub use crate::query::{Field, Filter, Query, Rows, field};
@@ -82,6 +83,7 @@ mod error;
 mod execution;
 mod file;
 mod inputs;
+mod lock;
 mod log;
 mod on_end;
 mod query;
@@ -101,7 +103,7 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        CheckResult, Dependency, Ended, Error, Execution, Failure, Filter, Inputs, Level, OnInterrupt, Record,
+        CheckResult, Dependency, Ended, Error, Execution, Failure, Filter, Inputs, Level, Lock, OnInterrupt, Record,
         Response, Result, Retry, ReturnWhen, System, Value, debug, ensure, error, field, info, json, warn,
     };
 }

@@ -1,6 +1,7 @@
 //! Records: what a workspace stores under a name.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -8,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::call::object;
 use crate::error::{Error, Result};
+use crate::lock::Lock;
 use crate::{host, json_text};
 
 /// The kinds of records.
@@ -124,6 +126,56 @@ impl RecordRef {
     }
 }
 
+/// A setting as a lock.
+impl RecordRef {
+    /// Returns when this execution holds the setting as a lock: one execution does at a time, and who asked first is
+    /// the first. It waits as for a signal, at no cost, and a crash loses neither the lock nor the place in the line.
+    /// `None` waits for ever, and a timeout of zero not at all.
+    ///
+    /// What an execution holds it can lock again, and must unlock as often. Until then others can neither lock nor
+    /// change nor delete the setting.
+    ///
+    /// ```no_run
+    /// # use surefoot::prelude::*;
+    /// # fn example(system: &System, this: &Execution) -> Result<()> {
+    /// let lock = match system.setting("test-system").lock(Duration::from_secs(60)) {
+    ///     Ok(lock) => lock,
+    ///     Err(Error::LockTimeout(who)) => return this.error("busy", who),
+    ///     Err(other) => return Err(other),
+    /// };
+    /// this.flow("reset the test system").run()?;
+    /// lock.unlock()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::LockTimeout`]; [`Error::Deadlock`] where the holder waits, itself or by way of others, for what this
+    /// execution holds; [`Error::NotFound`] if there is no such setting: save it first; [`Error::Conflict`] if somebody
+    /// took the lock away at once; [`Error::InvalidInput`] for a record of another kind.
+    pub fn lock(&self, timeout: impl Into<Option<Duration>>) -> Result<Lock> {
+        self.require_lockable()?;
+        host::lock(&self.key, timeout.into()).map(Lock::held)
+    }
+
+    /// Gives up the lock that this execution holds. A [`Lock`] does it by itself; this is for one that was
+    /// [kept](Lock::keep), or came along from the execution that continued as this one.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if this execution does not hold it, or somebody took it away.
+    pub fn unlock(&self) -> Result<()> {
+        self.require_lockable()?;
+        host::unlock(&self.key)
+    }
+
+    fn require_lockable(&self) -> Result<()> {
+        match self.kind {
+            Kind::Setting => Ok(()),
+            kind => Err(Error::InvalidInput(format!("only a setting is also a lock, not the {kind} `{}`", self.key))),
+        }
+    }
+}
+
 /// A record as it was when it was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
@@ -222,6 +274,14 @@ mod tests {
             "unexpected data: field `is_enabled` of schedule `nightly`: invalid type: boolean `true`, expected u8";
         assert_eq!(record.get::<u8>("is_enabled").unwrap_err().to_string(), expected);
         assert_eq!(record.reference(), RecordRef::new(Kind::Schedule, "0197".into()));
+    }
+
+    #[test]
+    fn only_settings_are_locks() {
+        let flow = RecordRef::new(Kind::Flow, "nightly".into());
+        let expected = "invalid input: only a setting is also a lock, not the flow `nightly`";
+        assert_eq!(flow.lock(None).unwrap_err().to_string(), expected);
+        assert_eq!(flow.unlock().unwrap_err().to_string(), expected);
     }
 
     #[test]

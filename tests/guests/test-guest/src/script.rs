@@ -24,6 +24,14 @@ pub(crate) enum Step {
     Write { file: String, content: String },
     /// Gives the text of a file.
     Read { file: String },
+    /// Does one that may fail, and gives what came of it or `{error, message}`.
+    Caught { step: Box<Step> },
+    /// Locks a setting; the lock is kept until it is unlocked.
+    Lock { setting: String, timeout_ms: Option<u64> },
+    /// Unlocks it.
+    Unlock { setting: String },
+    /// Locks it, does the steps, and lets the lock go out of scope.
+    Locked { setting: String, steps: Vec<Step> },
     /// Saves a setting.
     Save { setting: String, value: Value },
     /// Registers that a setting is saved at the end, whatever the end is.
@@ -73,6 +81,19 @@ fn perform(system: &System, this: &Execution, step: Step) -> Result<Value> {
         Step::Child { flow, inputs } => caught(this.flow(flow).inputs(inputs).run()),
         Step::Write { file, content } => system.file(&file).write(content).map(|_| Value::Null),
         Step::Read { file } => system.file(&file).read_text().map(Value::from),
+        Step::Caught { step } => {
+            let done = perform(system, this, *step);
+            Ok(done.unwrap_or_else(|error| json!({ "error": error.code(), "message": error.to_string() })))
+        }
+        Step::Lock { setting, timeout_ms } => {
+            system.setting(&setting).lock(timeout_ms.map(Duration::from_millis))?.keep();
+            Ok(Value::Null)
+        }
+        Step::Unlock { setting } => system.setting(&setting).unlock().map(Value::from),
+        Step::Locked { setting, steps } => {
+            let _lock = system.setting(&setting).lock(None)?;
+            run(system, this, steps)
+        }
         Step::Save { setting, value } => system.setting(&setting).save(json!({ "value": value })).map(|_| Value::Null),
         Step::OnEnd { setting, value } => {
             this.on_end().save(Kind::Setting, &setting, json!({ "value": value }))?;
