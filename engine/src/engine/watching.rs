@@ -49,8 +49,8 @@ impl Engine {
         Watch(self.core.watched.listen(id))
     }
 
-    /// Begins to follow the list of executions that `filter` makes, behind a place that somebody came to before. Without
-    /// one, or when that one is too long ago, the first news is a reset.
+    /// Begins to follow the list of executions that `filter` makes, behind a place that somebody came to before.
+    /// Without one, or when that one is too long ago, the first news is a reset.
     ///
     /// # Errors
     /// When the filter is wrong, or asks for connections, which are in no list that can be followed.
