@@ -138,6 +138,7 @@ mod tests {
                 origins: Vec::new(),
                 inherited: Vec::new(),
                 digests,
+                locks: Vec::new(),
                 engine: "0.1.0".into(),
                 acts_as: crate::people::Rights::of_executions(),
             }),
