@@ -59,6 +59,7 @@ fn what_is_measured_of_the_binary_has_a_number() {
         "http-one-step-p50-above-one-commit",
         "http-one-step-p99",
         "http-ten-steps-32-callers",
+        "http-ten-steps-processor",
         "memory-after-1000-executions",
         "memory-idle",
         "million-http-one-step-p50",

@@ -49,7 +49,6 @@ use crate::retention::Retention;
 use crate::secrets::Secrets;
 use crate::store::records::Saving;
 use crate::store::{self, Concerns, Readers, RecordCache, Refusal, StoreError, StoreResult, Urgency, Writer};
-use crate::upkeep;
 
 pub use attachments::{Attachment, Attachments};
 pub use sessions::{KnownSession, Origin, Session};
@@ -57,8 +56,8 @@ pub use users::{Link, LinkFor};
 pub use watching::{JournalPlace, JournalReader, Watch};
 pub use webhooks::WebhookCredential;
 
+use opening::{Taken, open_database, workspace_key};
 pub(crate) use opening::{create_folder, held_by, hold, io};
-use opening::{ensure_writable, open_database, remove_unended_uploads, workspace_key};
 
 /// What the engine can answer instead of a result.
 #[derive(Debug, thiserror::Error)]
@@ -193,20 +192,8 @@ impl Engine {
         natives: Vec<(String, Arc<dyn NativeFlow>)>,
         mode: WriterMode,
     ) -> EngineResult<Self> {
+        let Taken { lock_file, key, database, connection, epoch } = Taken::open(&config)?;
         let data = config.data.clone();
-        create_folder(&data)?;
-        ensure_writable(&data)?;
-        let lock_file = hold(&data)?;
-        upkeep::refuse_newer(&data)?;
-        upkeep::lost::begin(&data)?;
-        for folder in ["blobs", "components"] {
-            create_folder(&data.join(folder))?;
-        }
-        remove_unended_uploads(&data)?;
-        let key = workspace_key(&data, &config)?;
-        let database = data.join(upkeep::DATABASE);
-        let (connection, epoch) = open_database(&database, &key, &config)?;
-        upkeep::lost::finish(&data)?;
         let connectors = connectors.into_iter().map(|one| (one.type_name(), ConnectorType::new(one))).collect();
         let secrets = Secrets::open(&config, &key, &connection, &connectors)?;
         if !epoch.was_clean {

@@ -114,8 +114,8 @@ pub(crate) fn look(connection: &Connection, key: Key, id: &str, from: u32) -> St
             }
             What::Lock(_, 0) => {
                 return Err(conflict(format!(
-                    "execution {id} held a lock from its beginning, which it had from the one that continued as it, and \
-                     no call before call {from} unlocked it; the lock has been given up: rerun it"
+                    "execution {id} held a lock from its beginning, which it had from the one that continued as it, \
+                     and no call before call {from} unlocked it; the lock has been given up: rerun it"
                 )));
             }
             What::Lock(name, _) => {

@@ -254,8 +254,8 @@ async fn until_taken(receiver: &WebhookReceiver, count: usize) -> Result<Vec<Val
     tokio::time::timeout(PATIENCE, looking).await.context("it is not told")?
 }
 
-/// A failure and what tells of it are one: `kill -9` while the flow fails loses nothing, and who looks at ids is told of
-/// nothing twice.
+/// A failure and what tells of it are one: `kill -9` while the flow fails loses nothing, and who looks at ids is told
+/// of nothing twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_between_a_failure_and_its_notification_loses_and_doubles_nothing() -> Result<()> {
     let (folder, receiver) = (tempfile::tempdir()?, WebhookReceiver::start()?);
@@ -343,8 +343,8 @@ async fn a_mail_has_the_link_that_answers_and_nothing_else_has_its_token() -> Re
     Ok(())
 }
 
-/// Without a public address a mail names the command; where the rule says so no link is sent; and who has answered in the
-/// meantime is asked no more.
+/// Without a public address a mail names the command; where the rule says so no link is sent; and who has answered in
+/// the meantime is asked no more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_is_told_as_long_as_it_is_open() -> Result<()> {
     let (workspace, receiver) = (

@@ -1,5 +1,5 @@
-//! How calls are signed, by the specification Standard Webhooks: an HMAC over the call's id, its time and its body, with
-//! a secret that both sides have.
+//! How calls are signed, by the specification Standard Webhooks: an HMAC over the call's id, its time and its body,
+//! with a secret that both sides have.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

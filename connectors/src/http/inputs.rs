@@ -101,8 +101,8 @@ pub(super) struct HttpInputs {
     /// The request is signed with it by the specification Standard Webhooks, so that who gets it knows from whom it is:
     /// `whsec_` and 24 to 64 bytes in base64. Not for a body from a `file`, and not sent on to another host.
     signing_secret: Option<Secret>,
-    /// Header `webhook-id`, by which who gets a request twice knows it again. Of a signed request that changes something
-    /// it is made by the engine if not given.
+    /// Header `webhook-id`, by which who gets a request twice knows it again. Of a signed request that changes
+    /// something it is made by the engine if not given.
     message_id: Option<String>,
     /// What performing the call twice would mean, where the method does not tell: `read` for a search by POST.
     #[schemars(with = "Option<EffectName>")]

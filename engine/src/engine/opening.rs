@@ -36,6 +36,36 @@ pub(super) fn ensure_writable(path: &Path) -> EngineResult<()> {
     access.map_err(|error| io("writing to", path)(error.into()))
 }
 
+/// A data folder that this process has, and its database.
+pub(super) struct Taken {
+    pub(super) lock_file: File,
+    pub(super) key: [u8; 32],
+    pub(super) database: PathBuf,
+    pub(super) connection: rusqlite::Connection,
+    pub(super) epoch: Epoch,
+}
+
+impl Taken {
+    /// Takes it, makes what is missing in it, and opens the database.
+    pub(super) fn open(config: &Config) -> EngineResult<Self> {
+        let data = &config.data;
+        create_folder(data)?;
+        ensure_writable(data)?;
+        let lock_file = hold(data)?;
+        upkeep::refuse_newer(data)?;
+        upkeep::lost::begin(data)?;
+        for folder in ["blobs", "components"] {
+            create_folder(&data.join(folder))?;
+        }
+        remove_unended_uploads(data)?;
+        let key = workspace_key(data, config)?;
+        let database = data.join(upkeep::DATABASE);
+        let (connection, epoch) = open_database(&database, &key, config)?;
+        upkeep::lost::finish(data)?;
+        Ok(Self { lock_file, key, database, connection, epoch })
+    }
+}
+
 /// Takes the workspace's lock, or says who has it.
 pub(crate) fn hold(data: &Path) -> EngineResult<File> {
     let path = data.join(upkeep::LOCK);

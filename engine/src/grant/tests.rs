@@ -600,5 +600,11 @@ async fn first(engine: &Engine, filter: Value) -> Value {
             let _ = tokio::time::timeout(Duration::from_millis(100), changes.recv()).await;
         }
     };
-    tokio::time::timeout(crate::scenarios::PATIENCE, look).await.expect("there is one")
+    match tokio::time::timeout(crate::scenarios::PATIENCE, look).await {
+        Ok(row) => row,
+        Err(_) => {
+            let all = QueryCall { kind: "execution".into(), ..QueryCall::default() };
+            panic!("nothing matches {filter}: {:#?}", engine.query(all).await.unwrap().rows)
+        }
+    }
 }

@@ -23,6 +23,9 @@ pub(super) struct MemoryLimit {
 /// Table elements of one guest, in all of its tables.
 pub(super) const TABLE_ELEMENTS_MAX: usize = 1 << 20;
 
+/// The largest memory that there is in the pool: what an index of 32 bits reaches.
+pub(super) const MEMORY_BYTES_MAX: usize = 4 << 30;
+
 /// Core instances, tables and memories of one guest. Compilers make a handful of each.
 const INSTANCES_MAX: usize = 1000;
 const TABLES_MAX: usize = 1000;
@@ -34,10 +37,16 @@ impl MemoryLimit {
     }
 }
 
+/// Whether a component's own maximum is reached, which is part of it: the guest may see that. One that is not lower than
+/// what the pool has for anybody is that of the pool where an instance is there, and the component's where it has memory
+/// of its own: the guest sees neither, since it may be there at one run and not at the next.
+fn is_declared(desired: usize, maximum: Option<usize>, of_pool: usize) -> bool {
+    maximum.is_some_and(|maximum| desired > maximum && maximum < of_pool)
+}
+
 impl ResourceLimiter for MemoryLimit {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        // The memory's own maximum is part of the component: the guest may see that.
-        if maximum.is_some_and(|maximum| desired > maximum) {
+        if is_declared(desired, maximum, MEMORY_BYTES_MAX) {
             return Ok(false);
         }
         let wanted = self.bytes.saturating_add((desired - current) as u64);
@@ -55,7 +64,7 @@ impl ResourceLimiter for MemoryLimit {
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
+        if is_declared(desired, maximum, TABLE_ELEMENTS_MAX) {
             return Ok(false);
         }
         let wanted = self.table_elements.saturating_add(desired - current);
@@ -201,6 +210,32 @@ impl Shared {
                 engines.iter().for_each(Engine::increment_epoch);
                 waited.unwrap_or_else(PoisonError::into_inner).0
             };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An instance may have its memory in the pool at one run and not at the next: whatever it asks for, it sees the same.
+    #[test]
+    fn growing_ends_the_same_way_in_the_pool_and_outside() {
+        for declared in [None, Some(10), Some(TABLE_ELEMENTS_MAX), Some(2 * TABLE_ELEMENTS_MAX)] {
+            for desired in [5, 11, TABLE_ELEMENTS_MAX, TABLE_ELEMENTS_MAX + 1, 3 * TABLE_ELEMENTS_MAX] {
+                let grows = |maximum| MemoryLimit::new(0).table_growing(0, desired, maximum).map_err(|_| "limit");
+                let in_pool = Some(declared.unwrap_or(usize::MAX).min(TABLE_ELEMENTS_MAX));
+                assert_eq!(grows(in_pool), grows(declared), "{declared:?} {desired}");
+            }
+        }
+        let bytes_max = 256 << 20;
+        for declared in [None, Some(65_536), Some(MEMORY_BYTES_MAX)] {
+            for desired in [65_536, 131_072, bytes_max + 1, MEMORY_BYTES_MAX, MEMORY_BYTES_MAX + 1] {
+                let limit = || MemoryLimit::new(bytes_max as u64);
+                let grows = |maximum| limit().memory_growing(0, desired, maximum).map_err(|_| "limit");
+                let in_pool = Some(declared.unwrap_or(usize::MAX).min(MEMORY_BYTES_MAX));
+                assert_eq!(grows(in_pool), grows(declared), "{declared:?} {desired}");
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Instances in memory that is kept for the next ones: mapping it, touching it for the first time and unmapping it costs
-//! more than a short flow does, and interrupts the other processors.
+//! Instances in memory that is kept for the next ones: mapping it, touching it for the first time and unmapping it
+//! costs more than a short flow does, and interrupts the other processors.
 //!
 //! There are so many places. Who finds none, and a component that does not fit, is given memory of its own.
 
@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::limits::TABLE_ELEMENTS_MAX;
+use super::limits::{MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX};
 use super::wasi::Guest;
 
 /// Executions that may have their memory here at one time.
@@ -18,9 +18,6 @@ const PLACES: u32 = 64;
 /// What one of them may have. The components of the usual compilers have half as much.
 const CORE_INSTANCES_EACH: u32 = 8;
 const TABLES_EACH: u32 = 4;
-
-/// The largest memory: what an index of 32 bits reaches.
-const MEMORY_BYTES_MAX: usize = 4 << 30;
 
 /// Of a memory, and of a stack, so much stays in place for the next instance, bytes.
 const KEPT_BYTES: usize = 512 << 10;

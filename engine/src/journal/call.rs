@@ -159,9 +159,9 @@ impl Digester {
 
     /// The digest of a call: `parts` are exactly what the guest passed, in order.
     ///
-    /// SipHash is a pseudorandom function: without the key its values tell nothing of what they are of, and another call
-    /// has the same 128 bits once in 2¹²⁸ times. Calls are short, and of those it takes less than half the time of an
-    /// HMAC.
+    /// SipHash is a pseudorandom function: without the key its values tell nothing of what they are of, and another
+    /// call has the same 128 bits once in 2¹²⁸ times. Calls are short, and of those it takes less than half the time of
+    /// an HMAC.
     pub fn digest<'a>(
         &self,
         version: DigestVersion,

@@ -9,7 +9,7 @@
 //!   part from the dot on is kept, and records leave out what the rest of them says: arguments, and the answer to a
 //!   start. Since then calls may have a policy, and their ends attempts; both are left out where there are none. An
 //!   execution has rights; those to everything, which all had before, are left out.
-//! - `3`: the first record says how the digests of the calls are made; in older ones it is [`DigestVersion::Canonical`].
+//! - `3`: the first record says how the digests of calls are made; in older ones it is [`DigestVersion::Canonical`].
 
 mod call;
 mod output;

@@ -33,7 +33,8 @@ pub enum ReturnWhen {
     FirstEnded = 2,
 }
 
-/// What the guest passed to a wait. Its canonical JSON, which old digests are of, as long as the members stand in the order of their names.
+/// What the guest passed to a wait. Its canonical JSON, which old digests are of, as long as the members stand in the
+/// order of their names.
 #[derive(Serialize)]
 struct WaitArgs<'a> {
     ids: &'a [String],

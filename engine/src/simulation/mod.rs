@@ -30,7 +30,7 @@ use script::{Holds, Op, Script};
 const SHRINK_RUNS_MAX: u32 = 300;
 
 /// Seeds of the short form.
-const SEEDS: u64 = 80;
+const SEEDS: u64 = 120;
 
 #[test]
 fn random_plans_end_right_soak() {

@@ -406,7 +406,9 @@ impl Run<'_> {
 
     async fn lock(&self, number: u32, timeout: Option<u64>) -> Result<Value, End> {
         let (session, execution) = (self.session, &self.session.execution().id);
-        let since = format!("{execution} {}", session.calls());
+        // As the world knows it: who is restarted passes in the first calls what was passed before.
+        let n = session.calls();
+        let since = format!("{} {n}", session.resident().maker(n));
         let result = session.lock(&lock_name(number), timeout.map(Duration::from_millis)).await?;
         match &result {
             Ok(_) => {
@@ -441,10 +443,11 @@ impl Run<'_> {
     /// Does something outside that only the holder of a lock may do.
     async fn critical(&self, number: u32) -> Result<(), End> {
         let since = lock(self.holds).get(&number).map(|(since, _)| since.clone());
+        let maker = self.session.resident().maker(self.session.calls());
         let (_, mut inputs) = self.probe_inputs("idempotent", 1, "");
         inputs.insert("lock".into(), json!(number));
         inputs.insert("since".into(), json!(since));
-        inputs.insert("execution".into(), json!(self.session.execution().id));
+        inputs.insert("execution".into(), json!(maker));
         let started = self.session.start_connection("type:probe", inputs, ConnectionOptions::default()).await?;
         let id = started.expect("the probe exists");
         let _ = self.session.wait(&[id], ReturnWhen::AllEnded, None).await?;

@@ -41,8 +41,8 @@ pub(super) fn is_explained(execution: &Execution) -> bool {
     is_of_notify(&execution.row) && execution.id == id::notification_id(RULE, cause)
 }
 
-/// Every question that nobody answered was told; failures and recoveries take turns, and what is bad at the end was told
-/// last as a failure.
+/// Every question that nobody answered was told; failures and recoveries take turns, and what is bad at the end was
+/// told last as a failure.
 pub(super) fn check(all: &[Execution], untold: &Untold) -> Checked<()> {
     let by_id: BTreeMap<&str, &Execution> = all.iter().map(|one| (one.id.as_str(), one)).collect();
     for question in &untold.questions {

@@ -267,8 +267,8 @@ pub(crate) struct Epoch {
     pub was_clean: bool,
 }
 
-/// Pages in the write-ahead log after which it is moved into the database: the more, the more of them are newer states of
-/// one page, of which the last alone is moved.
+/// Pages in the write-ahead log after which it is moved into the database: the more, the more of them are newer states
+/// of one page, of which the last alone is moved.
 const WAL_PAGES: i64 = 4096;
 
 /// The length that the write-ahead log is cut back to when it begins anew, bytes.

@@ -15,9 +15,9 @@ pub(crate) struct Held {
     pub(crate) notifications: usize,
 }
 
-/// Pauses what has not ended, disables what would start something or tell somebody, and logs everybody out. Who was paused before keeps
-/// its own reason. A cancel that was asked for would run on through a pause, so it is taken back, and the message says
-/// so.
+/// Pauses what has not ended, disables what would start something or tell somebody, and logs everybody out. Who was
+/// paused before keeps its own reason. A cancel that was asked for would run on through a pause, so it is taken back,
+/// and the message says so.
 pub(crate) fn hold(connection: &Connection, now: Timestamp) -> StoreResult<Held> {
     let transaction = connection.unchecked_transaction()?;
     let executions = transaction.execute(

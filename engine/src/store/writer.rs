@@ -213,8 +213,8 @@ impl Writer {
         self.submit_then(urgency, concerns, write, |_| {})
     }
 
-    /// Like [`submit`](Self::submit), with a call of `then` on the writer's thread once the write is durable, whether or
-    /// not somebody waits for the ticket. It must neither take long nor write.
+    /// Like [`submit`](Self::submit), with a call of `then` on the writer's thread once the write is durable, whether
+    /// or not somebody waits for the ticket. It must neither take long nor write.
     pub(crate) fn submit_then<T: Send + 'static>(
         &self,
         urgency: Urgency,
