@@ -52,7 +52,7 @@ impl Signals {
     }
 
     /// Returns at the next one that asks the process to end.
-    pub(crate) async fn to_end(&mut self) {
+    pub(crate) async fn until_end(&mut self) {
         while self.next().await != Asked::ToEnd {}
     }
 }

@@ -45,7 +45,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     let mut signals = Signals::new()?;
     let flows = tokio::select! {
         flows = build(printer) => flows?,
-        () = signals.to_end() => return Ok(exit_codes::INTERRUPTED),
+        () = signals.until_end() => return Ok(exit_codes::INTERRUPTED),
     };
     let targets = Targets::start().await.context("cannot start the target systems")?;
     let addresses = System::ALL.map(|system| format!("{system} {}", targets.service(system).addr()));
@@ -63,13 +63,13 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<u8> {
 
     let mut shown = tokio::select! {
         shown = show(&arguments, &server, &targets, &flows, &home, printer) => shown,
-        () = signals.to_end() => Ok(exit_codes::INTERRUPTED),
+        () = signals.until_end() => Ok(exit_codes::INTERRUPTED),
     };
     if arguments.keep && shown.as_ref().is_ok_and(|exit_code| *exit_code != exit_codes::INTERRUPTED) {
         printer.say("\nEverything is running. Ctrl-C stops it.");
         tokio::select! {
             error = server.failed() => shown = Err(error),
-            () = signals.to_end() => {}
+            () = signals.until_end() => {}
         }
     }
     let stopped = server.stop(GRACE).await;

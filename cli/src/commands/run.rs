@@ -116,7 +116,7 @@ async fn until_end(client: &Client, printer: Printer, id: &str, mut signals: Sig
     }));
     tokio::select! {
         row = &mut following => return row.map(Some),
-        () = signals.to_end() => {}
+        () = signals.until_end() => {}
     }
     let cancelled = client.send(Call::new(Method::POST, client::Path::api(["executions", id, "cancel"]))).await?;
     // A conflict says that it has ended meanwhile.
@@ -126,7 +126,7 @@ async fn until_end(client: &Client, printer: Printer, id: &str, mut signals: Sig
     }
     tokio::select! {
         row = following => row.map(Some),
-        () = signals.to_end() => Ok(None),
+        () = signals.until_end() => Ok(None),
     }
 }
 

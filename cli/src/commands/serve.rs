@@ -44,7 +44,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<u8> {
     printer.say("stopping; a second signal stops at once");
     tokio::select! {
         stopped = server.stop(Duration::from_secs(settings.server.drain_seconds.into())) => stopped?,
-        () = signals.to_end() => {
+        () = signals.until_end() => {
             printer.warn("stopped at once: what was under way is taken up at the next start");
             return Ok(exit_codes::INTERRUPTED);
         }
