@@ -82,7 +82,7 @@ fn begin_anew(
     state.execution_id.clear();
     schedules::set_state(connection, schedule["id"].as_str().unwrap_or_default(), &state)?;
     let enabled = schedule["is_enabled"] == true;
-    enabled.then(|| begin_iteration(core, connection, schedule, state, None, Value::Null)).transpose()
+    enabled.then(|| begin_iteration(core, connection, schedule, state, None, Value::Null, false)).transpose()
 }
 
 /// A setting was saved. If its value is another one, the built-in scheduler begins anew with it, at once; one that it
@@ -199,9 +199,10 @@ pub(crate) fn after_iteration(
     };
     // What was dealt with before a failure is dealt with after it.
     let previous = if succeeded { finish.output.clone() } else { ended.input["previous"].clone() };
-    begin_iteration(core, connection, &schedule, state, not_before, previous).map(Some)
+    begin_iteration(core, connection, &schedule, state, not_before, previous, true).map(Some)
 }
 
+/// `is_next`: it follows one that has ended.
 fn begin_iteration(
     core: &Core,
     connection: &Connection,
@@ -209,14 +210,15 @@ fn begin_iteration(
     mut state: ScheduleState,
     not_before: Option<Timestamp>,
     previous: Value,
+    is_next: bool,
 ) -> StoreResult<Key> {
     let schedule_id = schedule["id"].as_str().unwrap_or_default();
-    // What bears a name may be another record by now than the one that was named. Of its flow that is found out when it
-    // is to be started, so that the iteration fails and says so.
+    // What bears a name may be another record by now than the one that was named. Of the flow that is found out here when
+    // the schedule begins; later when it is to be started, so that the iteration fails and says so.
     let grant = Grant::of_execution(&Rights::of_saved(schedule), Role::Operator);
     let scheduler = grant.scheduler(connection, schedule["scheduler_id"].as_str().unwrap_or_default())?;
-    for (kind, field) in [(Kind::Setting, "setting_id"), (Kind::Project, "project_id")] {
-        if let Some(key) = schedule[field].as_str() {
+    for (kind, field) in [(Kind::Flow, "flow_id"), (Kind::Setting, "setting_id"), (Kind::Project, "project_id")] {
+        if let Some(key) = schedule[field].as_str().filter(|_| kind != Kind::Flow || !is_next) {
             grant.record(connection, kind, key)?;
         }
     }
