@@ -213,8 +213,8 @@ fn begin_iteration(
     is_next: bool,
 ) -> StoreResult<Key> {
     let schedule_id = schedule["id"].as_str().unwrap_or_default();
-    // What bears a name may be another record by now than the one that was named. Of the flow that is found out here when
-    // the schedule begins; later when it is to be started, so that the iteration fails and says so.
+    // What bears a name may be another record by now than the one that was named. Of the flow that is found out here
+    // when the schedule begins; later when it is to be started, so that the iteration fails and says so.
     let grant = Grant::of_execution(&Rights::of_saved(schedule), Role::Operator);
     let scheduler = grant.scheduler(connection, schedule["scheduler_id"].as_str().unwrap_or_default())?;
     for (kind, field) in [(Kind::Flow, "flow_id"), (Kind::Setting, "setting_id"), (Kind::Project, "project_id")] {

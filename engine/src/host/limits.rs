@@ -37,9 +37,9 @@ impl MemoryLimit {
     }
 }
 
-/// Whether a component's own maximum is reached, which is part of it: the guest may see that. One that is not lower than
-/// what the pool has for anybody is that of the pool where an instance is there, and the component's where it has memory
-/// of its own: the guest sees neither, since it may be there at one run and not at the next.
+/// Whether a component's own maximum is reached, which is part of it: the guest may see that. One that is not lower
+/// than what the pool has for anybody is that of the pool where an instance is there, and the component's where it has
+/// memory of its own: the guest sees neither, since it may be there at one run and not at the next.
 fn is_declared(desired: usize, maximum: Option<usize>, of_pool: usize) -> bool {
     maximum.is_some_and(|maximum| desired > maximum && maximum < of_pool)
 }
@@ -218,7 +218,8 @@ impl Shared {
 mod tests {
     use super::*;
 
-    /// An instance may have its memory in the pool at one run and not at the next: whatever it asks for, it sees the same.
+    /// An instance may have its memory in the pool at one run and not at the next: whatever it asks for, it sees the
+    /// same.
     #[test]
     fn growing_ends_the_same_way_in_the_pool_and_outside() {
         for declared in [None, Some(10), Some(TABLE_ELEMENTS_MAX), Some(2 * TABLE_ELEMENTS_MAX)] {
