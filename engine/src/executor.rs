@@ -156,7 +156,6 @@ impl Executor {
         if self.instances.contains(&key) {
             return;
         }
-        self.timers.extend(resident.execution.deadline.map(|deadline| (deadline, key)));
         resident.has_instance.store(true, Ordering::SeqCst);
         lock(&self.core.residents).insert(key, resident.clone());
         self.activate(key, run_new(self.core.clone(), resident, place));

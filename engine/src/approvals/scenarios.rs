@@ -308,8 +308,8 @@ async fn what_cannot_be_asked_is_an_error_that_the_flow_sees() {
 async fn an_answer_survives_a_death_before_anybody_wakes() {
     let folder = tempfile::tempdir().unwrap();
     let armed = Arc::new(AtomicBool::new(false));
+    // Its instance stays: the next commit is that of the answer, and no other can be the last one.
     let mut config = Config::new(folder.path());
-    config.idle_before_parking = Duration::from_millis(20);
     let (asked_to_die, died) = (armed.clone(), Arc::new(tokio::sync::Notify::new()));
     let dying = died.clone();
     config.dies_at = Some(Arc::new(move |moment| {

@@ -386,8 +386,8 @@ impl Engine {
 
 /// How a new execution comes to run.
 enum Beginning {
-    /// It has begun while its creation is committed.
-    Begun(Creation),
+    /// It has begun while its creation is committed. The key when it has a deadline.
+    Begun(Creation, Option<Key>),
     /// It is woken when that is done.
     Waits(Key),
 }
@@ -396,9 +396,10 @@ impl Beginning {
     /// What follows when the creation is durable.
     fn follows(&self) -> Option<Event> {
         match self {
-            Self::Begun(creation) => {
+            Self::Begun(creation, key) => {
                 creation.is_durable();
-                None
+                // Only from now on can the executor look at its deadline, which may have passed already.
+                key.map(Event::Wake)
             }
             Self::Waits(key) => Some(Event::Wake(*key)),
         }
@@ -413,9 +414,10 @@ fn begin(core: &Core, connection: &rusqlite::Connection, mut new: NewExecution) 
     let (execution, started) = executions::create(connection, new, core.now())?;
     match place.filter(|_| execution.status == Status::Running) {
         Some(place) => {
+            let with_deadline = execution.deadline.map(|_| execution.key);
             let (resident, creation) = Resident::being_created(execution, started);
             core.send(Event::Begin(Arc::new(resident), place));
-            Ok(Beginning::Begun(creation))
+            Ok(Beginning::Begun(creation, with_deadline))
         }
         None => Ok(Beginning::Waits(execution.key)),
     }

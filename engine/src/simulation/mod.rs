@@ -22,7 +22,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use disk::Fault;
-use plan::{Event, Plan};
+use plan::{Event, Plan, RESIDENTS_MAX};
 use run::{Outcome, simulate};
 use script::{Holds, Op, Script};
 
@@ -92,6 +92,26 @@ fn a_sleep_does_not_end_before_its_beginning_is_durable() {
         ],
     };
     twice(&plan).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Found by seed 1196: the deadline passes between the request and the commit that creates the execution, when there is
+/// nothing yet that could be looked at.
+#[test]
+fn a_deadline_that_passes_before_the_creation_is_durable_is_kept() {
+    let connect = Op::Connect { effect: "read".into(), delay: 1190, fail: String::new(), retry: false, timeout: None };
+    let script = Script { ops: vec![connect, Op::Note], holds: Holds::new() };
+    let start = Event::Start { key: 0, script, deadline: Some(500) };
+    let plan = Plan {
+        seed: 1196,
+        residents_max: RESIDENTS_MAX,
+        with_cron: false,
+        with_pacer: false,
+        with_notifications: false,
+        max_concurrent: None,
+        events: vec![(10, start), (11, Event::ClockJump { millis: 1000 })],
+    };
+    let outcome = twice(&plan).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(outcome.findings.overdue, 1);
 }
 
 /// Plays a plan, and a panic is a failure.

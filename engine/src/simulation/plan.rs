@@ -11,6 +11,9 @@ use super::script::{Op, Script};
 /// Events come at steps below this. A run has more steps than that.
 const EVENT_STEPS: u32 = 160;
 
+/// Instances that may be in memory where that is no scarcity.
+pub(super) const RESIDENTS_MAX: usize = 100;
+
 /// Signals have one of that many names, and so have questions.
 pub(super) const SIGNAL_NAMES: u32 = 2;
 
@@ -100,7 +103,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn random(seed: u64) -> Self {
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);
-        let residents_max = if below(rng, 3) == 0 { 1 + below(rng, 3) as usize } else { 100 };
+        let residents_max = if below(rng, 3) == 0 { 1 + below(rng, 3) as usize } else { RESIDENTS_MAX };
         let (with_cron, with_pacer) = (below(rng, 4) == 0, below(rng, 4) == 0);
         let max_concurrent = (below(rng, 3) == 0).then(|| 1 + below(rng, 2));
         // In a crowd everybody wants the same lock first, and waits for it.

@@ -1,7 +1,7 @@
 //! Plays one plan: opens the workspace, lets things happen, starts the machine again after each death, until
 //! everything has ended.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::check::{self, Findings, Journals, starter};
 use super::disk::{Disk, Fault};
-use super::plan::{Event, LOCKS, Plan, below, lock_name, signal_name};
+use super::plan::{Event, LOCKS, Plan, RESIDENTS_MAX, below, lock_name, signal_name};
 use super::script::{FLOW, VERSIONS, flows};
 use super::vfs;
 use super::world::{Probe, World};
@@ -152,9 +152,11 @@ struct Run<'a> {
 struct Process {
     engine: Engine,
     answers: JoinSet<Answer>,
-    sent: std::collections::BTreeSet<u64>,
+    sent: BTreeSet<u64>,
     /// Calls in the journals of executions that are paused or were asked to end.
     held: BTreeMap<Key, usize>,
+    /// What should have ended when there was nothing to do for the last time.
+    overdue: BTreeSet<Key>,
     commit_fails: bool,
     taken: bool,
 }
@@ -253,8 +255,9 @@ impl Run<'_> {
 
     /// Lets the engine work until everything has ended or the process dies.
     async fn drive(&mut self, engine: Engine) -> Result<Exit, String> {
-        let (sent, held) = (std::collections::BTreeSet::new(), BTreeMap::new());
-        let mut process = Process { engine, answers: JoinSet::new(), sent, held, commit_fails: false, taken: false };
+        let (sent, held, overdue) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
+        let answers = JoinSet::new();
+        let mut process = Process { engine, answers, sent, held, overdue, commit_fails: false, taken: false };
         let mut nap = Duration::from_millis(1);
         loop {
             // Paused time advances only when every task is idle, so this returns when the engine has nothing left to
@@ -495,6 +498,7 @@ impl Run<'_> {
         }
         let Ok(active) = core.readers.read(executions::active) else { return Ok(false) };
         self.check_held(process, &active)?;
+        self.check_deadlines(process, &active)?;
         self.check_shares(&core.readers)?;
         let working = |active: &&Active| core.readers.read(|connection| executions::load(connection, active.key));
         let flows = active.iter().filter(|one| working(one).ok().flatten().is_none_or(|one| !one.is_schedule)).count();
@@ -582,6 +586,24 @@ impl Run<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// What has not ended by its deadline is ended at once, where an instance can be made for that.
+    fn check_deadlines(&self, process: &mut Process, active: &[Active]) -> Result<(), String> {
+        if self.plan.residents_max < RESIDENTS_MAX {
+            return Ok(());
+        }
+        let now = process.engine.core.now();
+        let passed = |one: &&Active| one.deadline.is_some_and(|deadline| deadline <= now);
+        let overdue = active.iter().filter(|one| one.state != ActiveState::Paused).filter(passed).map(|one| one.key);
+        let overdue: BTreeSet<Key> = overdue.collect();
+        match overdue.intersection(&process.overdue).next() {
+            Some(key) => Err(format!("{key:?} goes on after its deadline")),
+            None => {
+                process.overdue = overdue;
+                Ok(())
+            }
+        }
     }
 
     /// What is paused, was asked to end, or should have ended by now makes no call.
