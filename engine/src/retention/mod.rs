@@ -165,9 +165,32 @@ struct Counted {
 }
 
 impl Keeper {
+    /// Rounds until nothing has to go, then what is for a calm hour. While the database is above its limit in bytes a
+    /// round is followed by the next at once: what ended meanwhile has to go as well, and pages given back now would
+    /// be needed again at once. But contents are looked at when it is time, however full the database is.
     async fn pass(&mut self) -> StoreResult<()> {
-        let rules = self.core.retention().rules(self.core.now());
+        let retention = self.core.retention();
         self.sweep = Sweep::of_excess(self.excess().await?);
+        let collect_at = self.core.now().after(retention.grace);
+        loop {
+            let (now, before) = (self.core.now(), self.sweep.done);
+            self.round(retention.rules(now)).await?;
+            let is_above = || self.core.readers.read(|c| Ok(Some(sizes::used_bytes(c)?) > retention.bytes_max));
+            let goes_on = self.sweep.done != before && now < collect_at && !self.core.stopping.is_cancelled();
+            if !goes_on || retention.bytes_max.is_none() || !is_above()? {
+                break;
+            }
+        }
+        let Done { trashed, restored, purged } = self.sweep.done;
+        if self.sweep.done != Done::default() {
+            tracing::info!(trashed, restored, purged, "ended executions were moved");
+        }
+        self.give_back().await?;
+        collection::pass(&self.core).await
+    }
+
+    /// Steps until nothing is left that has to go as of one time. What cannot go yet is looked at once.
+    async fn round(&mut self, rules: Rules) -> StoreResult<()> {
         while !self.core.stopping.is_cancelled()
             && self.core.readers.read(|c| retention::is_due(c, &rules, &self.sweep))?
         {
@@ -177,12 +200,7 @@ impl Keeper {
             let progress = Progress { at: Instant::now(), newest, done: self.sweep.done };
             lock(&self.core.attention.pace).look_at(progress, self.core.retention().hurry_after);
         }
-        let Done { trashed, restored, purged } = self.sweep.done;
-        if self.sweep.done != Done::default() {
-            tracing::info!(trashed, restored, purged, "ended executions were moved");
-        }
-        self.give_back().await?;
-        collection::pass(&self.core).await
+        Ok(())
     }
 
     /// One transaction of the sweep.

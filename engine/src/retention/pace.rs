@@ -3,7 +3,8 @@
 //! What has to go came in at some speed, and may go on coming in at that speed. With a small and fixed share of the
 //! writer a workspace could stay above its limits for ever. So it is counted how many executions come and how many go,
 //! and while not clearly more go, retention hurries, a stage at a time: first it rests less, until it has half of the
-//! writer; then its steps become longer, which lets fewer commits of others go by between them. What others wait for
+//! writer; then its steps become longer, which lets fewer commits of others go by between them; at last it rests less
+//! again, until it has four fifths: a limit is kept, though those who go above it become slower. What others wait for
 //! is never more than one such step.
 
 use std::time::Duration;
@@ -23,6 +24,11 @@ const HALVINGS: u32 = 3;
 /// Stages after those, in which the steps double.
 const DOUBLINGS: u32 = 2;
 
+/// Stages after those, in which the rest is halved again, until it is a quarter of the step.
+const LAST_HALVINGS: u32 = 2;
+
+const STAGE_MAX: u32 = HALVINGS + DOUBLINGS + LAST_HALVINGS;
+
 /// So many times as many executions must go as come, or else there is another stage.
 const GONE_FOR_EACH_NEW: u64 = 2;
 
@@ -32,7 +38,7 @@ const REST_MIN: Duration = Duration::from_millis(1);
 /// Remembers from pass to pass how much of a hurry there is.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// None at leisure, at most [`HALVINGS`] and [`DOUBLINGS`].
+    /// None at leisure, at most [`STAGE_MAX`].
     stage: u32,
     /// Where the pass under way was when its progress was looked at last.
     last: Option<Progress>,
@@ -76,19 +82,20 @@ impl Pace {
         let trashed = progress.done.trashed - last.done.trashed;
         let purged = progress.done.purged - last.done.purged;
         if trashed.max(purged) < came * GONE_FOR_EACH_NEW {
-            self.stage = (self.stage + 1).min(HALVINGS + DOUBLINGS);
+            self.stage = (self.stage + 1).min(STAGE_MAX);
             self.is_behind = true;
         }
     }
 
     /// What one step of a sweep may do, see [`STEP_UNITS`].
     pub(super) fn step_units(&self) -> u64 {
-        STEP_UNITS << self.stage.saturating_sub(HALVINGS)
+        STEP_UNITS << self.stage.saturating_sub(HALVINGS).min(DOUBLINGS)
     }
 
     /// How long to rest after a step that took so long.
     fn rest(&self, took: Duration) -> Duration {
-        REST_MIN.max(took * (REST_FACTOR >> self.stage.min(HALVINGS)))
+        let halvings = self.stage.min(HALVINGS) + self.stage.saturating_sub(HALVINGS + DOUBLINGS);
+        REST_MIN.max(took * REST_FACTOR / (1 << halvings))
     }
 }
 
@@ -123,9 +130,9 @@ mod tests {
 
     /// A pass in which so many come, are trashed and are purged each ten seconds. Returns for how many times its
     /// duration a step rests, and how many units it has, at the beginning and after each ten seconds.
-    fn pass(pace: &mut Pace, start: Instant, rates: &[(i64, u64, u64)]) -> Vec<(u32, u64)> {
+    fn pass(pace: &mut Pace, start: Instant, rates: &[(i64, u64, u64)]) -> Vec<(f64, u64)> {
         let mut progress = Progress { at: start, newest: 1_000_000, done: Done::default() };
-        let seen = |pace: &Pace| ((pace.rest(STEP).as_micros() / STEP.as_micros()) as u32, pace.step_units());
+        let seen = |pace: &Pace| (pace.rest(STEP).as_secs_f64() / STEP.as_secs_f64(), pace.step_units());
         pace.begin();
         pace.look_at(progress, HURRY_AFTER);
         let mut stages = vec![seen(pace)];
@@ -149,16 +156,20 @@ mod tests {
     fn it_hurries_in_stages_while_too_few_go_and_slows_down_by_passes_that_keep_up() {
         let (mut pace, start) = (Pace::default(), Instant::now());
         let calm = pass(&mut pace, start, &[(0, 0, 0), (1000, 2000, 0), (1000, 0, 2000), (0, 5000, 5000)]);
-        assert_eq!(calm, [(8, 1000); 5], "twice as many go as come, or nothing comes: no hurry, however long it takes");
+        assert_eq!(calm, [(8.0, 1000); 5], "twice as many go as come, or nothing comes: no hurry, however long");
 
-        let behind = pass(&mut pace, start, &[(1000, 1999, 0), (1, 0, 1), (9, 8, 8), (9, 8, 8), (9, 8, 8), (9, 8, 8)]);
-        let stages = [(8, 1000), (4, 1000), (2, 1000), (1, 1000), (1, 2000), (1, 4000), (1, 4000)];
-        assert_eq!(behind, stages, "half of the writer at most, and four times the work in a step at most");
+        let rates = [[(1000, 1999, 0), (1, 0, 1)].as_slice(), &[(9, 8, 8); 6]].concat();
+        let behind = pass(&mut pace, start, &rates);
+        let less_rest = [(8.0, 1000), (4.0, 1000), (2.0, 1000), (1.0, 1000)];
+        let hurried = [(1.0, 2000), (1.0, 4000), (0.5, 4000), (0.25, 4000), (0.25, 4000)];
+        let message = "half of the writer, four times the work in a step, four fifths of the writer, and no more";
+        assert_eq!(behind, [less_rest.as_slice(), &hurried].concat(), "{message}");
 
         let still = pass(&mut pace, start, &[(9, 0, 0)]);
-        assert_eq!(still, [(1, 4000); 2], "what is behind at the end is so at the next beginning");
-        let back: Vec<_> = (0..6).map(|_| pass(&mut pace, start, &[(1, 2, 0)])[1]).collect();
-        assert_eq!(back, [(1, 4000), (1, 2000), (1, 1000), (2, 1000), (4, 1000), (8, 1000)]);
+        assert_eq!(still, [(0.25, 4000); 2], "what is behind at the end is so at the next beginning");
+        let back: Vec<_> = (0..8).map(|_| pass(&mut pace, start, &[(1, 2, 0)])[1]).collect();
+        let slower = [(0.25, 4000), (0.5, 4000), (1.0, 4000), (1.0, 2000), (1.0, 1000), (2.0, 1000), (4.0, 1000)];
+        assert_eq!(back, [slower.as_slice(), &[(8.0, 1000)]].concat());
         assert_eq!(pace.rest(Duration::from_micros(1)), REST_MIN);
     }
 }
