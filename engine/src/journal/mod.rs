@@ -16,8 +16,6 @@ mod output;
 mod record;
 mod shown;
 
-use std::io::Cursor;
-
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -92,19 +90,28 @@ pub fn decode_row<A: DeserializeOwned>(row: &[u8], records: &mut Vec<Record<A>>)
         Some((&newer, _)) if newer > FORMAT => return Err(DecodeError::Newer(newer)),
         Some((other, _)) => return Err(DecodeError::Damaged(format!("format {other} never existed"))),
     };
-    let mut decoder = rmp_serde::Deserializer::new(Cursor::new(rest));
-    loop {
-        let mut record =
-            Record::<A>::deserialize(&mut decoder).map_err(|error| DecodeError::Damaged(error.to_string()))?;
+    // From a slice nothing is copied; but a decoder of one does not say where it is. So a mark of ours ends the records.
+    let mut bytes = Vec::with_capacity(rest.len() + 1);
+    bytes.extend_from_slice(rest);
+    bytes.push(END);
+    let mut decoder = rmp_serde::Deserializer::from_read_ref(&bytes[..]);
+    let damaged = |error: rmp_serde::decode::Error| DecodeError::Damaged(error.to_string());
+    let before = records.len();
+    while let Some(mut record) = Option::<Record<A>>::deserialize(&mut decoder).map_err(damaged)? {
         if let Record::Call { n, connection: Some(_), reply: reply @ None, .. } = &mut record {
             *reply = Some(Reply::Id(crate::id::relative(*n)));
         }
         records.push(record);
-        if decoder.position() == rest.len() as u64 {
-            return Ok(());
-        }
+    }
+    // It was the mark only if nothing comes after it.
+    match <()>::deserialize(&mut decoder) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) if records.len() > before => Ok(()),
+        _ => Err(DecodeError::Damaged("there is something else than records".into())),
     }
 }
+
+/// What stands in place of a record after the last one while they are decoded: nil.
+const END: u8 = 0xc0;
 
 #[cfg(test)]
 mod tests {
@@ -241,8 +248,14 @@ mod tests {
     #[test]
     fn newer_and_damaged_records_are_told_apart() {
         assert!(matches!(decode_row::<()>(&[FORMAT + 1, 0], &mut Vec::new()), Err(DecodeError::Newer(_))));
-        for bytes in [&[][..], &[0], &[FORMAT], &[FORMAT, 0xc1]] {
-            let decoded = decode_row::<()>(bytes, &mut Vec::new());
+        let whole = encode(&Record::Reply { n: 1, at: Timestamp(7), reply: Reply::Unit });
+        let and = |rest: &[u8]| [&whole[..], rest].concat();
+        let cut = whole[..whole.len() - 1].to_vec();
+        let nothing = [vec![], vec![0], vec![FORMAT], vec![FORMAT, 0xc1], vec![FORMAT, END], cut];
+        // A nil within the row is not the end of it, whatever comes after.
+        let more = [and(&[END]), and(&[END, 0x91]), and(&[END, 0xda]), [&and(&[END])[..], &whole[1..]].concat()];
+        for bytes in nothing.into_iter().chain(more) {
+            let decoded = decode_row::<()>(&bytes, &mut Vec::new());
             assert!(matches!(decoded, Err(DecodeError::Damaged(_))), "{bytes:?}");
         }
     }
