@@ -31,6 +31,7 @@ fn what_is_measured_in_process_has_a_number() {
         "fairness-p99-beside-many-steps",
         "replay-entries",
         "replay-entry-of-many",
+        "replay-processor",
         "replay-resume-without-entries",
         "short-sleep-at-the-end",
         "steps-1",

@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use serde_json::{Value, json};
 use surefoot_engine::Clock;
 
@@ -27,9 +29,10 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     // The instance goes at once when nothing is there to be done.
     let configure = |config: &mut surefoot_engine::Config| config.idle_before_parking = Duration::from_millis(10);
     let lab = Lab::open_with(&bench.folder, configure).await?;
-    let without = median(&resumptions(&lab, 0, runs).await?);
-    let of_short = median(&resumptions(&lab, short, runs).await?) - without;
-    let of_long = median(&resumptions(&lab, long, bench.scale.pick(5, 2, 1)).await?) - without;
+    let (without, busy_without) = resumption(&lab, 0, runs).await?;
+    let of_short = resumption(&lab, short, runs).await?.0 - without;
+    let (of_long, busy) = resumption(&lab, long, bench.scale.pick(5, 2, 1)).await?;
+    let (of_long, busy) = (of_long - without, busy - busy_without);
     lab.close().await?;
     let micros = |milliseconds: f64, entries: u64| milliseconds * 1000.0 / entries as f64;
     let each = Figure::new("replay-entry-of-many", micros(of_long, long), "µs").beside(micros(of_short, short));
@@ -37,11 +40,12 @@ pub(crate) async fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         Figure::new("replay-resume-without-entries", without, "ms").note("signal, instance, one commit"),
         each.target(Target::RatioUpTo(1.2)).note(format!("{long} entries beside {short}")),
         Figure::new("replay-entries", long as f64 / of_long * 1000.0, "/s").target(Target::ValueFrom(500_000.0)),
+        Figure::new("replay-processor", micros(busy, long), "µs").note("processor time of an entry, both threads"),
     ])
 }
 
-/// Milliseconds from the signal until the next call of executions with that many entries.
-async fn resumptions(lab: &Lab, entries: u64, runs: usize) -> Result<Vec<f64>> {
+/// Milliseconds from the signal until the next call of executions with that many entries, and of processor time in it.
+async fn resumption(lab: &Lab, entries: u64, runs: usize) -> Result<(f64, f64)> {
     let input = json!({ "mode": "replay", "count": entries / CALLS });
     let ids = lab.start_all(std::iter::repeat_n(input, runs)).await?;
     let database = Database::open(&lab.database())?;
@@ -52,16 +56,23 @@ async fn resumptions(lab: &Lab, entries: u64, runs: usize) -> Result<Vec<f64>> {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    let mut durations = Vec::new();
+    let (mut durations, mut busy) = (Vec::new(), Vec::new());
     for id in &ids {
         lab.probe.clear();
-        let sent = Clock::System.now();
+        let (sent, busy_before) = (Clock::System.now(), processor_milliseconds()?);
         lab.engine.signal(id, "go", Value::Null, "bench", None).await?;
         lab.probe.until(1).await;
+        busy.push(processor_milliseconds()? - busy_before);
         let noted = lab.probe.take();
         let next = noted.first().context("a call was noted")?;
         durations.push(next.at.since(sent).as_secs_f64() * 1000.0);
         lab.all_ended(std::slice::from_ref(id)).await?;
     }
-    Ok(durations)
+    Ok((median(&durations), median(&busy)))
+}
+
+/// Processor time that this process has had: what other processes of the machine take is not in it.
+fn processor_milliseconds() -> Result<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    Ok((usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1000.0)
 }
