@@ -22,6 +22,15 @@ impl Engine {
         self.read(move |core, connection| core.query(connection, &Query { projects, ..query.parse()? })).await
     }
 
+    /// Like [`query`](Self::query), of executions without their inputs, outputs and responses, which may be long.
+    pub async fn outline(&self, query: QueryCall) -> EngineResult<Page> {
+        let projects = self.grant.projects();
+        self.read(move |core, connection| {
+            core.query(connection, &Query { projects, without_documents: true, ..query.parse()? })
+        })
+        .await
+    }
+
     /// A record by name or id.
     pub async fn record(&self, kind: Kind, key: &str) -> EngineResult<Value> {
         let (key, grant) = (key.to_owned(), self.grant.clone());

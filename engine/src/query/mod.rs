@@ -39,6 +39,8 @@ pub struct Query {
     pub deleted: bool,
     /// Only what is in the projects with these ids; none for everything.
     pub projects: Option<Vec<String>>,
+    /// Executions without their inputs, outputs and responses, which may be long.
+    pub without_documents: bool,
 }
 
 /// A field and a direction.
@@ -92,7 +94,8 @@ impl Query {
             return Err(QueryError(format!("limit must be 1 to {LIMIT_MAX}, not {limit}")));
         }
         let cursor = cursor.map(Cursor::parse).transpose()?;
-        Ok(Self { kind, filter, order: Order { field, descending }, limit, cursor, deleted: false, projects: None })
+        let order = Order { field, descending };
+        Ok(Self { kind, filter, order, limit, cursor, deleted: false, projects: None, without_documents: false })
     }
 }
 

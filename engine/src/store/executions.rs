@@ -617,7 +617,11 @@ pub(crate) fn get_with_projects(
 /// One page of executions that have rows of their own.
 pub(crate) fn list(connection: &Connection, query: &Query) -> StoreResult<Page> {
     let plan = plan(query);
-    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM executions {}", plan.sql))?;
+    let columns = match query.without_documents {
+        true => COLUMNS.replacen("input, output", "NULL, NULL", 1).replacen("response", "NULL", 1),
+        false => COLUMNS.to_owned(),
+    };
+    let mut statement = connection.prepare_cached(&format!("SELECT {columns} FROM executions {}", plan.sql))?;
     records::read_page(query, statement.query(params_from_iter(plan.parameters))?, to_json)
 }
 
