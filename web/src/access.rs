@@ -15,9 +15,10 @@ use crate::app::App;
 use crate::caller::Caller;
 use crate::cookies;
 use crate::problem::{Answer, Problem};
+use crate::ui;
 
 /// Under these paths the token is needed, also for what does not exist there.
-pub(crate) const GUARDED: [&str; 2] = ["/api/v1", "/metrics"];
+pub(crate) const GUARDED: [&str; 3] = ["/api/v1", "/metrics", ui::PATH];
 
 /// Hosts that are always allowed, with any port.
 const OWN_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
@@ -32,11 +33,16 @@ pub(crate) async fn check(State(app): State<App>, mut request: Request, next: Ne
     };
     match found {
         Ok(caller) => {
-            if let Some(caller) = caller {
-                note_seen(&app, &caller).await;
-                request.extensions_mut().insert(caller);
+            let Some(caller) = caller else { return next.run(request).await };
+            note_seen(&app, &caller).await;
+            let for_page = ui::is_at(request.uri().path()).then(|| caller.clone());
+            request.extensions_mut().insert(caller);
+            let mut response = next.run(request).await;
+            // Where that is refused, the page that says so is one for this caller.
+            if let Some(caller) = for_page {
+                response.extensions_mut().insert(caller);
             }
-            next.run(request).await
+            response
         }
         Err(problem) => problem.into_response(),
     }
@@ -112,7 +118,8 @@ fn caller(app: &App, request: &Request, token_sha256: &str) -> Answer<Option<Cal
     let secret = cookies::session(request.headers()).ok_or_else(Problem::no_token)?;
     let caller = Caller::of_session(app, secret)?;
     let only_looks = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if let Some(session) = caller.session().filter(|_| !only_looks) {
+    // Forms of pages show the token in a field: `ui::forms` looks there.
+    if let Some(session) = caller.session().filter(|_| !only_looks && !ui::is_at(request.uri().path())) {
         check_csrf(request.headers(), &session.csrf_token)?;
     }
     Ok(Some(caller))
@@ -139,7 +146,7 @@ fn check_csrf(headers: &HeaderMap, expected: &str) -> Answer<()> {
 }
 
 /// What needs no credentials another site could have sent, to log somebody in as somebody else. Browsers say so.
-fn refuse_cross_site(headers: &HeaderMap) -> Answer<()> {
+pub(crate) fn refuse_cross_site(headers: &HeaderMap) -> Answer<()> {
     match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
         Some(b"cross-site" | b"same-site") => Err(Problem::forbidden("this request comes from a page of another site")),
         _ => Ok(()),

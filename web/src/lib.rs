@@ -1,5 +1,5 @@
-//! HTTP: the REST API under `/api/v1`, webhooks under `/api/latest/webhook`, answers by token under `/approve`, health
-//! and metrics.
+//! HTTP: the web UI under `/ui`, the REST API under `/api/v1`, webhooks under `/api/latest/webhook`, answers by token
+//! under `/approve`, health and metrics.
 //!
 //! This crate reaches data only through the public API of [`surefoot_engine`]; it knows no store, no journal and no
 //! terminal. Reading order: [`router`] (what is served, and to whom), `routes` (the one table), then one module an
@@ -43,6 +43,7 @@ mod system;
 mod throttle;
 mod tls;
 mod tokens;
+mod ui;
 mod users;
 mod webhooks;
 
@@ -127,6 +128,30 @@ pub fn openapi() -> serde_json::Value {
     openapi::of_server().clone()
 }
 
+/// A page of the web UI, or what a form of one sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageRoute {
+    /// `GET` or `POST`.
+    pub method: String,
+    /// A template, with `{parameters}`.
+    pub path: String,
+    /// Who may ask: `none` for everybody, `any` for who is known, or a role.
+    pub role: String,
+    /// Where the role must be held: `project`, `workspace`, or `nowhere`.
+    pub place: &'static str,
+}
+
+/// All pages and what their forms send, for who checks them all: they are not in the OpenAPI document.
+pub fn pages() -> Vec<PageRoute> {
+    let pages = routes::operations().into_iter().filter(|operation| operation.is_page);
+    let route = |operation: operation::Operation| {
+        let (role, place) = operation.needs.described();
+        let method = operation.methods.iter().map(ToString::to_string).collect();
+        PageRoute { method, path: operation.path, role, place }
+    };
+    pages.map(route).collect()
+}
+
 /// Everything that is served for an engine. Must be called within a tokio runtime.
 pub fn router(engine: Engine, options: Options) -> Router {
     let operations = routes::operations();
@@ -135,12 +160,14 @@ pub fn router(engine: Engine, options: Options) -> Router {
     for operation in operations {
         router = router.route(&operation.path, operation.handlers);
     }
-    // The last layer is the outermost: what access refuses is seen by `observe` and by nothing else.
+    // The last layer is the outermost: what access refuses is seen by `observe`, by what makes pages, and by nothing
+    // else.
     router
         .fallback(routes::not_found)
         .method_not_allowed_fallback(routes::method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), health::refuse_while_degraded))
         .layer(middleware::from_fn_with_state(app.clone(), access::check))
+        .layer(middleware::from_fn(ui::errors))
         .layer(middleware::from_fn_with_state(app.clone(), observe::observe))
         .with_state(app)
 }

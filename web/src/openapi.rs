@@ -34,7 +34,7 @@ pub(crate) fn of_server() -> &'static Value {
 /// The document that describes these operations.
 fn document(operations: &[Operation]) -> Value {
     let mut paths = Map::new();
-    for operation in operations {
+    for operation in operations.iter().filter(|operation| !operation.is_page) {
         // OpenAPI has no wildcards: a parameter stands for the rest of the path.
         let path = operation.path.replace("{*", "{");
         let item = paths.entry(path).or_insert_with(|| json!({}));
@@ -101,12 +101,7 @@ fn described(operation: &Operation, method: &str) -> Value {
         "parameters": parameters(operation),
         "responses": responses(operation),
     });
-    let (role, place) = match operation.needs {
-        Needs::Nothing => ("none".to_owned(), "nowhere"),
-        Needs::Known => ("any".to_owned(), "nowhere"),
-        Needs::Role(role) => (role.to_string(), "project"),
-        Needs::WorkspaceRole(role) => (role.to_string(), "workspace"),
-    };
+    let (role, place) = operation.needs.described();
     described["x-surefoot-role"] = role.into();
     described["x-surefoot-role-in"] = place.into();
     if operation.needs == Needs::Nothing {

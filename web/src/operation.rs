@@ -15,6 +15,7 @@ use surefoot_engine::Role;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::problem::Problem;
+use crate::ui::forms;
 
 /// See the module.
 pub(crate) struct Operation {
@@ -30,6 +31,9 @@ pub(crate) struct Operation {
     pub(crate) body: Option<Body>,
     /// What comes back when all is well. Nothing is promised where there is none: a flow decides.
     pub(crate) answers: Vec<(StatusCode, Content)>,
+    /// Whether it is a page for people, or what a form of one sends: no part of the API, and not described in its
+    /// document.
+    pub(crate) is_page: bool,
     pub(crate) handlers: MethodRouter<App>,
 }
 
@@ -45,6 +49,18 @@ pub(crate) enum Needs {
     Role(Role),
     /// Who has that role in the whole workspace.
     WorkspaceRole(Role),
+}
+
+impl Needs {
+    /// The role, and where it must be held, in the words of the OpenAPI document.
+    pub(crate) fn described(self) -> (String, &'static str) {
+        match self {
+            Self::Nothing => ("none".to_owned(), "nowhere"),
+            Self::Known => ("any".to_owned(), "nowhere"),
+            Self::Role(role) => (role.to_string(), "project"),
+            Self::WorkspaceRole(role) => (role.to_string(), "workspace"),
+        }
+    }
 }
 
 /// What a request carries.
@@ -81,8 +97,21 @@ impl Operation {
             query: None,
             body: None,
             answers: Vec::new(),
+            is_page: false,
             handlers: routing::on(filter, handler),
         }
+    }
+
+    /// A page for people.
+    pub(crate) fn page<H: Handler<T, App>, T: 'static>(path: impl Into<String>, handler: H) -> Self {
+        Self { is_page: true, ..Self::get(path, handler) }
+    }
+
+    /// What a form of a page sends. Of a session, the form must show that it comes from a page of this server.
+    pub(crate) fn action<H: Handler<T, App>, T: 'static>(path: impl Into<String>, handler: H) -> Self {
+        let operation = Self::post(path, handler);
+        let handlers = operation.handlers.route_layer(middleware::from_fn(forms::check));
+        Self { is_page: true, handlers, ..operation }
     }
 
     pub(crate) fn get<H: Handler<T, App>, T: 'static>(path: impl Into<String>, handler: H) -> Self {

@@ -19,11 +19,11 @@ const RETRY_AFTER_SECONDS: u16 = 5;
 pub(crate) type Answer<T = Response> = Result<T, Problem>;
 
 /// Why a request was not done. Boxed, because most results are none.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Problem(Box<Document>);
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 struct Document {
     #[serde(rename = "type")]
     ty: &'static str,
@@ -161,6 +161,16 @@ impl Problem {
         &self.0.detail
     }
 
+    /// What to do.
+    pub(crate) fn advice(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// The execution that it is about.
+    pub(crate) fn of_execution(&self) -> Option<&str> {
+        self.0.execution_id.as_deref()
+    }
+
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
@@ -218,7 +228,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status(), Json(&self)).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        response.headers_mut().extend(self.0.headers);
+        response.headers_mut().extend(self.0.headers.clone());
+        // Pages show it in their own way.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::{SET_COOKIE, USER_AGENT};
-use axum::http::{Extensions, HeaderMap, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -92,26 +92,39 @@ async fn log_in(
     extensions: Extensions,
     InJson(LoginBody { name, password }): InJson<LoginBody>,
 ) -> Answer<Response> {
-    let client = client(&extensions);
+    let (answer, cookie) = begin(&app, &headers, &extensions, &name, &password).await?;
+    Ok((StatusCode::CREATED, [(SET_COOKIE, cookie)], Json(answer)).into_response())
+}
+
+/// Begins a session for who shows that password, with the header that gives it to the browser.
+pub(crate) async fn begin(
+    app: &App,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    name: &str,
+    password: &str,
+) -> Answer<(LoggedIn, HeaderValue)> {
+    let client = client(extensions);
     let user_agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let from = client.ip.map(|ip| ip.to_string()).unwrap_or_default();
-    admit(&app, &name, client)?;
-    let (user, origin) = (name.clone(), Origin { address: from.clone(), user_agent });
+    admit(app, name, client)?;
+    let (user, password) = (name.to_owned(), password.to_owned());
+    let origin = Origin { address: from.clone(), user_agent };
     let begin = |engine: Engine| async move { engine.log_in(&user, &password, origin).await };
     let Some((mut session, secret)) = app.complete(app.whole_engine().clone(), begin).await? else {
         if let Some(count) = app.throttle().failed(app.whole_engine().now()) {
+            let name = name.to_owned();
             let note = |engine: Engine| async move { engine.note_failed_logins(&name, &from, count).await };
             app.complete(app.whole_engine().clone(), note).await?;
         }
         let problem = Problem::unauthorized("there is no such user, or the password is another one");
         return Err(problem.hint("an admin of this workspace can give you a link to set a new password"));
     };
-    app.throttle().succeeded(&name, client.ip);
+    app.throttle().succeeded(name, client.ip);
     session.is_current = true;
-    let cookie = cookies::given(&secret, &headers, client.is_https)
-        .ok_or_else(|| Problem::internal(&"a secret is no header"))?;
-    let answer = LoggedIn { session, csrf_token: cookies::csrf_token(&secret) };
-    Ok((StatusCode::CREATED, [(SET_COOKIE, cookie)], Json(answer)).into_response())
+    let cookie =
+        cookies::given(&secret, headers, client.is_https).ok_or_else(|| Problem::internal(&"a secret is no header"))?;
+    Ok((LoggedIn { session, csrf_token: cookies::csrf_token(&secret) }, cookie))
 }
 
 /// Lets somebody try a password, or says how long to wait.
@@ -135,12 +148,17 @@ async fn list(State(app): State<App>, caller: Caller) -> Answer<Json<Sessions>> 
 }
 
 async fn log_out(State(app): State<App>, caller: Caller) -> Answer<Response> {
+    let (answer, cookie) = end_current(&app, &caller).await?;
+    Ok(([(SET_COOKIE, cookie)], Json(answer)).into_response())
+}
+
+/// Ends the session by which the caller is known, with the header that takes it back from the browser.
+pub(crate) async fn end_current(app: &App, caller: &Caller) -> Answer<(Ended, HeaderValue)> {
     let session = caller.session().ok_or_else(only_sessions)?;
     let (id, who) = (session.id.clone(), caller.who.clone());
     let end = |engine: Engine| async move { engine.end_session(&id, None, "logout", &who).await };
     let ended = app.complete(app.whole_engine().clone(), end).await?;
-    let answer = Ended { ended: ended.into() };
-    Ok(([(SET_COOKIE, cookies::taken_back())], Json(answer)).into_response())
+    Ok((Ended { ended: ended.into() }, cookies::taken_back()))
 }
 
 async fn end(State(app): State<App>, caller: Caller, InPath(id): InPath<String>) -> Answer<Json<Ended>> {

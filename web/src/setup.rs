@@ -90,7 +90,10 @@ async fn submit(
     match app.complete(app.whole_engine().clone(), used).await? {
         Ok(user) => {
             let name = escaped(user["name"].as_str().unwrap_or_default());
-            let text = format!("<p>The password of <b>{name}</b> is set. This link is good no more.</p>");
+            let text = format!(
+                "<p>The password of <b>{name}</b> is set. This link is good no more.</p>\
+                 <p><a href=\"/login\">Log in</a></p>"
+            );
             Ok(page(StatusCode::OK, "Done", &text))
         }
         Err(EngineError::Refused(Refusal::NotFound(_))) => Ok(spent()),

@@ -22,4 +22,5 @@ mod secrets;
 mod serve;
 mod setup;
 mod support;
+mod ui;
 mod webhooks;

@@ -1,0 +1,151 @@
+// What pages do besides being read. Everything works without it, only not by itself: it asks for the page anew when an
+// event says that something changed, keeps ages true, copies commands, and makes lists usable by keyboard.
+"use strict";
+
+const LOOK_AGAIN_MS = 700; // Between two looks at the page, however many events come.
+const RECONNECT_MS = 2000;
+
+const $ = (selector, within = document) => within.querySelector(selector);
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+// Live: events only say that something changed; what is shown then is what the server shows.
+const live = {
+  source: null, timer: null, lookedAt: 0, isLooking: false, isWanted: false,
+
+  start() {
+    const path = document.body.dataset.live;
+    if (!path || !window.EventSource) return;
+    this.source = new EventSource(path);
+    this.source.onopen = () => { if (this.wasLost) this.want(); this.wasLost = false; this.tell(false); };
+    this.source.onerror = () => {
+      this.wasLost = true;
+      this.tell(true);
+      // A browser gives up where the answer is no stream, such as that of a proxy in front of a server that restarts.
+      if (this.source.readyState === EventSource.CLOSED) setTimeout(() => this.start(), RECONNECT_MS);
+    };
+    for (const name of ["execution", "log", "journal", "removed", "reset", "message"]) {
+      this.source.addEventListener(name, () => this.want());
+    }
+  },
+
+  tell(isStale) { $("#stale").hidden = !isStale; },
+
+  want() {
+    this.isWanted = true;
+    if (this.timer || this.isLooking) return;
+    const wait = Math.max(0, this.lookedAt + LOOK_AGAIN_MS - Date.now());
+    this.timer = setTimeout(() => { this.timer = null; this.look(); }, wait);
+  },
+
+  async look() {
+    this.isWanted = false;
+    this.isLooking = true;
+    try {
+      const answer = await fetch(location.href, { headers: { accept: "text/html" }, cache: "no-store" });
+      if (answer.redirected && new URL(answer.url).pathname === "/login") return location.assign(answer.url);
+      if (!answer.ok) throw new Error(answer.statusText);
+      exchange(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      this.tell(false);
+    } catch {
+      this.tell(true);
+      setTimeout(() => this.want(), RECONNECT_MS);
+    } finally {
+      this.isLooking = false;
+      this.lookedAt = Date.now();
+      if (this.isWanted) this.want();
+    }
+  },
+};
+
+// Exchanges the parts of the page that are marked as live, where they differ. What the reader opened stays open, what
+// has the focus keeps it; a part that somebody types in waits.
+function exchange(fresh) {
+  for (const part of all("[data-region]")) {
+    const other = fresh.getElementById(part.id);
+    if (!other || part.innerHTML === other.innerHTML) continue;
+    if (part.contains(document.activeElement) && document.activeElement.matches("input, textarea, select")) continue;
+    const open = all("details", part).map((one) => one.open);
+    const focus = part.contains(document.activeElement) ? address(document.activeElement) : null;
+    part.replaceChildren(...other.childNodes);
+    all("details", part).forEach((one, index) => { if (index < open.length) one.open = open[index]; });
+    if (focus) all("a, button, [tabindex]", part).find((one) => address(one) === focus)?.focus({ preventScroll: true });
+    prepare(part);
+  }
+}
+
+const address = (element) => element.getAttribute("href") || element.textContent;
+
+// Ages.
+function age(at, now) {
+  const seconds = Math.floor(Math.abs(now - at) / 1000);
+  const isPast = at <= now;
+  if (seconds === 0) return isPast ? "just now" : "in a moment";
+  const [count, unit] = seconds < 60 ? [seconds, "s"] : seconds < 3600 ? [Math.floor(seconds / 60), "min"]
+    : seconds < 172800 ? [Math.floor(seconds / 3600), "h"] : [Math.floor(seconds / 86400), "days"];
+  return isPast ? `${count} ${unit} ago` : `in ${count} ${unit}`;
+}
+
+function tellAges() {
+  const now = Date.now();
+  for (const time of all("time[datetime]")) {
+    const shown = $(".age", time);
+    const text = age(Date.parse(time.dateTime), now);
+    if (shown && shown.textContent !== text) shown.textContent = text;
+  }
+}
+
+// A button beside each command.
+function prepare(part) {
+  for (const command of all("[data-copy]", part)) {
+    if ($(".copy", command)) continue;
+    const text = command.textContent;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "copy";
+    button.textContent = "Copy";
+    button.addEventListener("click", async () => {
+      try {
+        await navigator.clipboard.writeText(text);
+        button.textContent = "Copied";
+      } catch {
+        // No clipboard without HTTPS: mark the text, for the reader's own keys.
+        getSelection().selectAllChildren(command);
+        button.textContent = "Marked";
+      }
+      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    });
+    command.append(button);
+  }
+}
+
+// Keys: j and k go through rows, Enter opens one; keys of links and fields stand beside them.
+function pick(step) {
+  const rows = all("tr[data-row]");
+  if (rows.length === 0) return;
+  const at = rows.findIndex((row) => row.classList.contains("picked"));
+  const next = rows[Math.min(Math.max(at + step, 0), rows.length - 1)];
+  rows.forEach((row) => row.classList.toggle("picked", row === next));
+  ($("a", next) ?? next).focus();
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.matches("input, textarea, select")) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
+  if (event.key === "j" || event.key === "k") return pick(event.key === "j" ? 1 : -1);
+  const wanted = all("[data-key]").find((one) => one.dataset.key === event.key);
+  if (!wanted) return;
+  event.preventDefault();
+  if (wanted.matches("input, textarea, select")) wanted.focus();
+  else wanted.click();
+});
+
+// A menu that fills a narrow page begins closed.
+if (matchMedia("(max-width: 52rem)").matches) $(".menu")?.removeAttribute("open");
+
+prepare(document);
+tellAges();
+setInterval(tellAges, 1000);
+live.start();

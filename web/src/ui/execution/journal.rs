@@ -1,0 +1,112 @@
+//! The journal of an execution: every call with what it passed and what it got.
+
+use askama::Template;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::Value;
+use surefoot_engine::{JournalPlace, Role};
+
+use super::Head;
+use crate::caller::InReach;
+use crate::extract::{InPath, InQuery};
+use crate::operation::Operation;
+use crate::problem::{Answer, Problem};
+use crate::ui::frame::{Frame, View, page};
+use crate::ui::words::{Document, Moment, text, time};
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![Operation::page("/ui/executions/{id}/journal", show).role(Role::Viewer)]
+}
+
+/// Rows of the journal a page; a row has a few records.
+const ROWS: usize = 100;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JournalQuery {
+    /// `row.of_row.records` of the last record of the page before.
+    after: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "journal.html")]
+struct Journal {
+    frame: Frame,
+    head: Head,
+    entries: Vec<Entry>,
+    next: Option<String>,
+}
+
+impl View for Journal {
+    fn frame(&self) -> &Frame {
+        &self.frame
+    }
+}
+
+/// A record of the journal.
+struct Entry {
+    /// Its number in the journal.
+    seq: u64,
+    /// The number of its call.
+    call: Option<u64>,
+    /// What it is: a call by its kind, the answer of one, the end of a connection.
+    what: String,
+    at: Moment,
+    /// What was passed.
+    args: Value,
+    /// What came back.
+    result: Value,
+    effect: String,
+    /// The number of a call that one can restart from.
+    restart: Option<u64>,
+}
+
+impl Entry {
+    fn of(record: &Value, frame: &Frame) -> Self {
+        let what = match text(record, "record") {
+            "call" => text(record, "kind").replace('_', " "),
+            "reply" => "answer".to_owned(),
+            "settled" => "end of the call".to_owned(),
+            other => other.to_owned(),
+        };
+        let result = if record["outcome"].is_null() { &record["reply"] } else { &record["outcome"] };
+        let args = if text(record, "record") == "started" { &record["limits"] } else { &record["args"] };
+        Self {
+            seq: record["seq"].as_u64().unwrap_or_default(),
+            call: record["call"].as_u64(),
+            what,
+            at: Moment { at: time(record, "at"), now: frame.now },
+            args: args.clone(),
+            result: result.clone(),
+            effect: text(record, "effect").to_owned(),
+            restart: record["call"].as_u64().filter(|call| *call > 0 && text(record, "record") == "call"),
+        }
+    }
+}
+
+async fn show(
+    InReach(engine): InReach,
+    frame: Frame,
+    InPath(id): InPath<String>,
+    InQuery(query): InQuery<JournalQuery>,
+) -> Answer<Response> {
+    let head = Head::read(&engine, &id, &frame, "journal").await?;
+    let place = query.after.as_deref().map_or(Ok(JournalPlace::default()), parse)?;
+    let mut reader = engine.journal_from(&id, place);
+    let records = reader.page(ROWS).await?;
+    let last = records.last().map(|(_, place)| *place);
+    let entries = records.iter().map(|(record, _)| Entry::of(record, &frame)).collect();
+    let has_more = last.is_some() && !reader.page(1).await?.is_empty();
+    let next = last.filter(|_| has_more).map(|place| format!("{}.{}.{}", place.row, place.of_row, place.records));
+    Ok(page(&Journal { frame, head, entries, next }))
+}
+
+fn parse(text: &str) -> Answer<JournalPlace> {
+    let wrong = || Problem::invalid("`after` is not a place that a page of this journal gave");
+    let parts: Vec<&str> = text.split('.').collect();
+    let [row, of_row, records] = parts.try_into().map_err(|_| wrong())?;
+    let place = (|| {
+        Some(JournalPlace { row: row.parse().ok()?, of_row: of_row.parse().ok()?, records: records.parse().ok()? })
+    })();
+    place.ok_or_else(wrong)
+}

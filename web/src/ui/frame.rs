@@ -1,0 +1,209 @@
+//! What all pages share: who looks, what they may do, where they are, and the headers of every page.
+
+use std::fmt::Write as _;
+
+use askama::Template;
+use axum::extract::FromRequestParts;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use surefoot_engine::{Entropy, Rights, Role, Timestamp};
+
+use super::assets;
+use crate::app::App;
+use crate::caller::Caller;
+use crate::page::HTML;
+use crate::problem::{Answer, Problem};
+
+/// See the module.
+pub(crate) struct Frame {
+    /// In the audit log's words.
+    pub(crate) who: String,
+    /// The name of a user; empty for who has no session.
+    pub(crate) user: String,
+    rights: Rights,
+    /// Of the session, for forms; empty where there is none.
+    pub(crate) csrf_token: String,
+    /// Of this page alone: which scripts and styles are its own.
+    pub(crate) nonce: String,
+    pub(crate) now: Timestamp,
+    /// The path of the page.
+    pub(crate) path: String,
+    /// The query of the page.
+    pub(crate) query: String,
+}
+
+/// An entry of the navigation.
+pub(crate) struct Entry {
+    pub(crate) path: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) icon: &'static str,
+    /// Who sees it: the role, and whether it must be one in the whole workspace.
+    role: Role,
+    in_workspace: bool,
+}
+
+const fn entry(path: &'static str, label: &'static str, icon: &'static str, role: Role, in_workspace: bool) -> Entry {
+    Entry { path, label, icon, role, in_workspace }
+}
+
+/// All of it, in groups.
+static NAVIGATION: [(&str, &[Entry]); 3] = [
+    (
+        "Runs",
+        &[
+            entry("/ui", "Overview", "overview", Role::Viewer, false),
+            entry("/ui/executions", "Executions", "executions", Role::Viewer, false),
+        ],
+    ),
+    ("Workspace", &[]),
+    ("Administration", &[]),
+];
+
+impl Frame {
+    fn new(caller: Option<&Caller>, now: Timestamp, path: &str, query: &str) -> Self {
+        let session = caller.and_then(Caller::session);
+        Self {
+            who: caller.map(|caller| caller.who.clone()).unwrap_or_default(),
+            user: session.map(|session| session.user_name().to_owned()).unwrap_or_default(),
+            rights: caller.map(|caller| caller.rights.clone()).unwrap_or_default(),
+            csrf_token: session.map(|session| session.csrf_token.clone()).unwrap_or_default(),
+            nonce: hex::encode(&Entropy::System.bytes32()[..16]),
+            now,
+            path: path.to_owned(),
+            query: query.to_owned(),
+        }
+    }
+
+    /// For a page that tells what went wrong, which nobody may have been known at.
+    pub(crate) fn for_problem(caller: Option<&Caller>) -> Self {
+        Self::new(caller, Timestamp::default(), "", "")
+    }
+
+    /// For a page that nobody has to be known at.
+    pub(crate) fn open(app: &App, path: &str) -> Self {
+        Self::new(None, app.whole_engine().now(), path, "")
+    }
+
+    /// Whether somebody is known.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.who.is_empty()
+    }
+
+    /// Whether who looks has that role somewhere: what it takes to be shown a way to do something.
+    pub(crate) fn may(&self, role: &str) -> bool {
+        role.parse().is_ok_and(|role: Role| self.rights.highest() >= Some(role))
+    }
+
+    /// The highest role of who looks.
+    pub(crate) fn role(&self) -> &'static str {
+        self.rights.highest().map_or("no role", Role::as_str)
+    }
+
+    /// What is shown of the navigation.
+    pub(crate) fn navigation(&self) -> Vec<(&'static str, Vec<&'static Entry>)> {
+        let is_shown = |entry: &&Entry| {
+            let role = if entry.in_workspace { self.rights.in_workspace() } else { self.rights.highest() };
+            role >= Some(entry.role)
+        };
+        let groups = NAVIGATION.iter().map(|(name, entries)| (*name, entries.iter().filter(is_shown).collect()));
+        groups.filter(|(_, entries): &(_, Vec<_>)| !entries.is_empty()).collect()
+    }
+
+    /// Whether the page is that entry, or below it.
+    pub(crate) fn is_in(&self, entry: &Entry) -> bool {
+        let below = self.path.strip_prefix(entry.path);
+        below.is_some_and(|below| below.is_empty() || (entry.path != super::PATH && below.starts_with('/')))
+    }
+
+    /// The path of something that pages load.
+    pub(crate) fn asset(&self, name: &str) -> String {
+        assets::path(name)
+    }
+
+    /// What was done, when another page led here after doing it.
+    pub(crate) fn done(&self) -> Option<&'static str> {
+        let mut pairs = form_urlencoded::parse(self.query.as_bytes());
+        let (_, code) = pairs.find(|(name, _)| name == "done")?;
+        DONE.iter().find(|(known, _)| *known == code).map(|(_, text)| *text)
+    }
+}
+
+/// What pages say after something was done, by the code in their address: nobody can make them say something else.
+const DONE: [(&str, &str); 4] = [
+    ("cancelled", "It was asked to end. It does at its next call."),
+    ("paused", "It is paused. Nothing reaches it until it is resumed."),
+    ("resumed", "It goes on."),
+    ("started", "It was started. This page follows it."),
+];
+
+impl FromRequestParts<App> for Frame {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
+        Ok(Self::new(Some(&caller), app.whole_engine().now(), path, query))
+    }
+}
+
+/// A page: what it shows, in its frame.
+pub(crate) trait View: Template {
+    fn frame(&self) -> &Frame;
+}
+
+/// The answer with a page.
+pub(crate) fn page(view: &impl View) -> Response {
+    page_with(StatusCode::OK, view)
+}
+
+/// The answer with a page and another status.
+pub(crate) fn page_with(status: StatusCode, view: &impl View) -> Response {
+    match view.render() {
+        Ok(html) => response(status, &view.frame().nonce, html),
+        Err(error) => Problem::internal(&error).into_response(),
+    }
+}
+
+/// Pages load what this server has, and nothing else; they run no script but ours, and are shown in no other page.
+fn response(status: StatusCode, nonce: &str, html: String) -> Response {
+    let mut policy = String::from("default-src 'none'; img-src 'self' data:; connect-src 'self'; form-action 'self'; ");
+    policy.push_str("base-uri 'none'; frame-ancestors 'none'; ");
+    let _ = write!(policy, "script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'");
+    let mut response = (status, [(CONTENT_TYPE, HTML)], html).into_response();
+    let headers = response.headers_mut();
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemPage<'a> {
+    frame: Frame,
+    title: &'a str,
+    problem: &'a Problem,
+}
+
+impl View for ProblemPage<'_> {
+    fn frame(&self) -> &Frame {
+        &self.frame
+    }
+}
+
+/// What went wrong, and the way on.
+pub(crate) fn of_problem(frame: Frame, problem: &Problem) -> Response {
+    let title = match problem.status() {
+        StatusCode::NOT_FOUND => "This is not here",
+        StatusCode::FORBIDDEN => "You may not do this",
+        StatusCode::SERVICE_UNAVAILABLE => "Not at the moment",
+        status if status.is_server_error() => "Something failed",
+        StatusCode::CONFLICT => "Somebody was faster",
+        _ => "This cannot be done",
+    };
+    page_with(problem.status(), &ProblemPage { frame, title, problem })
+}

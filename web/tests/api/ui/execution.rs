@@ -1,0 +1,124 @@
+//! The pages of one execution, and what can be done there.
+
+use serde_json::{Value, json};
+
+use super::lists::HOSTILE;
+use super::{see, see_as, submit};
+use crate::remote::Remote;
+use crate::support::Server;
+
+/// A probe that has ended.
+async fn ended(server: &Server, inputs: Value) -> String {
+    let id = server.start_probe(inputs).await;
+    server.get(&format!("/api/v1/executions/{id}/wait")).await.json(200);
+    id
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cause_of_a_failure_is_on_the_page() {
+    let server = Server::local();
+    let id = ended(&server, json!({"fail": "no such luck"})).await;
+    let page = see(&server, &format!("/ui/executions/{id}")).await;
+    assert_eq!((page.status, page.text(".standing .status").as_str()), (200, "Failed"));
+    assert!(page.text(".box.problem").contains("no such luck"), "{}", page.html);
+    assert!(page.texts("#execution pre.document")[0].contains("no such luck"), "{}", page.html);
+    let calls = page.attributes(".timeline a", "href");
+    assert_eq!(calls.len(), 1);
+    let connection = see(&server, &calls[0]).await;
+    assert_eq!(connection.text(".standing .status"), "Failed");
+    assert!(connection.text(".box.problem").contains("no such luck"), "{}", connection.html);
+    assert!(connection.attributes(".crumbs a", "href").contains(&format!("/ui/executions/{id}")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_shows_calls_and_where_to_restart() {
+    let server = Server::local();
+    let id = ended(&server, json!({"text": "hello"})).await;
+    let journal = see(&server, &format!("/ui/executions/{id}/journal")).await;
+    let records = journal.texts("tbody th");
+    assert!(records[0].starts_with("started") && records.iter().any(|text| text.starts_with("start connection")));
+    let restarts = journal.attributes("a.again", "href");
+    assert_eq!(restarts, [format!("/ui/executions/{id}/restart?from=1")]);
+    assert_eq!(see(&server, &restarts[0]).await.attributes("input[name=from]", "value"), ["1"]);
+    let wrong = submit(&server, &format!("/ui/executions/{id}/restart"), &[("from", "99")]).await;
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.text("[role=alert]").contains("99"), "{}", wrong.html);
+    assert_eq!(see(&server, &format!("/ui/executions/{id}/journal?after=x")).await.status, 422);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_run_again_with_another_input() {
+    let server = Server::local();
+    let id = ended(&server, json!({"text": "a"})).await;
+    let form = see(&server, &format!("/ui/executions/{id}/rerun")).await;
+    assert!(form.text("textarea").contains("\"a\""), "{}", form.html);
+    let wrong = submit(&server, &format!("/ui/executions/{id}/rerun"), &[("input", "{")]).await;
+    assert_eq!(wrong.status, 422);
+    let input = json!({"connector": "type:probe", "inputs": {"text": "b"}}).to_string();
+    let started = submit(&server, &format!("/ui/executions/{id}/rerun"), &[("input", &input)]).await;
+    assert_eq!(started.status, 303);
+    let path = started.location.split('?').next().unwrap();
+    let new = path.rsplit('/').next().unwrap();
+    let row = server.get(&format!("/api/v1/executions/{new}/wait")).await.json(200);
+    assert_eq!(row["output"]["text"], "b", "{row}");
+    assert_eq!(see(&server, &started.location).await.text(".done"), "It was started. This page follows it.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_is_paused_resumed_and_cancelled_after_a_question() {
+    let server = Server::local();
+    let id = server.start_probe(json!({"hang": true})).await;
+    let path = format!("/ui/executions/{id}");
+    assert_eq!(submit(&server, &format!("{path}/pause"), &[]).await.status, 303);
+    let page = see(&server, &path).await;
+    assert!(page.texts(".actions button").contains(&"Resume".to_owned()), "{}", page.html);
+    assert_eq!(submit(&server, &format!("{path}/resume"), &[]).await.status, 303);
+    let question = see(&server, &format!("{path}/cancel")).await;
+    assert_eq!(question.text("h1"), "Cancel this execution?");
+    assert!(question.text(".card").contains(&id), "it names what it ends: {}", question.html);
+    assert_eq!(submit(&server, &format!("{path}/cancel"), &[]).await.status, 303);
+    let row = server.get(&format!("/api/v1/executions/{id}/wait")).await.json(200);
+    assert_eq!(row["status"], "ENDED_CANCELLED");
+    let page = see(&server, &path).await;
+    assert_eq!((page.text(".standing .status").as_str(), page.texts(".actions a").len()), ("Cancelled", 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_shown_what_they_may_not_do() {
+    let remote = Remote::new();
+    let id = ended(&remote.server, json!({})).await;
+    for (role, shown) in [("viewer", 0), ("operator", 1)] {
+        remote.user(role, json!({"role": role})).await;
+        let session = remote.log_in(role).await;
+        let page = see_as(&remote, &session, &format!("/ui/executions/{id}")).await;
+        assert_eq!((page.status, page.count(".actions a")), (200, shown), "{role}");
+        let journal = see_as(&remote, &session, &format!("/ui/executions/{id}/journal")).await;
+        assert_eq!(journal.count("a.again"), shown, "{role}");
+        let form = see_as(&remote, &session, &format!("/ui/executions/{id}/rerun")).await;
+        assert_eq!(form.status, if shown == 0 { 403 } else { 200 }, "{role}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inputs_outputs_and_errors_stay_text() {
+    let server = Server::local();
+    for text in HOSTILE {
+        for inputs in [json!({"text": text}), json!({"fail": text})] {
+            let id = ended(&server, inputs).await;
+            for below in ["", "/journal", "/log", "/rerun"] {
+                let page = see(&server, &format!("/ui/executions/{id}{below}")).await;
+                assert_eq!((page.status, page.count("script")), (200, 1), "{text} {below}");
+                assert_eq!(page.count("main img, [onerror], [onmouseover], [onload]"), 0, "{text} {below}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_a_page() {
+    let server = Server::local();
+    for below in ["", "/journal", "/log", "/cancel", "/rerun"] {
+        let page = see(&server, &format!("/ui/executions/nothing{below}")).await;
+        assert_eq!((page.status, page.text("h1").as_str()), (404, "This is not here"), "{below}");
+    }
+}
