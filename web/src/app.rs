@@ -8,7 +8,7 @@ use axum::extract::FromRequestParts;
 use axum::http::Method;
 use axum::http::request::Parts;
 use serde_json::Value;
-use surefoot_engine::{Engine, EngineResult};
+use surefoot_engine::{Engine, EngineResult, Timestamp};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +21,7 @@ use crate::peers::ClientAddress;
 use crate::problem::Problem;
 use crate::rate::Rate;
 use crate::throttle::Throttle;
+use crate::webhooks::Refused;
 
 /// State of the router. Clones are the same.
 #[derive(Clone)]
@@ -34,6 +35,8 @@ struct Shared {
     /// Methods and paths that are open to everybody.
     open: Vec<(Method, String)>,
     throttle: Throttle,
+    refused: Refused,
+    since: Timestamp,
     tasks: TaskTracker,
 }
 
@@ -65,8 +68,9 @@ impl App {
         let rate = options.requests_per_second_max.map(Rate::new);
         let open = operations.iter().filter(|operation| operation.needs == Needs::Nothing);
         let open = open.flat_map(|one| one.methods.iter().map(|method| (method.clone(), one.path.clone()))).collect();
-        let (throttle, tasks) = (Throttle::default(), TaskTracker::new());
-        Self(Arc::new(Shared { engine, options, paths, rate, open, throttle, tasks }))
+        let (throttle, refused, since) = (Throttle::default(), Refused::default(), engine.now());
+        let tasks = TaskTracker::new();
+        Self(Arc::new(Shared { engine, options, paths, rate, open, throttle, refused, since, tasks }))
     }
 
     /// The engine on behalf of a caller: nothing but what they may reach, with the role that the operation needs.
@@ -88,6 +92,16 @@ impl App {
     /// How often somebody may try a password.
     pub(crate) fn throttle(&self) -> &Throttle {
         &self.0.throttle
+    }
+
+    /// Calls of webhooks that were refused.
+    pub(crate) fn refused(&self) -> &Refused {
+        &self.0.refused
+    }
+
+    /// When this was made, with the start of the server.
+    pub(crate) fn since(&self) -> Timestamp {
+        self.0.since
     }
 
     pub(crate) fn options(&self) -> &Options {

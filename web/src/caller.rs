@@ -72,7 +72,10 @@ impl Caller {
 
     /// Who has been given that token.
     pub(crate) fn of_token(app: &App, token: &str) -> Answer<Self> {
-        let unknown = || Problem::unauthorized("the token is not this server's");
+        let unknown = || {
+            let problem = Problem::unauthorized("the token is not this server's");
+            problem.hint("the file `token` in the server's data folder has one, and an admin can make others")
+        };
         let record = app.whole_engine().token_for_call(token)?.ok_or_else(unknown)?;
         if !has_digest(token, record["secret_sha256"].as_str().unwrap_or_default()) {
             return Err(unknown());

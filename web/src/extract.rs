@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
@@ -46,7 +46,11 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InQuery
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(value)) => Ok(Self(value)),
-            Err(rejection) => Err(Problem::invalid(format!("the query is not valid: {}", rejection.body_text()))),
+            Err(rejection) => {
+                let text = rejection.body_text();
+                let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+                Err(Problem::invalid(format!("the query is not valid: {text}")))
+            }
         }
     }
 }
@@ -95,18 +99,24 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for InForm<T> {
 pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|error| match error.is_data() {
         true => Problem::invalid(format!("the body does not fit: {error}")),
+        false if bytes.is_empty() => Problem::malformed("the body is empty; it must be a JSON document"),
         false => Problem::malformed(format!("the body is not JSON: {error}")),
     })
 }
 
 /// The whole body of a request, at most that long.
 pub(crate) async fn read_body(request: Request, bytes_max: usize) -> Result<Bytes, Problem> {
-    let announced =
-        request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let (parts, body) = request.into_parts();
+    read_body_of(&parts.headers, body, bytes_max).await
+}
+
+/// The whole body that comes with these headers, at most that long.
+pub(crate) async fn read_body_of(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > bytes_max) {
         return Err(Problem::too_large(bytes_max));
     }
-    let mut chunks = std::pin::pin!(chunks(request.into_body()));
+    let mut chunks = std::pin::pin!(chunks(body));
     let mut body = BytesMut::new();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(Problem::from)?;

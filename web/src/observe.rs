@@ -17,6 +17,7 @@ use tracing::Instrument;
 use crate::app::App;
 use crate::approve;
 use crate::peers::Peer;
+use crate::webhooks;
 
 /// Names a request, in its answer and in every line that is logged of it.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -47,7 +48,11 @@ pub(crate) async fn observe(State(app): State<App>, mut request: Request, next: 
     async {
         let mut response = match app.admit(client) {
             Ok(()) => next.run(request).await,
-            Err(problem) => problem.into_response(),
+            Err(problem) => {
+                let (mut parts, _) = request.into_parts();
+                webhooks::note_too_often(&app, &mut parts, client, &problem).await;
+                problem.into_response()
+            }
         };
         drop(in_flight);
         let (status, elapsed) = (response.status(), began.elapsed());

@@ -156,6 +156,11 @@ impl Problem {
         StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// What happened, for programs.
+    pub(crate) fn code(&self) -> &str {
+        &self.0.code
+    }
+
     /// What happened, for people.
     pub(crate) fn detail(&self) -> &str {
         &self.0.detail

@@ -10,13 +10,15 @@ mod credentials;
 mod deliveries;
 mod input;
 mod record;
+mod refused;
 mod signature;
 
 use std::collections::HashMap;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::header::{CONTENT_SECURITY_POLICY, LOCATION};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -25,10 +27,15 @@ use surefoot_engine::{Attachments, EngineError, Role, StartRequest};
 use crate::app::{App, Stopping, Waited};
 use crate::extract::InPath;
 use crate::operation::Operation;
+use crate::peers::ClientAddress;
 use crate::problem::{Answer, Problem};
-use content::Upload;
-use input::Call;
+use content::{Content, Upload};
+use input::Head;
 use record::Webhook;
+pub(crate) use refused::Refused;
+
+/// Below this webhooks are called.
+const CALLS: &str = "/api/latest/webhook/";
 
 /// On every answer to a call that started or joined an execution: its id.
 const EXECUTION: HeaderName = HeaderName::from_static("x-surefoot-execution");
@@ -37,13 +44,13 @@ const EXECUTION: HeaderName = HeaderName::from_static("x-surefoot-execution");
 pub(crate) fn operations() -> Vec<Operation> {
     let methods = [Method::DELETE, Method::GET, Method::HEAD, Method::PATCH, Method::POST, Method::PUT];
     let calls = ["", "/", "/{*path}"].into_iter().map(|below| {
-        let path = format!("/api/latest/webhook/{{name}}/call{below}");
+        let path = format!("{CALLS}{{name}}/call{below}");
         Operation::any(methods.to_vec(), path, call)
             .summary("Start the webhook's flow, and answer as the flow says")
             .query_of(call_query)
             .optional_bytes_body("*/*")
     });
-    calls.chain(credentials::operations()).chain([deliveries::operation()]).collect()
+    calls.chain(credentials::operations()).chain(deliveries::operations()).chain([refused::operation()]).collect()
 }
 
 /// The parameters that are not for the flow alone.
@@ -65,8 +72,13 @@ async fn call(
 ) -> Response {
     let name = parameters.remove("name").unwrap_or_default();
     let path = parameters.remove("path").unwrap_or_default();
+    let client = request.extensions().get::<ClientAddress>().copied().unwrap_or_default();
+    let method = request.method().clone();
     let mut response = match start(&app, &name, path, request).await {
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            refused::note(&app, &name, &method, client, &problem);
+            problem.into_response()
+        }
         Ok(Started { id, is_async: true }) => {
             let url = format!("/api/v1/executions/{id}");
             let body = Json(json!({ "id": id, "url": url }));
@@ -77,6 +89,19 @@ async fn call(
     // Answers share the origin of the API: a page among them gets no rights there.
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     response
+}
+
+/// Notes that the request came too often, if it is a call of a webhook.
+pub(crate) async fn note_too_often(app: &App, parts: &mut Parts, client: ClientAddress, problem: &Problem) {
+    let is_call = parts.extensions.get::<MatchedPath>().is_some_and(|route| route.as_str().starts_with(CALLS));
+    if !is_call {
+        return;
+    }
+    if let Ok(InPath(parameters)) = InPath::<HashMap<String, String>>::from_request_parts(parts, &()).await
+        && let Some(name) = parameters.get("name")
+    {
+        refused::note(app, name, &parts.method, client, problem);
+    }
 }
 
 /// The execution that a call started or joined; durable.
@@ -91,16 +116,17 @@ async fn start(app: &App, name: &str, path: String, request: Request) -> Answer<
     }
     let webhook = Webhook::find(app.whole_engine(), name)?;
     webhook.check_method(request.method())?;
-    let call = Call::read(path, request, app.options().body_bytes_max).await?;
-    let signed_id = webhook.check_signature(&call, app.whole_engine().now())?;
-    webhook.check_key(&call)?;
-    let is_async = call.is_async()?;
+    let (head, body) = Head::of(path, request);
+    let (now, bytes_max) = (app.whole_engine().now(), app.options().body_bytes_max);
+    let (body, signed_id) = webhook.admit(&head, body, now, bytes_max).await?;
+    let is_async = head.is_async()?;
     // Nobody but the sender can change what is signed: whoever repeats a call that he overheard gets the first answer.
     let idempotency_key = match signed_id {
         Some(id) => Some(format!("{}:{id}", signature::ID)),
-        None => call.idempotency_key()?,
+        None => head.idempotency_key()?,
     };
-    let (mut input, uploads) = call.into_input(webhook.has_key())?;
+    let content = Content::parse(&head.headers, &body).await?;
+    let (mut input, uploads) = head.into_input(content, webhook.has_key());
     if surefoot_engine::journal::is_too_deep(&input) {
         return Err(Problem::malformed("the body is nested too deep"));
     }

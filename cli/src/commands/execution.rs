@@ -175,11 +175,12 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
                 Some(input) => json!({ "input": inputs::json(input)? }),
                 None => json!({}),
             };
-            start_again(&id, "rerun", body, context).await
+            start_again(Path::api(["executions", &id, "rerun"]), body, context).await
         }
         Command::Restart { id, from, newest } => {
             let version = if newest { "newest" } else { "same" };
-            start_again(&id, "restart", json!({ "from": from, "version": version }), context).await
+            let body = json!({ "from": from, "version": version });
+            start_again(Path::api(["executions", &id, "restart"]), body, context).await
         }
         Command::Signal { id, name, payload } => {
             let payload = inputs::optional_json(payload.as_deref())?;
@@ -321,8 +322,9 @@ async fn resume_restored(context: &Context) -> Result<u8> {
 }
 
 /// Says the id of the new execution.
-async fn start_again(id: &str, action: &str, body: Value, context: &Context) -> Result<u8> {
-    let started = context.existing().await?.post(Path::api(["executions", id, action]), body).await?;
+/// Starts something anew that was started before, and prints the id of the new execution.
+pub(crate) async fn start_again(path: Path, body: Value, context: &Context) -> Result<u8> {
+    let started = context.existing().await?.post(path, body).await?;
     if context.printer.is_json() {
         context.printer.json(&started)?;
     } else {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use surefoot_engine::Entropy;
 
 use crate::client::{Answer, Call, Client, Content, Method, Path};
+use crate::commands::execution;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::records::{self, Kind, RecordCommand};
@@ -43,6 +44,16 @@ const DELIVERIES: [Column; 8] = [
     plain("MS", "duration_ms"),
 ];
 
+/// What a list of refused calls shows.
+const REFUSALS: [Column; 6] = [
+    time("AT", "at"),
+    plain("TIMES", "times"),
+    plain("CLIENT", "client"),
+    plain("METHOD", "method"),
+    plain("ANSWER", "status"),
+    plain("WHY", "detail"),
+];
+
 /// Where webhooks are called.
 const CALLS: &str = "/api/latest/webhook";
 
@@ -52,13 +63,24 @@ pub(crate) enum Command {
     Set(Box<SetArguments>),
     /// Call one, as an HTTP caller would, and print the answer's body
     Call(CallArguments),
-    /// List what became of its calls, the newest first; `execution rerun` delivers one again
+    /// List what became of its calls, the newest first; `replay` delivers one again
     Deliveries {
         /// Name or id
         key: String,
         /// How many at most
         #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
         limit: u32,
+        /// Those that were refused, and why, since the server started
+        #[arg(long, conflicts_with = "limit")]
+        refused: bool,
+    },
+    /// Deliver one of its calls again: start its flow with the same input
+    Replay {
+        /// Name or id of the webhook
+        key: String,
+        /// The execution that the call started; `deliveries` lists them
+        #[arg(value_name = "EXECUTION")]
+        id: String,
     },
     #[command(flatten)]
     Record(RecordCommand),
@@ -144,7 +166,12 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
     match command {
         Command::Set(arguments) => set(*arguments, context).await,
         Command::Call(arguments) => call(&arguments, context).await,
-        Command::Deliveries { key, limit } => deliveries(&key, limit, context).await,
+        Command::Deliveries { key, refused: true, .. } => refusals(&key, context).await,
+        Command::Deliveries { key, limit, .. } => deliveries(&key, limit, context).await,
+        Command::Replay { key, id } => {
+            let path = Path::api([KIND.plural, &key, "deliveries", &id, "replay"]);
+            execution::start_again(path, json!({}), context).await
+        }
         Command::Record(command) => records::run(&KIND, command, context).await,
     }
 }
@@ -258,18 +285,31 @@ async fn save(
 
 async fn deliveries(key: &str, limit: u32, context: &Context) -> Result<u8> {
     let path = Path::api([KIND.plural, key, "deliveries"]).query("limit", limit);
-    let (mut page, printer) = (context.existing().await?.get(path).await?, context.printer);
-    let rows = match page["rows"].take() {
-        Value::Array(rows) => rows,
-        _ => Vec::new(),
-    };
+    let mut page = context.existing().await?.get(path).await?;
+    list(page["rows"].take(), &DELIVERIES, context, format_args!("no call of {key} started anything"))
+}
+
+async fn refusals(key: &str, context: &Context) -> Result<u8> {
+    let mut page = context.existing().await?.get(Path::api([KIND.plural, key, "refusals"])).await?;
+    let since = table::cell(&page, &time("SINCE", "since"), &BTreeMap::new());
+    list(page["rows"].take(), &REFUSALS, context, format_args!("no call of {key} was refused since {since}"))
+}
+
+fn list<const N: usize>(
+    rows: Value,
+    columns: &[Column; N],
+    context: &Context,
+    none: std::fmt::Arguments<'_>,
+) -> Result<u8> {
+    let printer = context.printer;
+    let Value::Array(rows) = rows else { return Ok(exit_codes::SUCCESS) };
     if printer.is_json() {
         printer.json(&Value::Array(rows))?;
     } else if rows.is_empty() {
-        printer.say(format_args!("no call of {key} started anything"));
+        printer.say(none);
     } else {
-        let cells = |row: &Value| DELIVERIES.iter().map(|column| table::cell(row, column, &BTreeMap::new())).collect();
-        printer.table(&DELIVERIES.map(|column| column.title), rows.iter().map(cells).collect())?;
+        let cells = |row: &Value| columns.iter().map(|column| table::cell(row, column, &BTreeMap::new())).collect();
+        printer.table(&columns.each_ref().map(|column| column.title), rows.iter().map(cells).collect())?;
     }
     Ok(exit_codes::SUCCESS)
 }

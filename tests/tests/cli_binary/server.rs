@@ -109,7 +109,16 @@ fn c_27_webhooks_are_disabled_until_enabled_and_want_their_key() {
     assert!(!cli.ok(&["webhook", "show", "w", "--output", "json"]).contains(&secret));
     let listed = cli.ok(&["webhook", "deliveries", "w"]);
     assert!(listed.lines().count() == 4 && listed.contains("ENDED_SUCCESS"), "{listed}");
-    assert_eq!(cli.json(&["webhook", "deliveries", "w", "--limit", "2"]).as_array().unwrap().len(), 2);
+    let newest = cli.json(&["webhook", "deliveries", "w", "--limit", "2"]);
+    assert_eq!(newest.as_array().unwrap().len(), 2);
+    let again = cli.ok(&["webhook", "replay", "w", newest[1]["execution_id"].as_str().unwrap()]);
+    let listed = cli.json(&["webhook", "deliveries", "w"]);
+    assert_eq!((&listed[0]["execution_id"], &listed[0]["created_by"]), (&json!(again.trim()), &json!("local")));
+    let refused = cli.ok(&["webhook", "deliveries", "w", "--refused"]);
+    assert!(refused.contains("requires its key") && refused.contains("it must be signed"), "{refused}");
+    let statuses = cli.json(&["webhook", "deliveries", "w", "--refused"]).as_array().unwrap().clone();
+    let statuses: Vec<_> = statuses.iter().map(|row| (row["status"].as_u64(), row["times"].as_u64())).collect();
+    assert_eq!(statuses, [(Some(401), Some(1)), (Some(401), Some(2)), (Some(404), Some(1))]);
 }
 
 #[test]

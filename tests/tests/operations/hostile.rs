@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use serde_json::json;
+use surefoot_tests::command::surefoot_json;
 use surefoot_tests::server_process::{Launch, SurefootProcess};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -169,10 +170,12 @@ fn port_of(address: &str) -> Result<u16> {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_address_has_so_many_requests_and_connections_and_no_more() -> Result<()> {
     let limits = ["--limits-loopback", "--limits-address-requests-per-second-max", "1"];
-    let (_folder, server) = start(&limits).await?;
+    let (folder, server) = start(&limits).await?;
+    let webhook = json!({"name": "w", "flow_id": "native:connect"});
+    server.request(Method::POST, "webhooks").json(&webhook).send().await?.error_for_status()?;
     let mut refused = None;
     for _ in 0..30 {
-        let answer = reqwest::get(format!("{}/healthz", server.url())).await?;
+        let answer = reqwest::get(format!("{}/api/latest/webhook/w/call", server.url())).await?;
         if answer.status() == 429 {
             refused = Some(answer);
             break;
@@ -182,6 +185,9 @@ async fn one_address_has_so_many_requests_and_connections_and_no_more() -> Resul
     ensure!(refused.headers()["retry-after"].to_str()?.parse::<u32>()? >= 1);
     let problem: serde_json::Value = serde_json::from_slice(&refused.bytes().await?)?;
     ensure!(problem["code"] == "too_many_requests", "{problem:#}");
+    // Also of calls that never come to their webhook there is a list. The owner has no limit.
+    let listed = surefoot_json(&folder.path().join("data"), &["webhook", "deliveries", "w", "--refused"])?;
+    ensure!(listed[0]["status"] == 429 && listed[0]["client"] == "127.0.0.1", "{listed:#}");
     server.stop().await?;
 
     let limits = ["--limits-loopback", "--limits-address-connections-max", "3"];

@@ -1,16 +1,24 @@
 //! A call's body, taken apart by its content type. All of it stands in memory, bounded by the server's limit for
 //! bodies; how much a body may be made of is bounded here.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use multer::{Field, Multipart};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::extract::parse_json;
 use crate::problem::{Answer, Problem};
+
+/// Name of the key in the query and in a body.
+pub(crate) const KEY_NAME: &str = "key";
 
 /// Fields of a form, files among them.
 const FIELDS_MAX: usize = 1000;
@@ -49,25 +57,119 @@ pub(crate) struct Upload {
     pub(crate) content: Bytes,
 }
 
+/// What a body is, by what its sender says.
+enum Form {
+    Json,
+    UrlEncoded,
+    Multipart,
+    Bytes,
+}
+
+/// The content type as it was sent.
+fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(CONTENT_TYPE).and_then(|ty| ty.to_str().ok()).unwrap_or_default()
+}
+
+impl Form {
+    fn of(content_type: &str) -> Self {
+        match &*content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase() {
+            "application/json" | "text/json" => Self::Json,
+            ty if ty.ends_with("+json") => Self::Json,
+            "application/x-www-form-urlencoded" => Self::UrlEncoded,
+            "multipart/form-data" => Self::Multipart,
+            _ => Self::Bytes,
+        }
+    }
+}
+
+/// Whether a body of that type has fields, of which one may be the key.
+pub(crate) fn may_have_key(headers: &HeaderMap) -> bool {
+    !matches!(Form::of(content_type(headers)), Form::Bytes)
+}
+
+/// The field `key` of a document or a form, if it is one text. Of nothing else anything is kept: whoever has no key
+/// makes the server read a body and not build one.
+pub(crate) async fn key_in(headers: &HeaderMap, body: &Bytes) -> Option<String> {
+    let ty = content_type(headers);
+    match Form::of(ty) {
+        Form::Json => serde_json::from_slice::<KeyOf>(body).ok()?.0,
+        Form::UrlEncoded => {
+            let mut keys = form_urlencoded::parse(body).take(FIELDS_MAX).filter(|(name, _)| name == KEY_NAME);
+            let (_, key) = keys.next()?;
+            keys.next().is_none().then(|| key.into_owned())
+        }
+        Form::Multipart => {
+            let mut parts = Multipart::new(in_one_piece(body), multer::parse_boundary(ty).ok()?);
+            let mut key = None;
+            while let Some(part) = parts.next_field().await.ok()? {
+                if part.index() >= FIELDS_MAX {
+                    return None;
+                }
+                if part.file_name().is_none() && part.name() == Some(KEY_NAME) {
+                    let (_, text) = text_of(part).await.ok()?;
+                    if key.replace(text).is_some() {
+                        return None;
+                    }
+                }
+            }
+            key
+        }
+        Form::Bytes => None,
+    }
+}
+
+/// The field `key` of a JSON object. The others are read over.
+struct KeyOf(Option<String>);
+
+impl<'de> Deserialize<'de> for KeyOf {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = KeyOf;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<KeyOf, A::Error> {
+                let mut key = None;
+                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+                    match &*name {
+                        KEY_NAME => key = serde_json::from_str(map.next_value::<&RawValue>()?.get()).ok(),
+                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(KeyOf(key))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+fn in_one_piece(body: &Bytes) -> impl futures::Stream<Item = Result<Bytes, std::convert::Infallible>> + use<> {
+    futures::stream::iter([Ok(body.clone())])
+}
+
 impl Content {
     /// By content type.
     pub(crate) async fn parse(headers: &HeaderMap, body: &Bytes) -> Answer<Self> {
         refuse_encoded(headers)?;
-        let full = headers.get(CONTENT_TYPE).and_then(|ty| ty.to_str().ok()).unwrap_or_default();
-        let ty = full.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         if body.is_empty() {
-            Ok(Self::default())
-        } else if ty == "application/json" || ty == "text/json" || ty.ends_with("+json") {
-            Ok(Self { json: parse_json(body)?, ..Self::default() })
-        } else if ty == "application/x-www-form-urlencoded" {
-            let fields: Vec<_> = pairs(body).take(FIELDS_MAX + 1).collect();
-            check_number(fields.len(), FIELDS_MAX, "fields")?;
-            Ok(Self { json: Value::Object(object_of(fields)), ..Self::default() })
-        } else if ty == "multipart/form-data" {
-            let boundary = multer::parse_boundary(full).map_err(|error| not_multipart(&error))?;
-            Self::from_parts(boundary, body).await
-        } else {
-            Ok(Self::from_bytes(full, body))
+            return Ok(Self::default());
+        }
+        let ty = content_type(headers);
+        match Form::of(ty) {
+            Form::Json => Ok(Self { json: parse_json(body)?, ..Self::default() }),
+            Form::UrlEncoded => {
+                let fields: Vec<_> = pairs(body).take(FIELDS_MAX + 1).collect();
+                check_number(fields.len(), FIELDS_MAX, "fields")?;
+                Ok(Self { json: Value::Object(object_of(fields)), ..Self::default() })
+            }
+            Form::Multipart => {
+                let boundary = multer::parse_boundary(ty).map_err(|error| not_multipart(&error))?;
+                Self::from_parts(boundary, body).await
+            }
+            Form::Bytes => Ok(Self::from_bytes(ty, body)),
         }
     }
 
@@ -85,8 +187,7 @@ impl Content {
     }
 
     async fn from_parts(boundary: String, body: &Bytes) -> Answer<Self> {
-        let body = futures::stream::iter([Ok::<_, std::convert::Infallible>(body.clone())]);
-        let mut parts = Multipart::new(body, boundary);
+        let mut parts = Multipart::new(in_one_piece(body), boundary);
         let (mut fields, mut files) = (Vec::new(), Vec::new());
         while let Some(part) = parts.next_field().await.map_err(|error| not_multipart(&error))? {
             check_number(fields.len() + files.len() + 1, FIELDS_MAX, "fields")?;
@@ -256,6 +357,44 @@ mod tests {
             let problem = refused(ty, body).await;
             assert_eq!(problem["status"], status, "{problem}");
             assert!(problem["detail"].as_str().unwrap().contains(reason), "{problem}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_key_in_a_body_is_one_text_and_what_the_flow_would_see_as_the_key() {
+        let part = |head: &str, text: &str| {
+            format!("--x\r\nContent-Disposition: form-data; name=\"key\"{head}\r\n\r\n{text}\r\n")
+        };
+        let multipart = |parts: &[String]| parts.concat() + "--x--\r\n";
+        let (form, json) = ("multipart/form-data; boundary=x", "application/json");
+        let encoded = "application/x-www-form-urlencoded";
+        let cases = [
+            (json, r#"{"a": {"key": "inner"}, "\u006bey": "k\u0031", "z": [[[]]]}"#.to_owned(), Some("k1")),
+            (json, r#"{"key": "first", "key": "last"}"#.to_owned(), Some("last")),
+            ("application/x+json", r#" {"key": "k"} "#.to_owned(), Some("k")),
+            (json, r#"{"key": 7}"#.to_owned(), None),
+            (json, r#"{"key": ["k"]}"#.to_owned(), None),
+            (json, r#"["k"]"#.to_owned(), None),
+            (json, r#""k""#.to_owned(), None),
+            (json, r#"{"key": "k"} x"#.to_owned(), None),
+            (json, r#"{"key": "k""#.to_owned(), None),
+            (json, String::new(), None),
+            (encoded, "a=1&key=k%31".to_owned(), Some("k1")),
+            (encoded, "key=k&key=k".to_owned(), None),
+            (form, multipart(&[part("", "k")]), Some("k")),
+            (form, multipart(&[part("; filename=\"key\"", "k")]), None),
+            (form, multipart(&[part("", "k"), part("", "k")]), None),
+            (form, part("", "k"), None),
+            ("text/plain", r#"{"key": "k"}"#.to_owned(), None),
+        ];
+        for (ty, body, expected) in cases {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, ty.parse().unwrap())]);
+            let body = Bytes::from(body);
+            let found = key_in(&headers, &body).await;
+            assert_eq!(found.as_deref(), expected, "{ty}: {body:?}");
+            assert!(may_have_key(&headers) || found.is_none(), "{ty}");
+            let shown = Content::parse(&headers, &body).await.map(|content| content.json);
+            assert_eq!(found.as_deref(), shown.ok().as_ref().and_then(|json| json[KEY_NAME].as_str()), "{body:?}");
         }
     }
 

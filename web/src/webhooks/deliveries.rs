@@ -1,8 +1,10 @@
-//! What became of a webhook's calls, told from the executions that they started. Calls that were refused started none:
-//! they are in the server's log alone.
+//! What became of a webhook's calls, told from the executions that they started, and delivering one again. Calls that
+//! were refused started none: they are in [`refused`](super::refused).
 
 use axum::Json;
+use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -10,18 +12,25 @@ use surefoot_engine::query::Kind;
 use surefoot_engine::session::QueryCall;
 use surefoot_engine::{Role, Timestamp};
 
-use crate::caller::InReach;
+use crate::app::App;
+use crate::caller::{Caller, InReach};
 use crate::extract::{InPath, InQuery};
+use crate::flows::StartedExecution;
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
 
-/// The list of them.
-pub(crate) fn operation() -> Operation {
-    Operation::get("/api/v1/webhooks/{key}/deliveries", list)
+/// The list of them, and what can be done with one.
+pub(crate) fn operations() -> [Operation; 2] {
+    let listed = Operation::get("/api/v1/webhooks/{key}/deliveries", list)
         .role(Role::Viewer)
-        .summary("What became of a webhook's calls, the newest first; rerun its execution to deliver one again")
+        .summary("What became of a webhook's calls, the newest first")
         .query::<ListQuery>()
-        .answers::<Deliveries>(StatusCode::OK)
+        .answers::<Deliveries>(StatusCode::OK);
+    let replayed = Operation::post("/api/v1/webhooks/{key}/deliveries/{id}/replay", replay)
+        .role(Role::Operator)
+        .summary("Deliver a call again: a rerun of the execution that it started, with the same input")
+        .answers::<StartedExecution>(StatusCode::CREATED);
+    [listed, replayed]
 }
 
 /// Deliveries a page, when the request does not say, and at most.
@@ -97,6 +106,22 @@ async fn list(
     };
     let page = engine.query(query).await?;
     Ok(Json(Deliveries { rows: page.rows.iter().map(Delivery::of).collect(), next: page.next }))
+}
+
+async fn replay(
+    State(app): State<App>,
+    InReach(engine): InReach,
+    caller: Caller,
+    InPath((webhook, id)): InPath<(String, String)>,
+) -> Answer<Response> {
+    let webhook = engine.record(Kind::Webhook, &webhook).await?;
+    if engine.execution(&id).await?["webhook_id"] != webhook["id"] {
+        let name = webhook["name"].as_str().unwrap_or_default();
+        let problem = Problem::not_found(format!("the execution {id} is no delivery of the webhook `{name}`"));
+        return Err(problem.hint("GET /api/v1/webhooks/NAME/deliveries lists those that are"));
+    }
+    let started = app.complete(engine, |engine| async move { engine.rerun(&id, None, &caller.who).await }).await?;
+    Ok(StartedExecution::answer(started))
 }
 
 impl Delivery {

@@ -1,22 +1,18 @@
 //! What a call brings, and what the flow sees of it: everything but keys and credentials.
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use axum::http::{HeaderMap, HeaderName};
-use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::content::{Content, Upload, object_of, pairs};
+use super::content::{Content, KEY_NAME, Upload, object_of, pairs};
 use super::signature::SIGNATURE;
 use crate::access::bearer_token;
-use crate::extract::read_body;
 use crate::problem::{Answer, Problem};
 
 /// One of the headers that may carry the key.
 const KEY: HeaderName = HeaderName::from_static("x-surefoot-key");
-
-/// Name of the key in the query and in a body.
-const KEY_NAME: &str = "key";
 
 /// Starts an execution once, however often a call with the same value is repeated.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -27,36 +23,28 @@ const IDEMPOTENCY_KEY_MAX: usize = 255;
 /// Headers that a flow never sees.
 const HIDDEN: [HeaderName; 5] = [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, KEY, HeaderName::from_static(SIGNATURE)];
 
-/// A call of a webhook. It has no `Debug`: the key stands in it.
-pub(crate) struct Call {
+/// A call of a webhook without its body. It has no `Debug`: the key stands in it.
+pub(crate) struct Head {
     method: String,
     /// Below `/call`, without the slash before it.
     path: String,
     query: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
-    /// As it came, which is what a signature is for.
-    pub(crate) body: Bytes,
-    content: Answer<Content>,
 }
 
-impl Call {
-    /// Reads a request, body and all. That a body is not what it says to be is told by
-    /// [`into_input`](Self::into_input): who has no key does not learn it.
-    pub(crate) async fn read(path: String, request: Request, body_bytes_max: usize) -> Answer<Self> {
-        let method = request.method().as_str().to_owned();
-        let query = pairs(request.uri().query().unwrap_or_default().as_bytes()).collect();
-        let headers = request.headers().clone();
-        let body = read_body(request, body_bytes_max).await?;
-        let content = Content::parse(&headers, &body).await;
-        Ok(Self { method, path, query, headers, body, content })
+impl Head {
+    /// Of a request, with the body that is still to be read.
+    pub(crate) fn of(path: String, request: Request) -> (Self, Body) {
+        let (parts, body) = request.into_parts();
+        let query = pairs(parts.uri.query().unwrap_or_default().as_bytes()).collect();
+        (Self { method: parts.method.as_str().to_owned(), path, query, headers: parts.headers }, body)
     }
 
-    /// Everything that may be the key.
+    /// Everything in it that may be the key.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
         let in_query = self.query.iter().filter(|(name, _)| name == KEY_NAME).map(|(_, value)| value.as_str());
         let in_header = self.headers.get(KEY).and_then(|value| value.to_str().ok());
-        let in_body = self.content.as_ref().ok().and_then(|content| content.json[KEY_NAME].as_str());
-        in_query.chain(in_header).chain(bearer_token(&self.headers)).chain(in_body)
+        in_query.chain(in_header).chain(bearer_token(&self.headers))
     }
 
     /// Whether the caller wants no more than the id of the execution: `?async=1`.
@@ -86,8 +74,8 @@ impl Call {
 
     /// The input of the flow, with an empty list of `files`, and what belongs there. With `without_key`, `key` is taken
     /// out of query and body too.
-    pub(crate) fn into_input(self, without_key: bool) -> Answer<(Value, Vec<Upload>)> {
-        let Content { mut json, body, files } = self.content?;
+    pub(crate) fn into_input(self, content: Content, without_key: bool) -> (Value, Vec<Upload>) {
+        let Content { mut json, body, files } = content;
         let mut query = self.query;
         if without_key {
             query.retain(|(name, _)| name != KEY_NAME);
@@ -101,7 +89,7 @@ impl Call {
             "method": self.method, "path": self.path, "query": query, "headers": headers, "json": json,
             "body": body.map(|body| body.text), "body_is_base64": is_base64, "files": [],
         });
-        Ok((input, files))
+        (input, files)
     }
 }
 
@@ -117,19 +105,24 @@ fn shown_headers(headers: &HeaderMap) -> Map<String, Value> {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
     use axum::http::header::CONTENT_TYPE;
 
     use super::*;
 
-    async fn call(ty: &str, query: &str, body: impl Into<Body>) -> Call {
-        let request = Request::post(format!("/call?{query}")).header(CONTENT_TYPE, ty).body(body.into()).unwrap();
-        Call::read("a/b".to_owned(), request, 1000).await.unwrap()
+    async fn input(request: Request, without_key: bool) -> (Value, Vec<Upload>) {
+        let (head, body) = Head::of("a/b".to_owned(), request);
+        let body = axum::body::to_bytes(body, 1000).await.unwrap();
+        let content = Content::parse(&head.headers, &body).await.unwrap();
+        head.into_input(content, without_key)
+    }
+
+    fn post(ty: &str, query: &str, body: &'static str) -> Request {
+        Request::post(format!("/call?{query}")).header(CONTENT_TYPE, ty).body(body.into()).unwrap()
     }
 
     #[tokio::test]
     async fn the_input_has_these_fields_and_no_others() {
-        let (input, files) = call("text/plain", "a=1&a=2&b=%C3%A4", "").await.into_input(true).unwrap();
+        let (input, files) = input(post("text/plain", "a=1&a=2&b=%C3%A4", ""), true).await;
         let headers = json!({"content-type": "text/plain"});
         let expected = json!({
             "method": "POST", "path": "a/b", "query": {"a": ["1", "2"], "b": "ä"}, "headers": headers,
@@ -139,20 +132,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn keys_are_found_everywhere_and_shown_nowhere() {
-        let request = Request::post("/call?key=in-query&x=1")
-            .header("X-Surefoot-Key", "in-header")
-            .header("Authorization", "bearer in-bearer")
-            .header("Cookie", "session=secret")
-            .header("Webhook-Signature", "v1,signature")
-            .header("X-Other", "1")
-            .header("X-Other", "2")
-            .header("Content-Type", "application/json")
-            .body(Body::from(r#"{"key": "in-body", "y": 2}"#))
-            .unwrap();
-        let call = Call::read(String::new(), request, 1000).await.unwrap();
-        assert_eq!(call.keys().collect::<Vec<_>>(), ["in-query", "in-header", "in-bearer", "in-body"]);
-        let (input, _) = call.into_input(true).unwrap();
+    async fn keys_are_found_in_the_head_and_shown_nowhere() {
+        let request = || {
+            Request::post("/call?key=in-query&x=1")
+                .header("X-Surefoot-Key", "in-header")
+                .header("Authorization", "bearer in-bearer")
+                .header("Cookie", "session=secret")
+                .header("Webhook-Signature", "v1,signature")
+                .header("X-Other", "1")
+                .header("X-Other", "2")
+                .header("Content-Type", "application/json")
+                .body(Body::from(r#"{"key": "in-body", "y": 2}"#))
+                .unwrap()
+        };
+        let (head, _) = Head::of(String::new(), request());
+        assert_eq!(head.keys().collect::<Vec<_>>(), ["in-query", "in-header", "in-bearer"]);
+        let (input, _) = input(request(), true).await;
         assert_eq!(input["query"], json!({"x": "1"}));
         assert_eq!(input["json"], json!({"y": 2}));
         assert_eq!(input["headers"], json!({"content-type": "application/json", "x-other": "1, 2"}));
@@ -160,19 +155,18 @@ mod tests {
 
     #[tokio::test]
     async fn where_no_key_is_used_the_word_belongs_to_the_caller() {
-        let call = call("application/json", "key=q", r#"{"key": "PROJ-1"}"#).await;
-        let (input, _) = call.into_input(false).unwrap();
+        let (input, _) = input(post("application/json", "key=q", r#"{"key": "PROJ-1"}"#), false).await;
         assert_eq!(input["json"], json!({"key": "PROJ-1"}));
         assert_eq!(input["query"], json!({"key": "q"}));
     }
 
-    #[tokio::test]
-    async fn asynchronous_when_asked_for() {
+    #[test]
+    fn asynchronous_when_asked_for() {
         for (query, expected) in
             [("", false), ("async=0", false), ("async=1", true), ("async", true), ("async=true", true)]
         {
-            assert_eq!(call("", query, "").await.is_async().unwrap(), expected, "{query}");
+            assert_eq!(Head::of(String::new(), post("", query, "")).0.is_async().unwrap(), expected, "{query}");
         }
-        assert!(call("", "async=perhaps", "").await.is_async().is_err());
+        assert!(Head::of(String::new(), post("", "async=perhaps", "")).0.is_async().is_err());
     }
 }

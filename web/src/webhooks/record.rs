@@ -1,15 +1,22 @@
 //! What a webhook's record says about who may call it, and how.
 
-use axum::http::Method;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, StatusCode};
+use bytes::Bytes;
 use serde_json::Value;
 use surefoot_connector_api::SigningSecret;
 use surefoot_engine::{Engine, EngineError, Rights, Timestamp, WebhookCredential};
 
-use super::input::Call;
-use super::signature;
+use super::content;
+use super::input::Head;
+use super::signature::{Claim, Unsigned};
 use crate::access::has_digest;
 use crate::caller::is_good_until;
+use crate::extract::read_body_of;
 use crate::problem::{Answer, Problem};
+
+/// Length of a body that is read for the key in it, bytes.
+const KEY_BODY_BYTES_MAX: usize = 1 << 20;
 
 /// The methods that a webhook may have.
 const METHODS: [&str; 6] = ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"];
@@ -45,6 +52,11 @@ impl Webhook {
         }
     }
 
+    /// The id of the webhook with that name or id, whether it is enabled or not.
+    pub(crate) fn id_of(engine: &Engine, name: &str) -> Option<String> {
+        engine.webhook_for_call(name).ok()?["id"].as_str().map(str::to_owned)
+    }
+
     fn from_record(record: &Value, now: Timestamp) -> Self {
         let text = |field: &str| record[field].as_str().unwrap_or_default().to_owned();
         let (keys, secrets) =
@@ -73,29 +85,77 @@ impl Webhook {
         Err(Problem::method_not_allowed(detail, Some(&self.methods)).hint(hint))
     }
 
-    /// 401 when the call does not show the key that it must, 403 when there is none to show.
-    pub(crate) fn check_key(&self, call: &Call) -> Answer<()> {
+    /// Reads the body of a call as far as the caller may make us: nothing of who has shown in the head already that
+    /// they may not call, and little of who has yet to show it in the body. With it the id of a signed call, where
+    /// calls must be signed.
+    ///
+    /// # Errors
+    /// 401 when the call does not show what it must, 403 when there is nothing to show, 413 when it is too long.
+    pub(crate) async fn admit(
+        &self,
+        head: &Head,
+        body: Body,
+        now: Timestamp,
+        bytes_max: usize,
+    ) -> Answer<(Bytes, Option<String>)> {
+        let claim = self.claim(head, now)?;
+        let is_key_shown = self.is_key_in(head)?;
+        let body = match is_key_shown || claim.is_some() {
+            true => read_body_of(&head.headers, body, bytes_max).await?,
+            false => self.read_for_key(&head.headers, body, bytes_max).await?,
+        };
+        let signed_id = match claim {
+            Some(claim) => Some(claim.verify(&body, &self.secrets).map_err(|reason| self.unsigned(&reason))?),
+            None => None,
+        };
+        if !is_key_shown {
+            let key = content::key_in(&head.headers, &body).await.ok_or_else(|| self.keyless())?;
+            self.is_key(&key).then_some(()).ok_or_else(|| self.keyless())?;
+        }
+        Ok((body, signed_id))
+    }
+
+    /// A body that was sent by nobody known yet, and may show the key.
+    async fn read_for_key(&self, headers: &HeaderMap, body: Body, bytes_max: usize) -> Answer<Bytes> {
+        if bytes_max <= KEY_BODY_BYTES_MAX {
+            return read_body_of(headers, body, bytes_max).await;
+        }
+        read_body_of(headers, body, KEY_BODY_BYTES_MAX).await.map_err(|problem| match problem.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => problem.hint(
+                "send the key as header `X-Surefoot-Key` or `Authorization: Bearer KEY`: then the body may be longer",
+            ),
+            _ => problem,
+        })
+    }
+
+    /// Whether the head shows the key, or none is wanted. 401 when nothing shows it and the body cannot.
+    fn is_key_in(&self, head: &Head) -> Answer<bool> {
         if !self.is_key_required {
-            return Ok(());
+            return Ok(true);
         }
         if self.keys.is_empty() {
             let problem = Problem::forbidden(format!("webhook `{}` requires a key and has none yet", self.name));
             let hint = "set one with POST /api/v1/webhooks/NAME/key, or allow calls without: `is_key_required` false";
             return Err(problem.hint(hint));
         }
-        match call.keys().any(|key| self.keys.iter().any(|digest| has_digest(key, digest))) {
-            true => Ok(()),
-            false => {
-                let problem = Problem::unauthorized(format!("webhook `{}` requires its key", self.name));
-                let hint = "send it as header `X-Surefoot-Key` or `Authorization: Bearer KEY`, as `key` in the query, \
-                            or as field `key` of a JSON document or a form";
-                Err(problem.hint(hint))
-            }
+        match head.keys().any(|key| self.is_key(key)) {
+            false if !content::may_have_key(&head.headers) => Err(self.keyless()),
+            is_shown => Ok(is_shown),
         }
     }
 
-    /// The id of a signed call, where calls must be signed; 401 when this one is not, 403 when none can be.
-    pub(crate) fn check_signature(&self, call: &Call, now: Timestamp) -> Answer<Option<String>> {
+    fn is_key(&self, key: &str) -> bool {
+        self.keys.iter().any(|digest| has_digest(key, digest))
+    }
+
+    fn keyless(&self) -> Problem {
+        let hint = "send it as header `X-Surefoot-Key` or `Authorization: Bearer KEY`, as `key` in the query, or as \
+                    field `key` of a JSON document or a form";
+        Problem::unauthorized(format!("webhook `{}` requires its key", self.name)).hint(hint)
+    }
+
+    /// What a call says of its signature, where calls must be signed; 401 when it says nothing, 403 when none can be.
+    fn claim<'a>(&self, head: &'a Head, now: Timestamp) -> Answer<Option<Claim<'a>>> {
         if !self.is_signature_required {
             return Ok(None);
         }
@@ -103,10 +163,12 @@ impl Webhook {
             let problem = Problem::forbidden(format!("webhook `{}` requires signatures and has no secret", self.name));
             return Err(problem.hint("set one with POST /api/v1/webhooks/NAME/signing-secret"));
         }
-        signature::verify(&call.headers, &call.body, &self.secrets, now).map(Some).map_err(|reason| {
-            let problem = Problem::unauthorized(format!("the call of webhook `{}` is refused: {reason}", self.name));
-            problem.hint("sign calls as the specification Standard Webhooks says, with the webhook's secret")
-        })
+        Claim::of(&head.headers, now).map(Some).map_err(|reason| self.unsigned(&reason))
+    }
+
+    fn unsigned(&self, reason: &Unsigned) -> Problem {
+        Problem::unauthorized(format!("the call of webhook `{}` is refused: {reason}", self.name))
+            .hint("sign calls as the specification Standard Webhooks says, with the webhook's secret")
     }
 
     /// Whether a `key` among the parameters of a call may be the key. Where there is none, and none is required, the

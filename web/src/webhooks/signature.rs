@@ -20,34 +20,42 @@ const ID_MAX: usize = 255;
 /// Why a call does not count as signed, a fragment for its caller.
 pub(crate) type Unsigned = String;
 
-/// The id of a call that is signed with one of these secrets, and whose time is near. Whoever sends a call again keeps
-/// its id.
-pub(crate) fn verify(
-    headers: &HeaderMap,
-    body: &[u8],
-    secrets: &[SigningSecret],
-    now: Timestamp,
-) -> Result<String, Unsigned> {
-    let [id, timestamp, signatures] = [ID, TIMESTAMP, SIGNATURE].map(|name| {
-        let mut values = headers.get_all(name).iter();
-        match (values.next().map(|value| value.to_str()), values.next()) {
-            (Some(Ok(value)), None) if !value.is_empty() => Ok(value),
-            _ => Err(format!("it must be signed, and has not one header `{name}`")),
+/// What a call says of its signature, before anybody has looked whether that is true.
+pub(crate) struct Claim<'a> {
+    id: &'a str,
+    timestamp: &'a str,
+    signatures: &'a str,
+}
+
+impl<'a> Claim<'a> {
+    /// The claim of a call whose time is near. It takes no body: who signs nothing needs to send none.
+    pub(crate) fn of(headers: &'a HeaderMap, now: Timestamp) -> Result<Self, Unsigned> {
+        let [id, timestamp, signatures] = [ID, TIMESTAMP, SIGNATURE].map(|name| {
+            let mut values = headers.get_all(name).iter();
+            match (values.next().map(|value| value.to_str()), values.next()) {
+                (Some(Ok(value)), None) if !value.is_empty() => Ok(value),
+                _ => Err(format!("it must be signed, and has not one header `{name}`")),
+            }
+        });
+        let (id, timestamp, signatures) = (id?, timestamp?, signatures?);
+        if id.len() > ID_MAX {
+            return Err(format!("its `{ID}` is longer than {ID_MAX} bytes"));
         }
-    });
-    let (id, timestamp, signatures) = (id?, timestamp?, signatures?);
-    if id.len() > ID_MAX {
-        return Err(format!("its `{ID}` is longer than {ID_MAX} bytes"));
+        check_time(timestamp, now)?;
+        Ok(Self { id, timestamp, signatures })
     }
-    check_time(timestamp, now)?;
-    let signed: Vec<_> = secrets.iter().map(|secret| secret.sign(id, timestamp, body)).collect();
-    let fits = |signature: &str| {
-        let signature = signature.strip_prefix("v1,").and_then(|encoded| STANDARD.decode(encoded).ok());
-        signature.is_some_and(|signature| signed.iter().any(|signed| signed.ct_eq(&signature).into()))
-    };
-    match signatures.split(' ').any(fits) {
-        true => Ok(id.to_owned()),
-        false => Err("its signature is not made with the secret of this webhook, for this body".to_owned()),
+
+    /// The id of a call that is signed with one of these secrets. Whoever sends a call again keeps its id.
+    pub(crate) fn verify(&self, body: &[u8], secrets: &[SigningSecret]) -> Result<String, Unsigned> {
+        let signed: Vec<_> = secrets.iter().map(|secret| secret.sign(self.id, self.timestamp, body)).collect();
+        let fits = |signature: &str| {
+            let signature = signature.strip_prefix("v1,").and_then(|encoded| STANDARD.decode(encoded).ok());
+            signature.is_some_and(|signature| signed.iter().any(|signed| signed.ct_eq(&signature).into()))
+        };
+        match self.signatures.split(' ').any(fits) {
+            true => Ok(self.id.to_owned()),
+            false => Err("its signature is not made with the secret of this webhook, for this body".to_owned()),
+        }
     }
 }
 
@@ -82,7 +90,7 @@ mod tests {
 
     fn verified(headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<String, Unsigned> {
         let other = SigningSecret::parse(&STANDARD.encode([7; 24])).unwrap();
-        verify(headers, body, &[other, SigningSecret::parse(SECRET).unwrap()], now)
+        Claim::of(headers, now)?.verify(body, &[other, SigningSecret::parse(SECRET).unwrap()])
     }
 
     #[test]
@@ -97,7 +105,8 @@ mod tests {
         assert!(verified(&headers(id, "1614265330", SIGNED), b"{}", AT).is_err(), "another body");
         assert!(verified(&headers("msg_2", "1614265330", SIGNED), BODY, AT).is_err(), "another id");
         assert!(verified(&headers(id, "1614265331", SIGNED), BODY, AT).is_err(), "another time");
-        assert!(verify(&headers(id, "1614265330", SIGNED), BODY, &[], AT).is_err(), "no secret");
+        let signed = headers(id, "1614265330", SIGNED);
+        assert!(Claim::of(&signed, AT).unwrap().verify(BODY, &[]).is_err(), "no secret");
     }
 
     #[test]

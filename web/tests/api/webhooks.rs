@@ -236,10 +236,92 @@ async fn what_became_of_calls_is_listed_and_a_call_is_delivered_again() {
     });
     assert_eq!(first, expected, "neither query nor body");
 
-    let again = server.post(&format!("/api/v1/executions/{id}/rerun"), json!({})).await.json(201);
-    let row = list("?limit=1").await.json(200)["rows"][0].clone();
-    assert_eq!((&row["execution_id"], &row["path"]), (&again["id"], &json!("a")));
-    assert_eq!(row["created_by"], "local");
+    let replay = format!("/api/v1/webhooks/w/deliveries/{id}/replay");
+    for path in [replay.as_str(), &format!("/api/v1/executions/{id}/rerun")] {
+        let again = server.post(path, json!({})).await.json(201);
+        let row = list("?limit=1").await.json(200)["rows"][0].clone();
+        assert_eq!((&row["execution_id"], &row["path"]), (&again["id"], &json!("a")), "{path}");
+        assert_eq!(row["created_by"], "local");
+    }
+    let other = server.start_probe(json!({"text": "a"})).await;
+    for id in [other.as_str(), "nothing"] {
+        let path = format!("/api/v1/webhooks/w/deliveries/{id}/replay");
+        server.post(&path, json!({})).await.problem(404, "not_found");
+    }
     list("?limit=101").await.problem(422, "invalid");
     server.get("/api/v1/webhooks/none/deliveries").await.problem(404, "not_found");
+}
+
+/// The rows of the list, without their times.
+async fn refusals(server: &Server) -> Vec<Value> {
+    let list = server.get("/api/v1/webhooks/w/refusals").await.json(200);
+    assert!(list["since"].is_string());
+    let mut rows = list["rows"].as_array().unwrap().clone();
+    for row in &mut rows {
+        assert!(row["first_at"].take().as_str() <= row["at"].take().as_str());
+    }
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_calls_are_listed_without_what_was_sent() {
+    let server = server(json!({})).await;
+    server.post(CALL, json!({})).await.problem(404, "not_found");
+    server.post("/api/v1/webhooks/w/key", json!({"key": "right-key"})).await.json(200);
+    server.patch("/api/v1/webhooks/w", json!({"is_enabled": true})).await.json(200);
+    server.get(&format!("{CALL}/secret-path?key=secret-query")).await.problem(405, "method_not_allowed");
+    for _ in 0..3 {
+        let call = Request::post(format!("{CALL}/secret-path?key=secret-query"))
+            .header("x-surefoot-key", "secret-header")
+            .header("content-type", "application/json")
+            .body(Body::from(r#"{"key": "secret-body"}"#));
+        server.request(call.unwrap()).await.problem(401, "unauthorized");
+    }
+    let long = Request::post(CALL).header("x-surefoot-key", "right-key").header("content-length", "17000000");
+    server.request(long.body(Body::empty()).unwrap()).await.problem(413, "payload_too_large");
+    server.post("/api/v1/webhooks/w/signing-secret", json!({ "secret": SECRET })).await.json(200);
+    with_header(&server, "x-surefoot-key", "right-key").await.problem(401, "unauthorized");
+
+    let rows = refusals(&server).await;
+    let shown: Vec<_> = rows.iter().map(|row| (&row["status"], &row["times"], &row["method"])).collect();
+    let expected = [(401, 1, "POST"), (413, 1, "POST"), (401, 3, "POST"), (405, 1, "GET"), (404, 1, "POST")];
+    let expected = expected.map(|(status, times, method)| (json!(status), json!(times), json!(method)));
+    assert_eq!(shown, expected.each_ref().map(|(status, times, method)| (status, times, method)));
+    assert!(rows[0]["detail"].as_str().unwrap().contains("webhook-id"), "{rows:?}");
+    assert_eq!(rows[2]["detail"], "webhook `w` requires its key");
+    let text = json!(rows).to_string();
+    assert!(!text.contains("secret-") && !text.contains("right-key"), "{text}");
+    assert_eq!(executions(&server).await, 0);
+    server.get("/api/v1/webhooks/none/refusals").await.problem(404, "not_found");
+}
+
+/// What somebody without a key can make the server read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_is_read_for_the_key_in_it_only_where_it_may_be_there_and_only_so_far() {
+    let server = server(json!({ "is_enabled": true })).await;
+    server.post("/api/v1/webhooks/w/key", json!({"key": "right"})).await.json(200);
+    // A body that fails when it is read: who is refused without it is refused for the key.
+    let unread = || Body::from_stream(futures::stream::once(async { Err::<&str, _>(std::io::Error::other("read")) }));
+    let send = async |ty: &str, key: &str, body: Body| {
+        let request = Request::post(CALL).header("content-type", ty).header("x-surefoot-key", key);
+        server.request(request.body(body).unwrap()).await
+    };
+    send("text/plain", "wrong", unread()).await.problem(401, "unauthorized");
+    send("text/plain", "right", unread()).await.problem(400, "invalid");
+    send("application/json", "wrong", unread()).await.problem(400, "invalid");
+    let long = |key: &str| Body::from(json!({"key": key, "text": "x".repeat(1 << 20)}).to_string());
+    let text = send("application/json", "wrong", long("right")).await.problem(413, "payload_too_large");
+    assert!(text.contains("X-Surefoot-Key"), "{text}");
+    send("application/json", "right", long("wrong")).await.json(500);
+    assert_eq!(executions(&server).await, 1);
+    for ty in ["application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
+        let body = match ty {
+            "application/json" => r#"{"key": "right"}"#,
+            "application/x-www-form-urlencoded" => "key=right",
+            _ => "--x\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nright\r\n--x--\r\n",
+        };
+        send(ty, "wrong", Body::from(body)).await.json(500);
+    }
+    server.post("/api/v1/webhooks/w/signing-secret", json!({ "secret": SECRET })).await.json(200);
+    send("application/json", "right", unread()).await.problem(401, "unauthorized");
 }
