@@ -18,10 +18,14 @@ pub(crate) fn check_value(key: &[u8; 32]) -> i64 {
     i64::from_be_bytes(*bytes.first_chunk().expect("a MAC is longer than that"))
 }
 
-/// The value for the key in a data folder; none when there is no key of the right length.
+/// The key in a data folder; none when there is none of the right length.
+pub(crate) fn key_of(data: &Path) -> Option<[u8; 32]> {
+    std::fs::read(data.join(KEY)).ok()?.as_slice().try_into().ok()
+}
+
+/// The value for the key in a data folder, if there is one.
 pub(crate) fn check_value_of(data: &Path) -> Option<i64> {
-    let key = std::fs::read(data.join(KEY)).ok()?;
-    Some(check_value(key.as_slice().try_into().ok()?))
+    key_of(data).map(|key| check_value(&key))
 }
 
 #[cfg(test)]

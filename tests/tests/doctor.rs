@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use surefoot_engine::{Clock, Config, Engine, Examination, ManualClock, Severity, Timestamp, examine};
+use surefoot_engine::query::Kind;
+use surefoot_engine::{Clock, Config, Engine, Examination, ManualClock, SecretsKey, Severity, Timestamp, examine};
 use surefoot_tests::command::surefoot;
 use surefoot_tests::samples::{self, Story};
 use surefoot_tests::workspace::PATIENCE;
@@ -66,7 +67,7 @@ impl Patient {
     }
 
     fn examine(&self, repair: bool) -> Result<Examination> {
-        Ok(examine(&self.data(), repair, &Clock::Manual(ManualClock::new(self.later()?)))?)
+        Ok(examine(&self.data(), repair, &Clock::Manual(ManualClock::new(self.later()?)), Ok(None))?)
     }
 
     /// The only component, or the only content of a file.
@@ -102,6 +103,25 @@ const CASES: &[(&str, Damage, bool)] = &[
     ("execution_damaged", Sql("UPDATE executions SET input = '{bad' WHERE name = 'asleep'"), false),
     ("execution_damaged", Sql("UPDATE executions SET message = CAST(x'ff' AS TEXT) WHERE name = 'asleep'"), false),
     ("record_damaged", Sql("UPDATE records SET data = '{bad' WHERE kind = 'webhook'"), false),
+    ("secret_unreadable", Sql(SEALED), false),
+    (
+        "secrets_key_wrong",
+        Files(|patient| {
+            patient.database()?.execute_batch(SEALED)?;
+            let sql = "UPDATE meta SET value = value + 1 WHERE key = 'secrets_key_check'";
+            ensure!(patient.database()?.execute(sql, [])? == 1);
+            Ok(())
+        }),
+        false,
+    ),
+    (
+        "secrets_key_missing",
+        Files(|patient| {
+            patient.database()?.execute_batch(SEALED)?;
+            Ok(std::fs::remove_file(patient.data().join("key"))?)
+        }),
+        false,
+    ),
     ("flow_missing", Sql("UPDATE records SET data = json_set(data, '$.flow_id', 'x') WHERE kind = 'webhook'"), false),
     ("status_contradicts_end", Sql("UPDATE executions SET status = 'ENDED_ERROR' WHERE name = 'asleep'"), false),
     (
@@ -176,6 +196,11 @@ const CASES: &[(&str, Damage, bool)] = &[
     ("leftover", Files(leave_things_behind), true),
 ];
 
+/// A secret with a name of its own, and a value that nobody sealed.
+const SEALED: &str = "INSERT INTO records (kind, id, name, revision, created_at, created_by, modified_at, modified_by,
+         data) VALUES ('secret', 's', 'db-password', 1, 1, '', 1, '', '{}');
+     INSERT INTO sealed (kind, id, name, version, sealed) VALUES ('secret', 's', 'value', 1, x'0102')";
+
 fn break_a_table(patient: &Patient) -> Result<()> {
     let (page, size): (u64, u64) = patient.database()?.query_row(
         "SELECT rootpage, (SELECT page_size FROM pragma_page_size) FROM sqlite_schema WHERE name = 'signals'",
@@ -195,6 +220,35 @@ fn leave_things_behind(patient: &Patient) -> Result<()> {
         std::fs::create_dir_all(path.parent().context("a folder")?)?;
         std::fs::write(path, "")?;
     }
+    Ok(())
+}
+
+/// Each value by itself, with the key that was given; and a server at work says the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_cannot_be_opened_is_named() -> Result<()> {
+    let patient = Patient::new().await?;
+    let engine = patient.open(Timestamp(0))?;
+    let value = serde_json::Map::from_iter([("value".to_owned(), json!("correct-horse"))]);
+    engine.create(Kind::Secret, "good", value, "test").await?;
+    engine.shutdown(Duration::from_secs(10)).await?;
+    ensure!(patient.examine(false)?.is_well());
+    let with = |key: Result<Option<SecretsKey>, String>| {
+        let clock = Clock::Manual(ManualClock::new(patient.later()?));
+        anyhow::Ok(codes(&examine(&patient.data(), false, &clock, key)?))
+    };
+    ensure!(with(Ok(Some(SecretsKey::new(&[b'x'; 32])?)))?.contains(&"secrets_key_wrong"));
+    ensure!(with(Err("there is no vault".to_owned()))?.contains(&"secrets_key_missing"));
+
+    patient.database()?.execute_batch(SEALED)?;
+    let found = patient.examine(false)?;
+    let bad: Vec<_> = found.findings.iter().filter(|finding| finding.code == "secret_unreadable").collect();
+    let [bad] = bad[..] else { anyhow::bail!("{:#?}", found.findings) };
+    ensure!((bad.kind, bad.id.as_str()) == ("secret", "db-password"), "{bad:?}");
+    ensure!(bad.message == "`value` cannot be decrypted" && bad.remedy.contains("surefoot secret set"), "{bad:?}");
+    let engine = patient.open(Timestamp(0))?;
+    let at_work = engine.examine().await?;
+    ensure!(at_work.findings.iter().any(|finding| finding.code == "secret_unreadable"), "{:#?}", at_work.findings);
+    engine.shutdown(Duration::from_secs(10)).await?;
     Ok(())
 }
 
@@ -260,7 +314,7 @@ async fn a_repair_leaves_contents_alone_wherever_the_data_folder_is() -> Result<
     std::fs::rename(patient.data(), &data)?;
     let files = |folder: &str| xtask::repo::files_under(&data.join(folder));
     let before = (files("blobs")?, files("components")?);
-    let found = examine(&data, true, &Clock::Manual(ManualClock::new(patient.later()?)))?;
+    let found = examine(&data, true, &Clock::Manual(ManualClock::new(patient.later()?)), Ok(None))?;
     assert!(found.is_well() && !codes(&found).contains(&"leftover"), "{:#?}", found.findings);
     assert_eq!((files("blobs")?, files("components")?), before);
     Ok(())

@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::exit_codes;
 use crate::failure::Failure;
 use crate::printer::Printer;
+use crate::settings::Flags;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -29,7 +30,9 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<u8> 
         Some(client) => client.get(Path::api(["system", "doctor"])).await?,
         None => {
             let data = context.data();
-            let examining = move || surefoot_engine::examine(&data, repair, &Clock::System);
+            let key = context.settings(&Flags::default()).and_then(|settings| settings.secrets.key(&data));
+            let key = key.map_err(|error| error.to_string());
+            let examining = move || surefoot_engine::examine(&data, repair, &Clock::System, key);
             let examined = tokio::task::spawn_blocking(examining).await;
             json!(examined.map_err(|error| anyhow!("the examination broke: {error}"))?.map_err(Failure::from)?)
         }

@@ -14,6 +14,7 @@ mod looking;
 mod records;
 mod rows;
 mod schedules;
+mod sealed;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -25,8 +26,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::looking::Held;
+use self::sealed::Opener;
 use crate::clock::{Clock, Timestamp};
 use crate::engine::{Engine, EngineResult, hold};
+use crate::secrets::SecretsKey;
 use crate::store::{self, StoreError, StoreResult};
 use crate::upkeep::{DATABASE, lost};
 
@@ -86,6 +89,7 @@ struct Exam<'a> {
     now: Timestamp,
     is_at_work: bool,
     is_repairing: bool,
+    secrets: Opener,
     findings: Vec<Finding>,
     /// Of each code how many there were, and how many of those that are not shown were not repaired.
     counts: BTreeMap<&'static str, Count>,
@@ -103,10 +107,11 @@ const SHOWN_MAX: usize = 100;
 type Check = fn(&mut Exam<'_>) -> StoreResult<()>;
 
 /// All checks of a database in this engine's format, in order: what a check repairs, the later ones see repaired.
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     database::check,
     database::bookkeeping,
     records::check,
+    sealed::check,
     rows::check,
     active::check,
     locks::check,
@@ -151,11 +156,17 @@ impl Exam<'_> {
 
 type Repair<'a> = &'a dyn Fn(&Connection) -> StoreResult<String>;
 
-/// Looks at the workspace in `data`, which nobody may have open, and with `repair` mends what is safe to mend.
+/// Looks at the workspace in `data`, which nobody may have open, and with `repair` mends what is safe to mend. The key
+/// of the secrets is the one with which the workspace is opened, see [`Config`](crate::Config), or why it is not known.
 ///
 /// # Errors
 /// When there is no workspace, or another process has it open. Damage is no error but a finding.
-pub fn examine(data: &Path, repair: bool, clock: &Clock) -> EngineResult<Examination> {
+pub fn examine(
+    data: &Path,
+    repair: bool,
+    clock: &Clock,
+    secrets_key: Result<Option<SecretsKey>, String>,
+) -> EngineResult<Examination> {
     let database = data.join(DATABASE);
     let format = store::format_of(&database);
     let lost = match format {
@@ -179,6 +190,7 @@ pub fn examine(data: &Path, repair: bool, clock: &Clock) -> EngineResult<Examina
         now: clock.now(),
         is_at_work: false,
         is_repairing: repair,
+        secrets: Opener::of(data, secrets_key),
         findings: Vec::new(),
         counts: BTreeMap::new(),
     };
@@ -207,7 +219,9 @@ impl Engine {
             let _kept = core.contents_lock.blocking_read();
             let data = core.config.data.as_path();
             let (findings, counts) = (Vec::new(), BTreeMap::new());
-            let mut exam = Exam { data, connection, now, is_at_work: true, is_repairing: false, findings, counts };
+            let secrets = Opener::Vault(core.secrets.vault.clone());
+            let mut exam =
+                Exam { data, connection, now, is_at_work: true, is_repairing: false, secrets, findings, counts };
             folder::check(&mut exam)?;
             if core.degraded.load(Ordering::SeqCst) {
                 database::takes_no_writes(&mut exam, core.reserve.is_disk_full())?;

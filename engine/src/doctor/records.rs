@@ -35,7 +35,14 @@ fn rows(connection: &Connection, sql: &str) -> StoreResult<Vec<(String, String)>
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn of(code: &'static str, severity: Severity, kind: &str, id: String, message: &str, remedy: &str) -> Finding {
+pub(super) fn of(
+    code: &'static str,
+    severity: Severity,
+    kind: &str,
+    id: String,
+    message: &str,
+    remedy: &str,
+) -> Finding {
     let kind = Kind::parse(kind).map_or("workspace", Kind::as_str);
     Finding { code, severity, kind, id, message: message.to_owned(), remedy: remedy.to_owned(), repaired: None }
 }

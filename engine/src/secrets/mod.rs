@@ -23,7 +23,7 @@ use serde_json::Value;
 
 pub use redactor::Redaction;
 pub(crate) use redactor::{Redactor, replace_in};
-pub(crate) use sweep::reseal;
+pub(crate) use sweep::{KEY_CHECK, reseal};
 pub(crate) use trying::{TRY, open_tried, seal_tried, type_tried};
 pub(crate) use using::OpenConnector;
 use using::OpenSecret;

@@ -15,7 +15,7 @@ use crate::query::Kind;
 use crate::store::{self, StoreError, StoreResult, sealed};
 
 /// In the table `meta`: which key the sealed values have.
-const KEY_CHECK: &str = "secrets_key_check";
+pub(crate) const KEY_CHECK: &str = "secrets_key_check";
 
 /// In the table `meta`: 1 when nothing is left in clear of what older engines wrote.
 const SWEPT: &str = "secrets_swept";
