@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use surefoot_engine::query::Kind;
 
 /// The kinds that are configuration. Each refers to those before it only.
-pub(crate) const KINDS: [Kind; 8] = [
+pub(crate) const KINDS: [Kind; 9] = [
     Kind::Project,
     Kind::Setting,
     Kind::Connector,
@@ -25,7 +25,11 @@ pub(crate) const KINDS: [Kind; 8] = [
     Kind::Schedule,
     Kind::Webhook,
     Kind::Notification,
+    Kind::User,
 ];
+
+/// The field of users with roles by project: by its id in the API, by its name in files.
+const PROJECT_ROLES: &str = "project_roles";
 
 /// Fields with the id of another record, and what they are called in a file, where its name stands.
 const REFERENCES: [(&str, &str, Kind); 5] = [

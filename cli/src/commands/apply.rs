@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
+use surefoot_engine::query::Kind;
 
-use crate::configuration::{self, Action, Plan, Workspace};
+use crate::configuration::{self, Action, Change, Plan, Workspace};
 use crate::context::Context;
 use crate::exit_codes;
 use crate::failure::Failure;
@@ -49,10 +50,16 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<u8> {
         }
     }
     if printer.is_json() {
-        let changes: Vec<Value> = plan.changes.iter().map(configuration::Change::to_json).collect();
+        let changes: Vec<Value> = plan.changes.iter().map(Change::to_json).collect();
         printer.json(&json!({ "changes": changes, "unchanged": plan.unchanged, "made": made }))?;
     } else if made > 0 {
         printer.say(format_args!("made {made} changes"));
+        let is_new = |change: &&Change| change.kind == Kind::User && change.action == Action::Create;
+        for Change { name, .. } in plan.changes.iter().filter(is_new) {
+            printer.say(format_args!(
+                "`{name}` has no password yet: `surefoot user reset {name}` makes a link to set one"
+            ));
+        }
     }
     Ok(exit_codes::SUCCESS)
 }

@@ -40,7 +40,12 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<u8> {
         }
         std::fs::remove_dir_all(&folder).map_err(|error| Failure::place("replace", &folder, &error))?;
     }
+    let folder = &arguments.folder;
+    std::fs::create_dir_all(folder).map_err(|error| Failure::place("make", folder, &error))?;
     let items = workspace.items();
+    if !workspace.has_users {
+        printer.warn("users and their roles are left out: only admins of the workspace see them");
+    }
     for item in &items {
         let component = match item.kind {
             Kind::Flow if !arguments.no_components => {

@@ -148,6 +148,7 @@ mod tests {
             (Kind::Setting, &long, json!({"value": {"deep": [null]}})),
             (Kind::Connector, "c", json!({"type": "ftp", "config": {"hostname": "h", "password": "***"}})),
             (Kind::Project, "p", json!({})),
+            (Kind::User, "u", json!({"role": "viewer", "project_roles": {"a project": "author"}, "is_enabled": true})),
         ] {
             write(folder.path(), &item(kind, name, fields), None).unwrap();
         }
@@ -164,6 +165,7 @@ mod tests {
             ("connector", "c"),
             ("flow", "f"),
             ("webhook", "w"),
+            ("user", "u"),
         ];
         let mut sorted = names.clone();
         sorted.sort_by_key(|(kind, name)| expected.iter().position(|expected| expected == &(*kind, *name)));
@@ -190,6 +192,7 @@ mod tests {
             ("settings/s.toml", "name = 1", "`name` must be text"),
             ("flows/f.toml", "component = 1", "`component` must be the path"),
             ("flows/f.toml", "version = 'x'", "there is no field `version`"),
+            ("users/u.toml", "password = 'x'", "there is no field `password`"),
         ] {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join(path);

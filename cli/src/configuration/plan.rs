@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use surefoot_engine::Role;
 use surefoot_engine::query::Kind;
 
-use super::{Item, KINDS, REFERENCES, SECRET, name_in_file};
+use super::{Item, KINDS, PROJECT_ROLES, REFERENCES, SECRET, name_in_file};
 use crate::client::{Call, Client, Content, Method, Path};
 use crate::failure::Failure;
 use crate::{commands, records};
@@ -18,6 +19,8 @@ pub(crate) struct Workspace {
     records: BTreeMap<(usize, String), Value>,
     /// By kind and id.
     names: BTreeMap<(usize, String), String>,
+    /// Whether users are among them: only admins of the workspace see those.
+    pub(crate) has_users: bool,
 }
 
 /// What is to be done with one record.
@@ -68,14 +71,17 @@ impl Workspace {
     /// Reads all of them.
     pub(crate) async fn read(client: &Client) -> Result<Self> {
         let (mut records, mut names) = (BTreeMap::new(), BTreeMap::new());
-        for (position, kind) in KINDS.into_iter().enumerate() {
+        let users = Path::api([Kind::User.plural().as_str()]).query("limit", 1);
+        let has_users = client.send(Call::new(Method::GET, users)).await?.status != 403;
+        let seen = KINDS.into_iter().enumerate().filter(|(_, kind)| has_users || *kind != Kind::User);
+        for (position, kind) in seen {
             for record in records::all(client, &kind.plural()).await? {
                 let text = |field: &str| record[field].as_str().unwrap_or_default().to_owned();
                 names.insert((position, text("id")), text("name"));
                 records.insert((position, text("name")), record);
             }
         }
-        Ok(Self { records, names })
+        Ok(Self { records, names, has_users })
     }
 
     /// All records as they stand in files.
@@ -97,10 +103,11 @@ impl Workspace {
                 continue;
             }
             let reference = REFERENCES.iter().find(|(id, ..)| *id == field.name);
-            let shown = match (reference, value.as_str()) {
-                // What is in the trash has no name here.
-                (Some((.., kind)), Some(id)) => {
-                    self.names.get(&(position(*kind), id.to_owned())).map_or(id, String::as_str).into()
+            let shown = match (reference, value) {
+                (Some((.., kind)), Value::String(id)) => self.name_of(*kind, id).into(),
+                (None, Value::Object(roles)) if field.name == PROJECT_ROLES => {
+                    let by_name = |(id, role): (&String, &Value)| (self.name_of(Kind::Project, id), role.clone());
+                    roles.iter().map(by_name).collect::<Map<_, _>>().into()
                 }
                 _ => value.clone(),
             };
@@ -109,8 +116,18 @@ impl Workspace {
         fields
     }
 
-    /// What makes it as the files say. With `prune`, records without a file go.
+    /// The name of a record; its id if it is in the trash, where it has no name here.
+    fn name_of(&self, kind: Kind, id: &str) -> String {
+        self.names.get(&(position(kind), id.to_owned())).map_or(id, String::as_str).to_owned()
+    }
+
+    /// What makes it as the files say. With `prune`, records without a file go; of people only if any of them has one,
+    /// since a folder may say nothing of people.
     pub(crate) async fn plan(&self, items: Vec<Item>, prune: bool, client: &Client) -> Result<Plan> {
+        if let Some(user) = items.iter().find(|item| item.kind == Kind::User && !self.has_users) {
+            let failure = Failure::usage(format!("{}: only an admin of the workspace sets roles", user.file.display()));
+            return Err(failure.hint("Pass an admin's --token, or leave the folder `users` out.").into());
+        }
         let known: Vec<(usize, String)> = items.iter().map(|item| (position(item.kind), item.name.clone())).collect();
         let mut seen = BTreeMap::new();
         let mut plan = Plan { changes: Vec::new(), unchanged: 0 };
@@ -128,7 +145,10 @@ impl Workspace {
             }
         }
         if prune {
+            let has_file_of_people = known.iter().any(|(kind, _)| *kind == position(Kind::User));
+            let may_go = |kind: usize| KINDS[kind] != Kind::User || has_file_of_people;
             let gone = self.records.iter().rev().filter(|(key, record)| !known.contains(key) && !is_built_in(record));
+            let gone = gone.filter(|((kind, _), _)| may_go(*kind));
             plan.changes.extend(gone.map(|((position, name), record)| Change {
                 kind: KINDS[*position],
                 name: name.clone(),
@@ -139,12 +159,45 @@ impl Workspace {
                 revision: record["revision"].clone(),
             }));
         }
+        self.keep_an_admin(&plan.changes)?;
+        // Whoever becomes an admin does before another one is none any more.
+        plan.changes.sort_by_key(|change| change.action != Action::Delete && self.takes_an_admin(change));
         Ok(plan)
     }
 
+    /// Whether somebody is an admin before a change, and after it.
+    fn admin_before_and_after(&self, change: &Change) -> (bool, bool) {
+        if change.kind != Kind::User {
+            return (false, false);
+        }
+        let user = self.records.get(&(position(Kind::User), change.name.clone())).unwrap_or(&Value::Null);
+        (is_admin(user, &Map::new()), change.action != Action::Delete && is_admin(user, &change.fields))
+    }
+
+    fn takes_an_admin(&self, change: &Change) -> bool {
+        self.admin_before_and_after(change) == (true, false)
+    }
+
+    /// Refuses changes after which nobody would be an admin, before any is made. The server looks, too.
+    fn keep_an_admin(&self, changes: &[Change]) -> Result<()> {
+        let users = self.records.iter().filter(|((kind, _), _)| *kind == position(Kind::User));
+        let admins = users.filter(|(_, user)| is_admin(user, &Map::new())).count();
+        let gone = changes.iter().filter(|change| self.takes_an_admin(change)).count();
+        let is_made = |change| self.admin_before_and_after(change) == (false, true);
+        if admins == 0 || gone < admins || changes.iter().any(is_made) {
+            return Ok(());
+        }
+        let failure = Failure::usage("after these changes nobody would be an admin of the workspace");
+        Err(failure.hint("Keep a user with `role = \"admin\"` and without `is_enabled = false`.").into())
+    }
+
     fn check_references(&self, item: &Item, known: &[(usize, String)]) -> Result<()> {
-        for (_, field, kind) in REFERENCES {
-            let Some(name) = item.fields.get(field).and_then(Value::as_str) else { continue };
+        let named = REFERENCES.iter().filter_map(|(_, field, kind)| {
+            let name = item.fields.get(*field)?.as_str()?;
+            Some((*field, name, *kind))
+        });
+        let roles = item.fields.get(PROJECT_ROLES).and_then(Value::as_object).into_iter().flatten();
+        for (field, name, kind) in named.chain(roles.map(|(name, _)| (PROJECT_ROLES, name.as_str(), Kind::Project))) {
             let key = (position(kind), name.to_owned());
             if !known.contains(&key) && !self.records.contains_key(&key) {
                 let (file, kind) = (item.file.display(), kind.as_str());
@@ -191,6 +244,12 @@ impl Workspace {
         let (kind, name) = (item.kind, item.name);
         Ok(is_needed.then_some(Change { kind, name, action, differences, fields, component, revision }))
     }
+}
+
+/// Whether a user with these fields changed is an admin of the workspace who may log in.
+fn is_admin(user: &Value, changed: &Map<String, Value>) -> bool {
+    let field = |name: &str| changed.get(name).unwrap_or(&user[name]);
+    field("role") == Role::Admin.as_str() && field("is_enabled") != false
 }
 
 impl Change {

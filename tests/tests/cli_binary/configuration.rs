@@ -135,3 +135,58 @@ fn a_change_of_a_file_is_shown_and_made_and_what_has_no_file_goes_only_when_aske
     fs::write(cli.folder().join("config/schedulers/own.toml"), "flow = \"hello\"\n").unwrap();
     cli.run(&["apply", "config", "--yes"]).refused(64, &["are the same scheduler"]);
 }
+
+/// Roles are configuration, passwords are not, and no file leaves a workspace without an admin.
+#[test]
+fn who_may_do_what_is_brought_by_files() {
+    let (cli, other) = (Cli::new(), Cli::new());
+    cli.ok(&["project", "set", "shop/one"]);
+    cli.ok(&["user", "create", "ada", "--role", "admin", "--display-name", "Ada"]);
+    cli.ok(&["user", "create", "bob", "--role", "viewer", "--project", "shop/one=author"]);
+    cli.ok(&["user", "create", "eve"]);
+    cli.ok(&["user", "disable", "eve"]);
+    let folder = other.folder().join("config");
+    cli.ok(&["export", folder.to_str().unwrap()]);
+    assert_eq!(changes(&cli, &[folder.to_str().unwrap(), "--yes", "--prune"]), []);
+    let all: String = walk(&folder).iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    assert!(!all.contains("password") && !all.contains("argon2"), "{all}");
+
+    let users = [("create", "user ada"), ("create", "user bob"), ("create", "user eve")];
+    let expected = [&[("create", "project shop/one")][..], &users].concat();
+    assert_eq!(changes(&other, &["config", "--dry-run"]), pairs(&expected));
+    let done = other.run(&["apply", "config", "--yes"]);
+    assert!(done.code == 0 && done.stderr.contains("`surefoot user reset bob`"), "{}", done.stderr);
+    assert_eq!(changes(&other, &["config", "--yes"]), [], "once is enough");
+    let shop = other.json(&["project", "show", "shop/one"])["id"].as_str().unwrap().to_owned();
+    let bob = other.json(&["user", "show", "bob"]);
+    assert_eq!((&bob["role"], &bob["project_roles"]), (&json!("viewer"), &json!({ shop: "author" })));
+    assert_eq!(other.json(&["user", "show", "eve"])["is_enabled"], false);
+
+    // Who becomes an admin does so before the one who was is none any more.
+    let write = |name: &str, text: &str| fs::write(folder.join(format!("users/{name}.toml")), text).unwrap();
+    write("ada", "role = \"operator\"\n");
+    let nobody = other.run(&["apply", "config", "--yes"]);
+    nobody.refused(64, &["nobody would be an admin", "role = \"admin\""]);
+    write("bob", "role = \"admin\"\n\n[project_roles]\n\"shop/one\" = \"viewer\"\n");
+    let done = other.run(&["apply", "config", "--dry-run"]);
+    let bob = "~ user `bob`\n    project_roles.shop/one: author → viewer\n    role: viewer → admin\n";
+    let expected = format!("{bob}~ user `ada`\n    role: admin → operator\n");
+    assert_eq!(done.stdout, expected, "{}", done.stderr);
+    assert_eq!(changes(&other, &["config", "--yes"]), pairs(&[("update", "user bob"), ("update", "user ada")]));
+    fs::remove_file(folder.join("users/bob.toml")).unwrap();
+    other.run(&["apply", "config", "--yes", "--prune"]).refused(64, &["nobody would be an admin"]);
+    write("ada", "role = \"admin\"\n");
+    let swapped = pairs(&[("update", "user ada"), ("delete", "user bob")]);
+    assert_eq!(changes(&other, &["config", "--yes", "--prune"]), swapped);
+    write("zoe", "role = \"emperor\"\n");
+    let done = other.run(&["apply", "config", "--yes"]);
+    assert!(done.code == 64 && done.stderr.contains("there is no role `emperor`"), "{}", done.stderr);
+    fs::remove_file(folder.join("users/zoe.toml")).unwrap();
+    write("ada", "role = \"admin\"\n\n[project_roles]\nnowhere = \"viewer\"\n");
+    other.run(&["apply", "config", "--yes"]).refused(64, &["ada.toml: there is no project `nowhere`"]);
+
+    // A folder that says nothing of people takes none away.
+    fs::remove_dir_all(folder.join("users")).unwrap();
+    assert_eq!(changes(&other, &["config", "--yes", "--prune"]), []);
+    assert_eq!(cli_names(&other, "user"), json!(["eve", "ada"]));
+}
