@@ -132,6 +132,7 @@ pub(crate) struct Retention {
     executions_max: Limit,
     bytes_max: Limit,
     trash_age_days: Limit,
+    audit_age_days: Limit,
 }
 
 impl Retention {
@@ -143,6 +144,7 @@ impl Retention {
             executions_max: self.executions_max.0,
             bytes_max: self.bytes_max.0,
             trash_age: days(self.trash_age_days),
+            audit_age: days(self.audit_age_days),
             ..surefoot_engine::Retention::default()
         }
     }

@@ -6,6 +6,7 @@
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
+use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::grant::Grant;
 use crate::query::Kind;
@@ -71,6 +72,20 @@ pub(crate) fn note_of_execution(
     grant.check_execution(connection, id)?;
     let named = json!({ "id": row["id"], "name": row["name"], "status": row["status"] });
     insert(core, connection, by, Deed { action, kind: Kind::Execution, before: named, after: Value::Null })
+}
+
+/// Writes the entry that so many entries go, all that were written from one time to another.
+pub(crate) fn note_trim(
+    core: &Core,
+    connection: &Connection,
+    entries: u64,
+    oldest: Timestamp,
+    until: Timestamp,
+) -> StoreResult<()> {
+    let (oldest, until) = (oldest.to_string(), until.to_string());
+    let gone = json!({ "id": "audit", "name": "audit log", "entries": entries, "oldest": oldest, "until": until });
+    let deed = Deed { action: "delete_old", kind: Kind::Audit, before: gone, after: Value::Null };
+    insert(core, connection, "retention", deed)
 }
 
 fn short(document: Value) -> Value {

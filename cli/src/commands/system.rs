@@ -38,6 +38,7 @@ pub(crate) async fn run(context: &Context) -> Result<u8> {
     let mut lines: Vec<(String, String)> =
         LINES.iter().map(|line| (line.title.to_owned(), cell(&system, line, &none))).collect();
     lines.push(("what has ended is kept".to_owned(), kept(&system["retention"])));
+    lines.push(("the audit log is kept".to_owned(), audit_kept(&system["retention"])));
     printer.pairs(lines)?;
     Ok(exit_codes::SUCCESS)
 }
@@ -57,6 +58,12 @@ fn kept(retention: &Value) -> String {
     }
 }
 
+/// The limit of the audit log, in words.
+fn audit_kept(retention: &Value) -> String {
+    let days = retention["audit_age_seconds"].as_u64().map(|seconds| seconds / (24 * 60 * 60));
+    days.map_or("for ever".to_owned(), |days| format!("{days} days"))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -68,5 +75,7 @@ mod tests {
         let all = json!({"age_seconds": 864_000, "executions_max": 7, "bytes_max": 1_572_864, "trash_age_seconds": 0});
         assert_eq!(kept(&all), "10 days, at most 7 executions, at most 1.5 MiB; then in the trash for 0 days");
         assert_eq!(kept(&json!({})), "for ever; then in the trash");
+        assert_eq!(audit_kept(&json!({"audit_age_seconds": 864_000})), "10 days");
+        assert_eq!(audit_kept(&json!({})), "for ever");
     }
 }

@@ -115,6 +115,8 @@ pub(crate) const KEYS: &[Key] = &[
         "When the database holds more, the oldest are deleted for good.")),
     live(key("retention.trash_age_days", Shape::Limit, "7",
         "What was put into the trash longer ago is deleted for good.")),
+    live(key("retention.audit_age_days", Shape::Limit, "400",
+        "Entries of the audit log that were written longer ago are deleted.")),
     key("secrets.key_file", Shape::Text, "",
         "File with the key of the secrets, in the data folder unless absolute; without one the workspace makes it."),
     key("secrets.key_env", Shape::Text, "",

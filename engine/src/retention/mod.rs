@@ -1,10 +1,11 @@
-//! Keeps the workspace from growing for ever: what ended long ago goes to the trash and then out of the database, free
-//! pages go back to the file system, and what nothing names any more is collected.
+//! Keeps the workspace from growing for ever: what ended long ago goes to the trash and then out of the database, old
+//! entries of the audit log go, free pages go back to the file system, and what nothing names any more is collected.
 //!
 //! One task in the background. Each step is a small write through the one writer, and after each it rests for a while
 //! that depends on how long the step took, so that it has a share of the writer and no more: see [`pace`]. What goes
 //! and what stays is decided in [`store::retention`](crate::store::retention) and [`collection`](crate::collection).
 
+mod log;
 mod pace;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +50,10 @@ pub struct Retention {
     #[serde(rename = "trash_age_seconds", serialize_with = "as_seconds")]
     #[schemars(with = "Option<u64>")]
     pub trash_age: Option<Duration>,
+    /// Entries of the audit log that were written longer ago go, a day's worth at a time.
+    #[serde(rename = "audit_age_seconds", serialize_with = "as_seconds")]
+    #[schemars(with = "Option<u64>")]
+    pub audit_age: Option<Duration>,
     /// How often to look for trees that have to go.
     #[serde(skip)]
     pub interval: Duration,
@@ -69,6 +74,7 @@ impl Default for Retention {
             executions_max: Some(1_000_000),
             bytes_max: Some(10 << 30),
             trash_age: Some(7 * DAY),
+            audit_age: Some(400 * DAY),
             interval: Duration::from_secs(60),
             grace: Duration::from_secs(60 * 60),
             hurry_after: Duration::from_secs(10),
@@ -184,6 +190,9 @@ impl Keeper {
         let Done { trashed, restored, purged } = self.sweep.done;
         if self.sweep.done != Done::default() {
             tracing::info!(trashed, restored, purged, "ended executions were moved");
+        }
+        if let Some(age) = self.core.retention().audit_age {
+            log::trim(&self.core, age).await?;
         }
         self.give_back().await?;
         collection::pass(&self.core).await

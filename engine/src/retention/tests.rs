@@ -156,7 +156,9 @@ impl Workspace {
 }
 
 fn nothing_goes() -> Retention {
-    Retention { age: None, executions_max: None, bytes_max: None, trash_age: None, ..Retention::default() }
+    let limits =
+        Retention { age: None, executions_max: None, bytes_max: None, trash_age: None, ..Retention::default() };
+    Retention { audit_age: None, ..limits }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -275,6 +277,42 @@ async fn files_that_came_with_an_execution_go_with_it() {
     let trash = QueryCall { kind: "file".into(), deleted: true, ..QueryCall::default() };
     assert_eq!(engine.query(trash).await.unwrap().rows, [Value::Null; 0], "the one in the trash too");
     assert!(is_there(&second.1[0]).await && is_there(&second.1[1]).await);
+}
+
+/// Those of more than a step, a day's worth at a time; and the log says that they went.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_entries_of_the_audit_log_go_and_that_is_an_entry() {
+    let workspace = Workspace::open(Retention { audit_age: Some(DAY * 400), ..nothing_goes() });
+    let change = async |n: usize| {
+        let value = serde_json::Map::from_iter([("value".to_owned(), json!(n))]);
+        workspace.engine.save(Kind::Setting, "s", value, "test").await.unwrap();
+    };
+    let entries = async || {
+        let query =
+            QueryCall { kind: "audit".to_owned(), order: Some("created_at".to_owned()), ..QueryCall::default() };
+        workspace.engine.query(QueryCall { limit: Some(1000), ..query }).await.unwrap().rows
+    };
+    for n in 0..250 {
+        change(n).await;
+    }
+    workspace.advance(DAY * 2);
+    change(250).await;
+    workspace.advance(DAY * 399);
+    // The first 250 are 401 days old, the last one 399.
+    workspace.until("the old entries are gone", async || entries().await.len() == 2).await;
+    let rows = entries().await;
+    assert_eq!((&rows[0]["action"], &rows[0]["after"]["value"]), (&json!("update"), &json!(250)));
+    let (note, gone) = (&rows[1], &rows[1]["before"]);
+    assert_eq!((&note["action"], &note["created_by"]), (&json!("delete_old"), &json!("retention")));
+    let until: Timestamp = gone["until"].as_str().unwrap().parse().unwrap();
+    assert!(gone["entries"] == 250 && (START.after(DAY)..START.after(DAY * 2)).contains(&until), "{gone}");
+    // What is too old by less than a day waits for others.
+    workspace.advance(DAY + DAY / 2);
+    workspace.run("quick", json!(1)).await;
+    assert_eq!(entries().await.len(), 2);
+    workspace.advance(DAY);
+    workspace.until("it went, too", async || entries().await[0]["action"] == "delete_old").await;
+    assert_eq!(entries().await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@
 //! the submodules is the seam for another database.
 
 pub(crate) mod approvals;
+pub(crate) mod audit;
 pub(crate) mod contents;
 pub(crate) mod executions;
 mod format;
