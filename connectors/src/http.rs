@@ -7,18 +7,22 @@
 //! | module | |
 //! |---|---|
 //! | `inputs` | what users write, and the one place where second names and defaults are resolved |
+//! | `multipart` | a body of several parts, files among them |
 //! | `request` | the request of one hop: its target, headers and body |
 //! | `connection` | a stream to the server of one hop, with TLS, that notices when nothing moves |
 //! | `exchange` | request and answer, hop after hop |
 //! | `redirect` | where an answer sends us on to, and what may go along |
 //! | `answer` | what an answer means, and its body, to a file or inline |
+//! | `content` | that body, unpacked where it comes packed |
 //! | `fate` | what is known about the effect when something fails |
 
 mod answer;
 mod connection;
+mod content;
 mod exchange;
 mod fate;
 mod inputs;
+mod multipart;
 mod redirect;
 mod request;
 
@@ -82,7 +86,9 @@ impl Connector for Http {
         }
         let mut inputs = Inputs::new();
         // Of what is stored nothing else is the body, or takes the answer away.
-        for other in ["text", "form", "urlencoded", "file", "dst"].into_iter().filter(|name| stored.contains_key(*name))
+        for other in ["text", "form", "urlencoded", "multipart", "file", "dst"]
+            .into_iter()
+            .filter(|name| stored.contains_key(*name))
         {
             inputs.insert(other.to_owned(), Value::Null);
         }

@@ -11,10 +11,16 @@ length, SHA-256 and beginning of the body. What it answers depends on the first 
     /type?type=      a few bytes that are no UTF-8, with that Content-Type
     /cookies         two headers Set-Cookie
     /nothing         204
+    /form            the parts of a multipart form, as the standard library reads them
+    /packed/N        N bytes, packed with gzip; with ?cut= without so many bytes of its end, with ?plain= not packed at
+                     all, with ?members= in so many pieces, with ?status= as an answer of that status
     /second          nothing at all to the first request for the path, which stays open; 200 to the later ones
 """
 
 import argparse
+import email.parser
+import email.policy
+import gzip
 import hashlib
 import json
 import threading
@@ -47,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
             if not piece:
                 raise ConnectionError("the body is cut")
             hashed.update(piece)
-            begin = begin or piece
+            begin = begin + piece if self.path.startswith("/form") else begin or piece
             left -= len(piece)
         request = {
             "method": self.command,
@@ -57,6 +63,7 @@ class Handler(BaseHTTPRequestHandler):
             "sha256": hashed.hexdigest(),
             "text": begin.decode("utf-8", "replace"),
         }
+        self.content = begin
         with self.server.lock:
             request["earlier"] = self.server.seen.get(self.path, 0)
             self.server.seen[self.path] = request["earlier"] + 1
@@ -110,6 +117,32 @@ class Handler(BaseHTTPRequestHandler):
 
     def act_nothing(self, _):
         self.say(204, b"")
+
+    def act_form(self, _):
+        head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
+        form = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + self.content)
+        parts = [
+            {
+                "name": part.get_param("name", header="content-disposition"),
+                "file_name": part.get_filename(),
+                "content_type": part["content-type"],
+                "size_bytes": len(part.get_payload(decode=True)),
+                "sha256": hashlib.sha256(part.get_payload(decode=True)).hexdigest(),
+            }
+            for part in form.iter_parts()
+        ]
+        defects = [repr(defect) for part in form.walk() for defect in part.defects]
+        answer = {"parts": parts, "defects": defects}
+        self.say(200, json.dumps(answer).encode(), [("Content-Type", "application/json")])
+
+    def act_packed(self, request):
+        number, members = int(self.parts[0]), int(self.query.get("members", 1))
+        body = b"".join(gzip.compress(bytes(number // members)) for _ in range(members))
+        if "plain" in self.query:
+            body = bytes(number)
+        body = body[: len(body) - int(self.query.get("cut", 0))]
+        asked = [("X-Asked", request["headers"].get("accept-encoding", ""))]
+        self.say(int(self.query.get("status", 200)), body, [("Content-Encoding", "gzip"), *asked])
 
     def act_second(self, request):
         if request["earlier"] == 0:

@@ -128,6 +128,115 @@ async fn every_kind_of_answer_is_understood() -> Result<()> {
     Ok(())
 }
 
+/// Fields and files, one of them larger than any buffer, read by a library that is not ours.
+#[tokio::test]
+async fn a_form_with_files_arrives_part_by_part() -> Result<()> {
+    const SIZE: u64 = 3 << 20;
+    let server = HttpServer::recording()?;
+    let files = TestFiles::new();
+    files.put_generated("large", SIZE).put("dir/small.txt", "line\r\n--surefoot\r\n");
+    let form = |parts: Value| json!({ "method": "POST", "url": server.url("/form"), "multipart": parts });
+    let parts = json!([
+        { "name": "title", "value": "Report \u{fc}" },
+        { "name": "count", "value": 7 },
+        { "name": "empty", "value": "" },
+        { "name": "large", "file": "surefoot:large", "file_name": "gro\u{df}.bin" },
+        { "name": "small", "file": "cloudomation:dir/small.txt", "content_type": "text/plain" },
+        { "name": "title", "value": "{}", "content_type": "application/json" },
+    ]);
+    let output = http(&files, form(parts)).await.with_context(|| server.log())?;
+    let part = |name: &str, file_name: Value, content_type: Value, content: &[u8]| {
+        json!({
+            "name": name, "file_name": file_name, "content_type": content_type,
+            "size_bytes": content.len(), "sha256": sha256(content),
+        })
+    };
+    let bytes = json!("application/octet-stream");
+    let mut large = part("large", json!("gro\u{df}.bin"), bytes, b"");
+    (large["size_bytes"], large["sha256"]) = (json!(SIZE), json!(generated_sha256(SIZE)));
+    let expected = json!([
+        part("title", Value::Null, Value::Null, "Report \u{fc}".as_bytes()),
+        part("count", Value::Null, Value::Null, b"7"),
+        part("empty", Value::Null, Value::Null, b""),
+        large,
+        part("small", json!("dir/small.txt"), json!("text/plain"), b"line\r\n--surefoot\r\n"),
+        part("title", Value::Null, json!("application/json"), b"{}"),
+    ]);
+    assert_eq!(output["json"], json!({ "parts": expected, "defects": [] }), "{output:#}");
+
+    files.put_failing("breaks", vec![b'x'; 300_000]);
+    let sent = http(&files, form(json!([{ "name": "f", "file": "surefoot:breaks" }]))).await.expect_err("it breaks");
+    assert_eq!((sent.class, sent.sent), (ErrorClass::Storage, Sent::Unknown), "{sent}");
+    let missing = json!([{ "name": "a", "value": 1 }, { "name": "f", "file": "surefoot:none" }]);
+    let error = http(&files, form(missing)).await.expect_err("no such file");
+    assert_eq!((error.class, error.sent), (ErrorClass::NotFound, Sent::No), "{error}");
+    Ok(())
+}
+
+/// By nginx, as it packs what it serves; to a file, inline, and not where somebody wants something else.
+#[tokio::test]
+async fn a_packed_answer_is_unpacked() -> Result<()> {
+    let server = HttpServer::nginx(None)?;
+    let content = "a line of many\n".repeat(20_000);
+    std::fs::write(server.www().join("files/lines"), &content)?;
+    let files = TestFiles::new();
+    let url = server.url("/packed/lines");
+    let output = request(json!({ "url": url })).await?;
+    assert_eq!((&output["text"], &output["size_bytes"]), (&json!(content), &json!(content.len())));
+    let headers = output["headers"].as_object().context("headers")?;
+    assert!(!headers.contains_key("content-encoding") && !headers.contains_key("content-length"), "{headers:?}");
+    let output = http(&files, json!({ "url": url, "dst": "surefoot:back" })).await?;
+    assert_eq!((&output["size_bytes"], &output["sha256"]), (&json!(content.len()), &json!(sha256(content.as_bytes()))));
+    assert_eq!(files.get("back").as_deref(), Some(content.as_bytes()));
+
+    let own = request(json!({ "url": url, "headers": { "Accept-Encoding": "gzip" } })).await?;
+    assert_eq!(own["headers"]["content-encoding"], "gzip", "who asks for it packed gets it packed");
+    assert!(own["base64"].is_string() && own["size_bytes"].as_u64() < Some(10_000), "{}", own["size_bytes"]);
+    let plain = request(json!({ "url": url, "headers": { "Accept-Encoding": "identity" } })).await?;
+    assert_eq!(plain["headers"]["content-length"], content.len().to_string());
+    let part = json!({ "url": url, "headers": { "Range": "bytes=2-5" }, "expect": 206 });
+    assert_eq!(request(part).await?["text"], "line");
+    Ok(())
+}
+
+/// What is packed beyond reason takes neither memory nor room, and what is cut is never taken for the whole.
+#[tokio::test]
+async fn a_packed_answer_that_is_not_as_it_should_be_is_an_error() -> Result<()> {
+    let server = HttpServer::recording()?;
+    let files = TestFiles::new();
+    let get = |path: &str, more: Value| merged(json!({ "url": server.url(path) }), more);
+    let dst = || json!({ "dst": "surefoot:out" });
+    let output = request(get("/packed/100000?members=4", json!({}))).await?;
+    assert_eq!((&output["size_bytes"], &output["headers"]["x-asked"]), (&json!(100_000), &json!("gzip")));
+    assert_eq!(request(get("/packed/0", json!({}))).await?["size_bytes"], 0);
+    let disk = TestFiles::new();
+    disk.hash_only();
+    let dense = json!({ "dst": "surefoot:dense" });
+    assert_eq!(http(&disk, get("/packed/16777216", dense)).await?["size_bytes"], 16 << 20);
+
+    let growth = MemoryGrowth::start();
+    let error = request(get("/packed/40000000", json!({}))).await.expect_err("a bomb");
+    assert!(error.class == ErrorClass::InvalidInput && error.message.contains("`response_bytes_max`"), "{error}");
+    let error = http(&disk, get("/packed/40000000", dst())).await.expect_err("a bomb");
+    assert!(error.class == ErrorClass::Protocol && error.message.contains("100 times as long"), "{error}");
+    let grown = growth.peak_kib();
+    assert!(grown < 40 << 10, "memory has grown by {grown} KiB");
+    assert!(disk.stored("out").is_none(), "what failed was stored");
+
+    for path in ["/packed/1000?cut=1", "/packed/1000?cut=9", "/packed/1000?plain=1"] {
+        for more in [json!({}), dst()] {
+            let error = http(&files, get(path, more)).await.expect_err(path);
+            assert_eq!((error.class, error.sent), (ErrorClass::Protocol, Sent::No), "{path}: {error}");
+        }
+    }
+    let write = merged(get("/packed/1000?cut=9", json!({})), json!({ "method": "POST", "json": 1 }));
+    assert_eq!(request(write).await.expect_err("it is cut").sent, Sent::Unknown);
+    let error = request(get("/packed/1000?status=500", json!({}))).await.expect_err("a failure");
+    assert_eq!(error.peer_code.as_deref(), Some("500"));
+    assert!(files.stored("out").is_none(), "what failed was stored");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_repeatable_key_goes_along_with_what_is_not_idempotent() -> Result<()> {
     let server = HttpServer::recording()?;

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
-use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap};
 use hyper::{Response, StatusCode};
 use schemars::JsonSchema;
@@ -14,10 +13,11 @@ use serde::Serialize;
 use serde_json::Value;
 use surefoot_connector_api::{CallContext, CallError, ErrorClass};
 
-use super::exchange::failure;
+use super::content::Content;
 use super::fate::Fate;
 use super::inputs::Plan;
 use super::redirect::Hop;
+use super::request;
 use crate::tally::Tally;
 
 /// How much of an unexpected answer is read, in bytes, and how much of it is quoted, in characters.
@@ -73,7 +73,8 @@ pub(super) async fn receive(
     response: Response<Incoming>,
     may_follow: bool,
 ) -> Result<Answer, CallError> {
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
+    let body = Content::of(body, &mut head.headers, request::may_be_packed(plan, hop));
     let status = head.status;
     if !plan.expected.contains(status) {
         match hop.next(status, &head.headers) {
@@ -107,19 +108,15 @@ pub(super) async fn receive(
 async fn to_file(
     context: &CallContext<'_>,
     fate: &Fate,
-    mut body: Incoming,
+    mut body: Content,
     file: &str,
     output: &mut HttpOutput,
 ) -> Result<(), CallError> {
     let mut sink = context.files.write(file).await.map_err(|error| fate.own(error))?;
     let mut tally = Tally::default();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| failure(fate, "receiving the answer", &error))?;
-        // What is no data are trailers, which nobody asked for.
-        if let Ok(chunk) = frame.into_data() {
-            tally.add(&chunk);
-            sink.write(chunk).await.map_err(|error| fate.own(error))?;
-        }
+    while let Some(chunk) = body.next(fate).await? {
+        tally.add(&chunk);
+        sink.write(chunk).await.map_err(|error| fate.own(error))?;
     }
     sink.finish().await.map_err(|error| fate.own(error))?;
     output.size_bytes = tally.size_bytes();
@@ -130,7 +127,7 @@ async fn to_file(
 async fn inline(
     plan: &Plan,
     fate: &Fate,
-    mut body: Incoming,
+    mut body: Content,
     headers: &HeaderMap,
     output: &mut HttpOutput,
 ) -> Result<(), CallError> {
@@ -142,18 +139,15 @@ async fn inline(
         );
         fate.lost(ErrorClass::InvalidInput, message)
     };
-    if body.size_hint().lower() > most {
+    if body.size_bytes_min() > most {
         return Err(too_long());
     }
     let mut bytes = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| failure(fate, "receiving the answer", &error))?;
-        if let Ok(chunk) = frame.into_data() {
-            if bytes.len() as u64 + chunk.len() as u64 > most {
-                return Err(too_long());
-            }
-            bytes.extend_from_slice(&chunk);
+    while let Some(chunk) = body.next(fate).await? {
+        if bytes.len() as u64 + chunk.len() as u64 > most {
+            return Err(too_long());
         }
+        bytes.extend_from_slice(&chunk);
     }
     output.size_bytes = bytes.len() as u64;
     if bytes.is_empty() {
@@ -171,11 +165,11 @@ async fn inline(
 }
 
 /// The error for a status that was not expected, with the beginning of what the server says about it.
-async fn unexpected(plan: &Plan, hop: &Hop, fate: &Fate, status: StatusCode, mut body: Incoming) -> CallError {
+async fn unexpected(plan: &Plan, hop: &Hop, fate: &Fate, status: StatusCode, mut body: Content) -> CallError {
     let mut bytes = BytesMut::new();
     // An excerpt that breaks off is an excerpt still.
-    while let Some(Ok(frame)) = body.frame().await {
-        bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |chunk| chunk));
+    while let Ok(Some(chunk)) = body.next(fate).await {
+        bytes.extend_from_slice(&chunk[..chunk.len().min(EXCERPT_BYTES_MAX)]);
         if bytes.len() >= EXCERPT_BYTES_MAX {
             break;
         }

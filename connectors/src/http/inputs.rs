@@ -15,6 +15,7 @@ use serde_json::Value;
 use surefoot_connector_api::{CallError, SigningSecret, workspace_file_name};
 use url::Url;
 
+use super::multipart::{self, Part, PartInput};
 use crate::inputs::{EffectName, either, invalid};
 use crate::schema::{Seconds, Secret};
 
@@ -57,7 +58,8 @@ pub(super) struct HttpInputs {
     /// Headers that are secret, such as `X-Api-Key`. Not sent on to another host.
     #[schemars(extend("writeOnly" = true))]
     secret_headers: Option<BTreeMap<String, String>>,
-    /// Body of the request as JSON: any value. At most one of `json`, `text`, `form` and `file` may be given.
+    /// Body of the request as JSON: any value. At most one of `json`, `text`, `form`, `multipart` and `file` may be
+    /// given.
     json: Option<Value>,
     /// Body of the request as text.
     text: Option<String>,
@@ -65,6 +67,9 @@ pub(super) struct HttpInputs {
     form: Option<BTreeMap<String, OneOrMany<Scalar>>>,
     /// The same as `form`.
     urlencoded: Option<BTreeMap<String, OneOrMany<Scalar>>>,
+    /// Body of the request as a form with files (`multipart/form-data`): its parts, in order, at most 100. Each has a
+    /// `name`, and a `value` or a `file` of the workspace, which is streamed.
+    multipart: Option<Vec<PartInput>>,
     /// Body of the request from a file of the workspace, `surefoot:NAME` (or `cloudomation:NAME`); it is streamed.
     file: Option<String>,
     /// User name for basic authentication.
@@ -99,7 +104,8 @@ pub(super) struct HttpInputs {
     /// Private key (PEM text, not encrypted) of `client_cert`.
     client_key: Option<Secret>,
     /// The request is signed with it by the specification Standard Webhooks, so that who gets it knows from whom it is:
-    /// `whsec_` and 24 to 64 bytes in base64. Not for a body from a `file`, and not sent on to another host.
+    /// `whsec_` and 24 to 64 bytes in base64. Not for a body from a `file` or of `multipart`, and not sent on to
+    /// another host.
     signing_secret: Option<Secret>,
     /// Header `webhook-id`, by which who gets a request twice knows it again. Of a signed request that changes
     /// something it is made by the engine if not given.
@@ -134,7 +140,7 @@ enum MethodName {
 /// A value of a parameter or field.
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
-enum Scalar {
+pub(super) enum Scalar {
     Boolean(bool),
     Integer(i64),
     Number(f64),
@@ -187,6 +193,7 @@ pub(super) struct Plan {
 pub(super) enum Body {
     None,
     Held { content_type: &'static str, bytes: Bytes },
+    Parts(Vec<Part>),
     File(String),
 }
 
@@ -222,6 +229,9 @@ impl Plan {
         let signing_secret = signing_secret(inputs.signing_secret.as_ref(), &body)?;
         let mut secrets = Vec::new();
         let headers = header_map("headers", inputs.headers.take().unwrap_or_default())?;
+        if matches!(body, Body::Parts(_)) && headers.contains_key(header::CONTENT_TYPE) {
+            return Err(invalid("the header `Content-Type` is made by `multipart`; drop it"));
+        }
         let credentials = credentials(&mut inputs, &headers, &mut secrets)?;
         let secret_query = inputs.secret_query.take().unwrap_or_default();
         secrets.extend(secret_query.values().cloned());
@@ -264,9 +274,10 @@ impl Plan {
 
 fn signing_secret(secret: Option<&Secret>, body: &Body) -> Result<Option<SigningSecret>, CallError> {
     let Some(secret) = secret else { return Ok(None) };
-    if matches!(body, Body::File(_)) {
+    if matches!(body, Body::File(_) | Body::Parts(_)) {
         return Err(invalid(
-            "a body from a `file` cannot be signed; give `json`, `text` or `form`, or drop `signing_secret`",
+            "a body from a `file` or of `multipart` cannot be signed; give `json`, `text` or `form`, or drop \
+             `signing_secret`",
         ));
     }
     let parsed = SigningSecret::parse(secret.reveal());
@@ -321,14 +332,15 @@ fn body(inputs: &mut HttpInputs) -> Result<Body, CallError> {
         encoder.extend_pairs(pairs(fields));
         Ok(held("application/x-www-form-urlencoded", encoder.finish()))
     }));
+    bodies.extend(inputs.multipart.take().map(|parts| multipart::parts(parts).map(Body::Parts)));
     bodies.extend(inputs.file.as_deref().map(|file| file_name("file", file).map(Body::File)));
     if bodies.len() > 1 {
-        return Err(invalid("at most one of `json`, `text`, `form` and `file` can be the body"));
+        return Err(invalid("at most one of `json`, `text`, `form`, `multipart` and `file` can be the body"));
     }
     bodies.pop().unwrap_or(Ok(Body::None))
 }
 
-fn file_name(input: &str, location: &str) -> Result<String, CallError> {
+pub(super) fn file_name(input: &str, location: &str) -> Result<String, CallError> {
     let name = workspace_file_name(location).filter(|name| !name.is_empty());
     name.map(str::to_owned)
         .ok_or_else(|| invalid(format!("input `{input}` must name a file of the workspace, as `surefoot:NAME`")))
@@ -406,7 +418,7 @@ impl<T> OneOrMany<T> {
 }
 
 impl Scalar {
-    fn into_text(self) -> String {
+    pub(super) fn into_text(self) -> String {
         match self {
             Self::Boolean(value) => value.to_string(),
             Self::Integer(value) => value.to_string(),
@@ -451,6 +463,22 @@ mod tests {
             (json!({ "url": "http://h", "json": 1 }), "GET request has no body"),
             (json!({ "url": "http://h", "method": "POST", "json": 1, "text": "a" }), "at most one"),
             (json!({ "url": "http://h", "method": "POST", "file": "name" }), "`surefoot:NAME`"),
+            (json!({ "url": "http://h", "method": "POST", "multipart": [] }), "1 to 100 parts"),
+            (json!({ "url": "http://h", "multipart": [{"name": "a", "value": 1}] }), "GET request has no body"),
+            (
+                json!({
+                    "url": "http://h", "method": "POST", "multipart": [{"name": "a", "value": 1}],
+                    "headers": { "content-type": "multipart/form-data" },
+                }),
+                "`Content-Type` is made by `multipart`",
+            ),
+            (
+                json!({
+                    "url": "http://h", "method": "POST", "multipart": [{"name": "a", "value": 1}],
+                    "signing_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+                }),
+                "cannot be signed",
+            ),
             (json!({ "url": "http://h", "method": "HEAD", "dst": "surefoot:a" }), "HEAD"),
             (json!({ "url": "http://h", "headers": { "Content-Length": "1" } }), "itself"),
             (json!({ "url": "http://h", "headers": { "a b": "1" } }), "no name"),

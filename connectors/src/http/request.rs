@@ -13,6 +13,7 @@ use surefoot_connector_api::{CallContext, CallError, signature};
 use url::{Position, Url};
 
 use super::inputs::{Body, Plan};
+use super::multipart::{self, Sending};
 use super::redirect::Hop;
 use crate::inputs::invalid;
 
@@ -33,8 +34,8 @@ pub(super) async fn build(
     let mut headers = HeaderMap::new();
     headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("surefoot/", env!("CARGO_PKG_VERSION"))));
     headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-    // What is received is given as it is, so it had better not be compressed.
-    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let packed = if may_be_packed(plan, hop) { "gzip" } else { "identity" };
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(packed));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     let body = if hop.with_body { body(context, plan, &mut headers).await? } else { nothing() };
     if [Method::POST, Method::PUT, Method::PATCH].contains(&hop.method) && !headers.contains_key(header::CONTENT_TYPE) {
@@ -57,6 +58,13 @@ pub(super) async fn build(
     Ok(request)
 }
 
+/// Whether we ask for an answer that is packed, and unpack it. Who asks for something else gets that, as it comes; and
+/// neither a part of a body, nor what is only said of one, is packed for itself.
+pub(super) fn may_be_packed(plan: &Plan, hop: &Hop) -> bool {
+    let has_own = |name| plan.headers.contains_key(&name) || plan.credentials.contains_key(&name);
+    hop.method != Method::HEAD && !has_own(header::ACCEPT_ENCODING) && !has_own(header::RANGE)
+}
+
 /// Path and query, the secret part of it only for the host that the call named.
 fn target(plan: &Plan, hop: &Hop) -> Result<Uri, CallError> {
     let mut url: Url = hop.url.clone();
@@ -73,6 +81,12 @@ async fn body(context: &CallContext<'_>, plan: &Plan, headers: &mut HeaderMap) -
         Body::Held { content_type, bytes } => {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
             Ok(Full::new(bytes.clone()).map_err(|never| match never {}).boxed_unsync())
+        }
+        Body::Parts(parts) => {
+            let Sending { content_type, size_bytes, content } = multipart::open(context, parts).await?;
+            headers.insert(header::CONTENT_TYPE, header_value(&content_type)?);
+            headers.insert(header::CONTENT_LENGTH, size_bytes.into());
+            Ok(StreamBody::new(content.map_ok(Frame::data)).boxed_unsync())
         }
         Body::File(name) => {
             let (size_bytes, content) = context.files.read(name).await?;

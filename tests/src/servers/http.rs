@@ -43,7 +43,7 @@ pub struct ReceivedRequest {
 impl HttpServer {
     /// An nginx with the folder [`www`](Self::www), with TLS if there are certificates. Below `/files/` files can be
     /// put and deleted, below `/small/` only such of 10 bytes; `/private/` wants a login, `/club/` a certificate of
-    /// the client; `/moved/` sends on to `/files/`.
+    /// the client; `/moved/` sends on to `/files/`; `/packed/` has the same as `/files/`, packed for who takes that.
     pub fn nginx(tls: Option<&TestCertificates>) -> Result<Self> {
         let executable = program("nginx")?;
         let process = ServerProcess::start("nginx", |folder, port| {
@@ -155,6 +155,7 @@ fn nginx_config(folder: &Path, port: u16, tls: Option<&TestCertificates>) -> Res
                  location /small/ {{ dav_methods PUT; client_max_body_size 10; }}
                  location /private/ {{ auth_basic test; auth_basic_user_file {here}/users; }}
                  location /moved/ {{ return 302 /files/; }}
+                 location /packed/ {{ alias {here}/www/files/; gzip on; gzip_types *; gzip_min_length 0; }}
              }}
          }}"
     ))
