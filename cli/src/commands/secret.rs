@@ -1,12 +1,14 @@
 //! `surefoot secret`: values that connectors use and nobody sees. A value never stands on a command line.
 
-use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::io::{IsTerminal as _, PipeReader, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
-use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
 use serde_json::{Map, Value, json};
 use surefoot_engine::{Config, Engine};
 
@@ -16,6 +18,7 @@ use crate::failure::Failure;
 use crate::records::{self, Kind, RecordCommand};
 use crate::secrets_key::Source;
 use crate::settings::Flags;
+use crate::signals::Signals;
 use crate::table::{name_of, plain, time};
 use crate::workspace;
 
@@ -79,7 +82,19 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<u8> {
 async fn set(arguments: SetArguments, context: &Context) -> Result<u8> {
     let mut fields = Map::new();
     if !arguments.keep_value {
-        fields.insert("value".into(), value(&arguments)?.into());
+        let text = match &arguments.value_file {
+            Some(path) => std::fs::read(path).map_err(|error| Failure::place("read", path, &error))?,
+            None if std::io::stdin().is_terminal() => match asked(&arguments.key).await? {
+                Some(line) => line.into_bytes(),
+                None => return Ok(exit_codes::INTERRUPTED),
+            },
+            None => {
+                let mut text = Vec::new();
+                std::io::stdin().read_to_end(&mut text).context("cannot read standard input")?;
+                text
+            }
+        };
+        fields.insert("value".into(), value(text)?.into());
     }
     if let Some(description) = arguments.description {
         fields.insert("description".into(), description.into());
@@ -92,36 +107,62 @@ async fn set(arguments: SetArguments, context: &Context) -> Result<u8> {
 }
 
 /// One line loses its end; more lines, such as those of a key, stay as they are.
-fn value(arguments: &SetArguments) -> Result<String> {
-    let mut text = match &arguments.value_file {
-        Some(path) => std::fs::read(path).map_err(|error| Failure::place("read", path, &error))?,
-        None if std::io::stdin().is_terminal() => asked(&arguments.key)?.into_bytes(),
-        None => {
-            let mut text = Vec::new();
-            std::io::stdin().read_to_end(&mut text).context("cannot read standard input")?;
-            text
-        }
-    };
+fn value(mut text: Vec<u8>) -> Result<String> {
     let line = text.strip_suffix(b"\r\n").or_else(|| text.strip_suffix(b"\n")).filter(|line| !line.contains(&b'\n'));
     text.truncate(line.map_or(text.len(), <[u8]>::len));
     match String::from_utf8(text) {
         Ok(text) if !text.is_empty() => Ok(text),
-        Ok(_) => Err(Failure::usage("the value is empty").into()),
+        Ok(_) => {
+            let hint = "Give the value on standard input or with --value-file, or pass --keep-value.";
+            Err(Failure::usage("the value is empty").hint(hint).into())
+        }
         Err(_) => Err(Failure::usage("the value is no text in UTF-8").hint("Store it in base64.").into()),
     }
 }
 
-/// Asks on the terminal, which does not show what is typed.
-fn asked(name: &str) -> Result<String> {
-    let _quiet = Quiet::new()?;
-    let mut terminal = std::io::stderr();
-    write!(terminal, "value of `{name}`: ")?;
+/// Asks on the terminal, which does not show what is typed. None when the answer is Ctrl-C, or another signal that asks
+/// to end: the terminal is as it was by then.
+async fn asked(name: &str) -> Result<Option<String>> {
+    let mut signals = Signals::new()?;
+    let quiet = Quiet::new()?;
+    let mut asking = std::io::stderr();
+    write!(asking, "value of `{name}`: ")?;
+    // Nothing reads before there is a whole line: a read could not be given up.
+    let (given_up, asker) = std::io::pipe()?;
+    let mut answered = tokio::task::spawn_blocking(move || until_line(&given_up));
+    tokio::select! {
+        result = &mut answered => result??,
+        () = signals.until_end() => {
+            drop(asker);
+            answered.await??;
+            drop(quiet);
+            writeln!(asking)?;
+            return Ok(None);
+        }
+    }
     let mut line = String::new();
     std::io::stdin().read_line(&mut line).context("cannot read the terminal")?;
-    Ok(line)
+    Ok(Some(line))
 }
 
-/// A terminal without echo, until it is dropped.
+/// Returns when the terminal has a line, or the other end of the pipe is gone.
+fn until_line(given_up: &PipeReader) -> Result<()> {
+    let terminal = std::io::stdin();
+    let mut either =
+        [PollFd::new(terminal.as_fd(), PollFlags::POLLIN), PollFd::new(given_up.as_fd(), PollFlags::POLLIN)];
+    loop {
+        match poll(&mut either, PollTimeout::NONE) {
+            Err(Errno::EINTR) => {}
+            polled => return polled.map(drop).context("cannot wait for the terminal"),
+        }
+    }
+}
+
+/// In place of a key that means something: none does.
+const DISABLED: u8 = 0;
+
+/// A terminal without echo, until it is dropped. Its keys that end or stop a process from without, other than Ctrl-C,
+/// mean nothing meanwhile: nobody would give the echo back.
 struct Quiet(Termios);
 
 impl Quiet {
@@ -130,6 +171,9 @@ impl Quiet {
         let mut quiet = before.clone();
         quiet.local_flags.remove(LocalFlags::ECHO);
         quiet.local_flags.insert(LocalFlags::ECHONL);
+        for key in [SpecialCharacterIndices::VSUSP, SpecialCharacterIndices::VQUIT] {
+            quiet.control_chars[key as usize] = DISABLED;
+        }
         tcsetattr(std::io::stdin().as_fd(), SetArg::TCSANOW, &quiet).context("cannot hide what is typed")?;
         Ok(Self(before))
     }

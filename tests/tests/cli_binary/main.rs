@@ -8,4 +8,5 @@ mod records;
 mod retention;
 mod server;
 mod support;
+mod terminal;
 mod usage;
