@@ -7,6 +7,9 @@ use surefoot_fixtures::Targets;
 use surefoot_tests::command::{surefoot, surefoot_json};
 use surefoot_tests::server_process::{SurefootProcess, percent_encoded};
 
+#[path = "../../web/tests/api/conformance.rs"]
+mod conformance;
+
 /// The input of a guest that asks, and puts the path of the form into a file.
 fn ask(schema: &Value) -> Value {
     let message = "Deploy <b>7</b>\nto production?";
@@ -34,9 +37,15 @@ async fn path_of_form(server: &SurefootProcess) -> Result<String> {
     Ok(content.text().await?)
 }
 
+/// An answer; every one is held against the OpenAPI document.
 async fn send(request: reqwest::RequestBuilder) -> Result<(StatusCode, String)> {
-    let response = request.send().await?;
-    Ok((response.status(), response.text().await?))
+    let (client, request) = request.build_split();
+    let request = request?;
+    let (method, path) = (request.method().clone(), request.url().path().to_owned());
+    let response = client.execute(request).await?;
+    let (status, headers, text) = (response.status(), response.headers().clone(), response.text().await?);
+    conformance::check(&method, &path, status, &headers, text.as_bytes());
+    Ok((status, text))
 }
 
 /// A form as a browser sends it.
@@ -165,6 +174,8 @@ async fn those_who_are_asked_answer_by_api_and_command_line() -> Result<()> {
         let approval = asked["id"].as_str().context("an id")?;
         let answer = format!("{}/api/v1/approvals/{approval}/answer", server.url());
         let payload = json!({"payload": {"go": true, "reason": "it is time"}});
+        let (status, said) = send(server.request(Method::GET, &format!("approvals/{approval}"))).await?;
+        ensure!(status == 200 && serde_json::from_str::<Value>(&said)? == *asked, "{status} {said}");
         let (status, said) = send(client.post(&answer).bearer_auth(&operator).json(&payload)).await?;
         ensure!(status == 403 && said.contains("token o may not answer"), "{status} {said}");
         let (status, said) = send(server.request(Method::POST, &format!("approvals/{approval}/answer")).json(&json!({
