@@ -36,7 +36,12 @@ pub(crate) struct Component {
 pub(crate) async fn build(folder: &Path, printer: Printer) -> Result<Component> {
     let manifest = folder.join("Cargo.toml");
     if !manifest.is_file() {
-        let failure = Failure::usage(format!("there is no Cargo.toml in {}", folder.display()));
+        let shown = folder.display();
+        let failure = Failure::usage(match (folder.is_file(), folder.exists()) {
+            (true, _) => format!("{shown} is neither a component (.wasm) nor a folder with a flow"),
+            (false, true) => format!("there is no Cargo.toml in {shown}"),
+            (false, false) => format!("there is no {shown}"),
+        });
         return Err(failure.hint("Make a flow with `surefoot new NAME`, or name a flow's folder.").into());
     }
     let name = package_name(&manifest)?;

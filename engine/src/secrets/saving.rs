@@ -80,7 +80,11 @@ impl Core {
         let ty = fields.get("type").unwrap_or(&present["type"]).as_str().unwrap_or_default().to_owned();
         let Some(connector) = self.connectors.get(ty.as_str()) else {
             let known: Vec<_> = self.connectors.keys().copied().collect();
-            let text = format!("there is no connector type `{ty}`; types are {}", known.join(", "));
+            let wrong = match ty.is_empty() {
+                true => "a connector needs a `type`".to_owned(),
+                false => format!("there is no connector type `{ty}`"),
+            };
+            let text = format!("{wrong}; types are {}", known.join(", "));
             return Err(StoreError::invalid(text));
         };
         CallPolicy::of(fields).map_err(StoreError::invalid)?;

@@ -387,6 +387,9 @@ pub(crate) fn check_name(kind: Kind, name: &str) -> StoreResult<()> {
 
 fn set_field(kind: Kind, document: &mut Map<String, Value>, name: &str, value: &Value) -> StoreResult<()> {
     let field = kind.field(name).map_err(|error| StoreError::invalid(error.to_string()))?;
+    if name == "name" {
+        return Err(StoreError::invalid(format!("the name of a {} is a text, not {value}", kind.as_str())));
+    }
     if !field.writable {
         return Err(StoreError::invalid(format!("`{name}` of a {} is set by the engine", kind.as_str())));
     }
