@@ -267,6 +267,11 @@ async fn a_signal_that_came_before_answers_if_it_fits_and_else_stays() {
     let lines = engine.log(&execution, None, 10).await.unwrap();
     let said: Vec<_> = lines.iter().map(|line| (line.level.as_str(), line.fields["sender"].clone())).collect();
     assert_eq!(said, [("warn", json!("token o")), ("warn", json!("token a"))]);
+    // The log is also read from its end.
+    let before = async |place: Option<(u32, u32)>, limit| engine.log_before(&execution, place, limit).await.unwrap();
+    assert_eq!(before(None, 10).await, lines);
+    assert_eq!(before(None, 1).await, lines[1..]);
+    assert_eq!(before(Some((lines[1].call, lines[1].line)), 10).await, lines[..1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

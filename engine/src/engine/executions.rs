@@ -13,7 +13,7 @@ use crate::core::{Change, Core, Creation, Event, Resident};
 use crate::grant::Grant;
 use crate::journal::{Status, shown};
 use crate::notifications::{self, NOTIFY};
-use crate::people::Sender;
+use crate::people::{Role, Sender};
 use crate::planted::{Bug, is_planted};
 use crate::query::Kind;
 use crate::restarts::{self, RestartVersion};
@@ -277,6 +277,27 @@ impl Engine {
         let (id, grant) = (id.to_owned(), self.grant.clone());
         self.read(move |_, connection| {
             logs::list(connection, require_key(connection, &grant, &id)?, after, limit.min(10_000))
+        })
+        .await
+    }
+
+    /// The last log lines of an execution before the key (call, line), or of all, in order, at most `limit`.
+    pub async fn log_before(&self, id: &str, before: Option<(u32, u32)>, limit: u32) -> EngineResult<Vec<LogLine>> {
+        let (id, grant) = (id.to_owned(), self.grant.clone());
+        self.read(move |_, connection| {
+            logs::list_before(connection, require_key(connection, &grant, &id)?, before, limit.min(10_000))
+        })
+        .await
+    }
+
+    /// The role that who asks has where an execution or connection is.
+    pub async fn role_at(&self, id: &str) -> EngineResult<Option<Role>> {
+        let (id, grant) = (id.to_owned(), self.grant.clone());
+        self.read(move |_, connection| {
+            grant.check_execution(connection, &id)?;
+            // A connection is where its execution is.
+            let own = crate::id::parse_connection_id(&id).map_or(id.as_str(), |(parent, _)| parent);
+            grant.role_at(connection, own)
         })
         .await
     }

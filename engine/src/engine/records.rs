@@ -22,7 +22,8 @@ impl Engine {
         self.read(move |core, connection| core.query(connection, &Query { projects, ..query.parse()? })).await
     }
 
-    /// Like [`query`](Self::query), of executions without their inputs, outputs and responses, which may be long.
+    /// Like [`query`](Self::query), of executions without their inputs, outputs and responses, which may be long: of a
+    /// response only its status is there.
     pub async fn outline(&self, query: QueryCall) -> EngineResult<Page> {
         let projects = self.grant.projects();
         self.read(move |core, connection| {

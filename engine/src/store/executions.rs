@@ -614,11 +614,15 @@ pub(crate) fn get_with_projects(
     Ok(Some((row?, serde_json::from_str(&projects).unwrap_or_default())))
 }
 
+/// Of an answer to a webhook's caller, its status alone.
+const RESPONSE_STATUS: &str = "CASE WHEN json_valid(response) AND json_extract(response, '$.status') IS NOT NULL
+    THEN json_object('status', json_extract(response, '$.status')) END";
+
 /// One page of executions that have rows of their own.
 pub(crate) fn list(connection: &Connection, query: &Query) -> StoreResult<Page> {
     let plan = plan(query);
     let columns = match query.without_documents {
-        true => COLUMNS.replacen("input, output", "NULL, NULL", 1).replacen("response", "NULL", 1),
+        true => COLUMNS.replacen("input, output", "NULL, NULL", 1).replacen("response", RESPONSE_STATUS, 1),
         false => COLUMNS.to_owned(),
     };
     let mut statement = connection.prepare_cached(&format!("SELECT {columns} FROM executions {}", plan.sql))?;

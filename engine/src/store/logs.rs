@@ -1,6 +1,6 @@
 //! Log lines of executions.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -66,18 +66,35 @@ pub(crate) fn list(
          WHERE execution = ?1 AND (call, line) > (?2, ?3) ORDER BY call, line LIMIT ?4",
     )?;
     let (call, line) = after.map_or((-1, -1), |(call, line)| (i64::from(call), i64::from(line)));
-    let lines = statement
-        .query_map(params![key.0, call, line, limit], |row| {
-            Ok(LogLine {
-                call: row.get(0)?,
-                line: row.get(1)?,
-                at: Timestamp(row.get(2)?),
-                level: row.get(3)?,
-                source: row.get(4)?,
-                message: row.get(5)?,
-                fields: serde_json::from_str(&row.get::<_, String>(6)?).unwrap_or(Value::Null),
-            })
-        })?
-        .collect::<Result<Vec<_>, _>>()?;
+    let lines = statement.query_map(params![key.0, call, line, limit], read)?.collect::<Result<Vec<_>, _>>()?;
     Ok(lines)
+}
+
+/// The last lines before that key, or of all, in order, at most `limit`.
+pub(crate) fn list_before(
+    connection: &Connection,
+    key: Key,
+    before: Option<(u32, u32)>,
+    limit: u32,
+) -> StoreResult<Vec<LogLine>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT call, line, at, level, source, message, fields FROM logs
+         WHERE execution = ?1 AND (call, line) < (?2, ?3) ORDER BY call DESC, line DESC LIMIT ?4",
+    )?;
+    let (call, line) = before.map_or((i64::MAX, 0), |(call, line)| (i64::from(call), i64::from(line)));
+    let mut lines = statement.query_map(params![key.0, call, line, limit], read)?.collect::<Result<Vec<_>, _>>()?;
+    lines.reverse();
+    Ok(lines)
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<LogLine> {
+    Ok(LogLine {
+        call: row.get(0)?,
+        line: row.get(1)?,
+        at: Timestamp(row.get(2)?),
+        level: row.get(3)?,
+        source: row.get(4)?,
+        message: row.get(5)?,
+        fields: serde_json::from_str(&row.get::<_, String>(6)?).unwrap_or(Value::Null),
+    })
 }
