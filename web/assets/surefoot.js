@@ -4,28 +4,46 @@
 
 const LOOK_AGAIN_MS = 700; // Between two looks at the page, however many events come.
 const RECONNECT_MS = 2000;
+const GRACE_MS = 1500; // Between the loss of a connection and the word that the page may be old.
 
 const $ = (selector, within = document) => within.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
 // Live: events only say that something changed; what is shown then is what the server shows.
 const live = {
-  source: null, timer: null, lookedAt: 0, isLooking: false, isWanted: false,
+  source: null, wasLost: false, timer: null, lookedAt: 0, isLooking: false, isWanted: false,
 
+  // Nobody looks at a hidden page: it lets its connection go, of which a browser has few, and asks anew when it is seen.
   start() {
     const path = document.body.dataset.live;
-    if (!path || !window.EventSource) return;
+    if (!path || !window.EventSource || document.hidden || this.source) return;
     this.source = new EventSource(path);
     this.source.onopen = () => { if (this.wasLost) this.want(); this.wasLost = false; this.tell(false); };
     this.source.onerror = () => {
       this.wasLost = true;
-      this.tell(true);
+      // A stream also ends with what it is of: then the page, which is asked for at once, says so.
+      setTimeout(() => { if (this.wasLost && document.body.dataset.live) this.tell(true); }, GRACE_MS);
       // A browser gives up where the answer is no stream, such as that of a proxy in front of a server that restarts.
-      if (this.source.readyState === EventSource.CLOSED) setTimeout(() => this.start(), RECONNECT_MS);
+      if (this.source?.readyState === EventSource.CLOSED) {
+        this.stop();
+        setTimeout(() => this.start(), RECONNECT_MS);
+      }
     };
     for (const name of ["execution", "log", "journal", "removed", "reset", "message"]) {
       this.source.addEventListener(name, () => this.want());
     }
+  },
+
+  stop() {
+    this.source?.close();
+    this.source = null;
+  },
+
+  seen() {
+    if (!document.body.dataset.live) return;
+    if (document.hidden) return this.stop();
+    this.want();
+    this.start();
   },
 
   tell(isStale) { $("#stale").hidden = !isStale; },
@@ -60,18 +78,33 @@ const live = {
 // Exchanges the parts of the page that are marked as live, where they differ. What the reader opened stays open, what
 // has the focus keeps it; a part that somebody types in waits.
 function exchange(fresh) {
+  // What has ended has no more events.
+  if (!fresh.body.dataset.live) {
+    delete document.body.dataset.live;
+    live.stop();
+    live.wasLost = false;
+  }
   for (const part of all("[data-region]")) {
     const other = fresh.getElementById(part.id);
     if (!other || part.innerHTML === other.innerHTML) continue;
     if (part.contains(document.activeElement) && document.activeElement.matches("input, textarea, select")) continue;
     const open = all("details", part).map((one) => one.open);
+    const places = all(".scroll", part).map((one) => [one.scrollLeft, isAtEnd(one) ? Infinity : one.scrollTop]);
     const focus = part.contains(document.activeElement) ? address(document.activeElement) : null;
     part.replaceChildren(...other.childNodes);
     all("details", part).forEach((one, index) => { if (index < open.length) one.open = open[index]; });
+    all(".scroll", part).forEach((one, index) => {
+      const [left, top] = places[index] ?? [0, 0];
+      one.scrollLeft = left;
+      one.scrollTop = Math.min(top, one.scrollHeight);
+    });
     if (focus) all("a, button, [tabindex]", part).find((one) => address(one) === focus)?.focus({ preventScroll: true });
     prepare(part);
   }
 }
+
+// Who reads the newest lines goes on reading them.
+const isAtEnd = (element) => element.matches(".log") && element.scrollHeight - element.clientHeight - element.scrollTop < 8;
 
 const address = (element) => element.getAttribute("href") || element.textContent;
 
@@ -122,9 +155,9 @@ function prepare(part) {
 function pick(step) {
   const rows = all("tr[data-row]");
   if (rows.length === 0) return;
-  const at = rows.findIndex((row) => row.classList.contains("picked"));
+  const at = rows.findIndex((row) => row.contains(document.activeElement));
   const next = rows[Math.min(Math.max(at + step, 0), rows.length - 1)];
-  rows.forEach((row) => row.classList.toggle("picked", row === next));
+  next.tabIndex = -1;
   ($("a", next) ?? next).focus();
 }
 
@@ -142,10 +175,25 @@ document.addEventListener("keydown", (event) => {
   else wanted.click();
 });
 
-// A menu that fills a narrow page begins closed.
-if (matchMedia("(max-width: 52rem)").matches) $(".menu")?.removeAttribute("open");
+// Suggestions are for the last term of a filter: what stands before it stays.
+for (const list of all("[data-terms]")) {
+  const terms = all("option", list).map((option) => option.value);
+  const field = $(`[list="${list.id}"]`);
+  field?.addEventListener("input", () => {
+    const before = field.value.replace(/[^ ]*$/, "");
+    all("option", list).forEach((option, index) => { option.value = before + terms[index]; });
+  });
+}
+
+// A menu that fills a narrow page begins closed; beside a wide one it is open.
+const narrow = matchMedia("(max-width: 52rem)");
+const fitMenu = () => $(".menu")?.toggleAttribute("open", !narrow.matches);
+narrow.addEventListener("change", fitMenu);
+fitMenu();
 
 prepare(document);
+all(".log").forEach((log) => { log.scrollTop = log.scrollHeight; });
 tellAges();
 setInterval(tellAges, 1000);
 live.start();
+document.addEventListener("visibilitychange", () => live.seen());

@@ -36,33 +36,55 @@ enum Action {
     Delete,
 }
 
-/// What there is: with the role that one such request needs too.
-const ACTIONS: [(Kind, &str, Action, Role); 11] = [
-    (Kind::Execution, "cancel", Action::Cancel, Role::Operator),
-    (Kind::Execution, "pause", Action::Pause, Role::Operator),
-    (Kind::Execution, "resume", Action::Resume, Role::Operator),
-    (Kind::Execution, "delete", Action::Delete, Role::Author),
-    (Kind::Schedule, "enable", Action::Enable, Role::Operator),
-    (Kind::Schedule, "disable", Action::Disable, Role::Operator),
-    (Kind::Webhook, "enable", Action::Enable, Role::Operator),
-    (Kind::Webhook, "disable", Action::Disable, Role::Operator),
-    (Kind::Notification, "enable", Action::Enable, Role::Operator),
-    (Kind::Notification, "disable", Action::Disable, Role::Operator),
-    (Kind::File, "delete", Action::Delete, Role::Author),
-];
+/// An action on all that match.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BulkAction {
+    pub(crate) kind: Kind,
+    /// In paths, and for people.
+    pub(crate) name: &'static str,
+    action: Action,
+    /// What one such request needs too.
+    pub(crate) role: Role,
+}
+
+const fn bulk(kind: Kind, name: &'static str, action: Action, role: Role) -> BulkAction {
+    BulkAction { kind, name, action, role }
+}
+
+impl BulkAction {
+    /// What there is.
+    pub(crate) const ALL: [Self; 11] = [
+        bulk(Kind::Execution, "cancel", Action::Cancel, Role::Operator),
+        bulk(Kind::Execution, "pause", Action::Pause, Role::Operator),
+        bulk(Kind::Execution, "resume", Action::Resume, Role::Operator),
+        bulk(Kind::Execution, "delete", Action::Delete, Role::Author),
+        bulk(Kind::Schedule, "enable", Action::Enable, Role::Operator),
+        bulk(Kind::Schedule, "disable", Action::Disable, Role::Operator),
+        bulk(Kind::Webhook, "enable", Action::Enable, Role::Operator),
+        bulk(Kind::Webhook, "disable", Action::Disable, Role::Operator),
+        bulk(Kind::Notification, "enable", Action::Enable, Role::Operator),
+        bulk(Kind::Notification, "disable", Action::Disable, Role::Operator),
+        bulk(Kind::File, "delete", Action::Delete, Role::Author),
+    ];
+
+    /// Those of a kind.
+    pub(crate) fn of(kind: Kind) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |action| action.kind == kind)
+    }
+}
 
 pub(crate) fn operations() -> Vec<Operation> {
-    let operation = |(kind, name, action, role): (Kind, &str, Action, Role)| {
-        let kinds = kind.plural();
+    let operation = |action: BulkAction| {
+        let (kinds, name) = (action.kind.plural(), action.name);
         Operation::post(format!("/api/v1/bulk/{kinds}/{name}"), move |app, engine, caller, body| {
-            act(kind, action, app, engine, caller, body)
+            act(action, app, engine, caller, body)
         })
-        .role(role)
+        .role(action.role)
         .summary(format!("{name} all {kinds} that match a filter"))
         .body::<BulkBody>()
         .answers::<Done>(StatusCode::OK)
     };
-    ACTIONS.into_iter().map(operation).collect()
+    BulkAction::ALL.into_iter().map(operation).collect()
 }
 
 /// What to act on.
@@ -77,55 +99,47 @@ pub(crate) struct BulkBody {
 }
 
 /// What was done.
-#[derive(Serialize, JsonSchema)]
+#[derive(Default, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Done {
     /// How many matched.
-    matched: usize,
+    pub(crate) matched: usize,
     /// On how many it was done; none in a dry run.
-    done: usize,
+    pub(crate) done: usize,
     /// How many refused it, or ended or went meanwhile.
-    refused: usize,
+    pub(crate) refused: usize,
     /// The first of those, with the reason.
-    refusals: Vec<Refused>,
+    pub(crate) refusals: Vec<Refused>,
 }
 
 /// One that refused.
 #[derive(Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct Refused {
-    id: String,
-    reason: String,
+pub(crate) struct Refused {
+    pub(crate) id: String,
+    pub(crate) reason: String,
 }
 
 async fn act(
-    kind: Kind,
-    action: Action,
+    action: BulkAction,
     State(app): State<App>,
     InReach(engine): InReach,
     caller: Caller,
     InJson(BulkBody { filter, dry_run }): InJson<BulkBody>,
 ) -> Answer<Json<Done>> {
-    let ids = matching(&engine, kind, filter).await?;
-    let done = Done { matched: ids.len(), done: 0, refused: 0, refusals: Vec::new() };
+    let ids = matching(&engine, action.kind, filter).await?;
     if dry_run {
-        return Ok(Json(done));
+        return Ok(Json(Done { matched: ids.len(), ..Done::default() }));
     }
     // In one piece: a caller who goes away does not leave half of them undone.
-    let all = |engine: Engine| async move { act_on_all(&engine, kind, action, ids, &caller.who, done).await };
+    let all = |engine: Engine| async move { act_on_all(&engine, action, ids, &caller.who).await };
     Ok(Json(app.complete(engine, all).await?))
 }
 
-async fn act_on_all(
-    engine: &Engine,
-    kind: Kind,
-    action: Action,
-    ids: Vec<String>,
-    who: &str,
-    mut done: Done,
-) -> EngineResult<Done> {
+pub(crate) async fn act_on_all(engine: &Engine, action: BulkAction, ids: Vec<String>, who: &str) -> EngineResult<Done> {
+    let mut done = Done { matched: ids.len(), ..Done::default() };
     for id in ids {
-        match act_on(engine, kind, action, &id, who).await {
+        match act_on(engine, action.kind, action.action, &id, who).await {
             Ok(true) => done.done += 1,
             Ok(false) => done.refuse(id, "it was deleted meanwhile".to_owned()),
             Err(EngineError::Refused(refusal)) => done.refuse(id, refusal.to_string()),
@@ -144,7 +158,8 @@ impl Done {
     }
 }
 
-async fn matching(engine: &Engine, kind: Kind, filter: Value) -> Answer<Vec<String>> {
+/// The ids of all that match.
+pub(crate) async fn matching(engine: &Engine, kind: Kind, filter: Value) -> Answer<Vec<String>> {
     let (mut ids, mut cursor) = (Vec::new(), None);
     loop {
         let call = QueryCall {

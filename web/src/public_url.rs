@@ -7,6 +7,7 @@ use serde::Deserialize;
 use surefoot_engine::Links;
 
 use crate::approve;
+use crate::ui;
 
 /// An address such as `https://flows.example.com`, without a slash at the end.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -53,7 +54,7 @@ impl PublicUrl {
     /// What the links of notifications begin with.
     pub fn links(&self) -> Links {
         let Self { base, .. } = self;
-        Links { execution: format!("{base}/api/v1/executions/"), answer: format!("{base}{}", approve::PATH) }
+        Links { execution: format!("{base}{}/executions/", ui::PATH), answer: format!("{base}{}", approve::PATH) }
     }
 }
 
@@ -65,6 +66,7 @@ mod tests {
     fn an_address_of_a_server_is_told_from_others() {
         let url: PublicUrl = "https://flows.example.com:8443/surefoot/".parse().unwrap();
         assert_eq!(url.host(), "flows.example.com:8443");
+        assert_eq!(url.links().execution, "https://flows.example.com:8443/surefoot/ui/executions/");
         assert_eq!(url.links().answer, "https://flows.example.com:8443/surefoot/approve/");
         for wrong in
             ["", "flows.example.com", "/approve", "ftp://x", "https://", "https://a@b", "https://b?x", "https://b#x"]

@@ -8,6 +8,9 @@
 //! Invariant: everything that comes from outside is escaped by the templates. What need not be is a type of [`words`].
 
 mod assets;
+mod bulk;
+mod commands;
+mod compare;
 mod execution;
 mod executions;
 mod filter;
@@ -18,6 +21,7 @@ mod overview;
 mod plot;
 mod run;
 mod table;
+mod views;
 mod words;
 
 use axum::extract::Request;
@@ -44,6 +48,9 @@ pub(crate) fn operations() -> Vec<Operation> {
         overview::operations(),
         executions::operations(),
         execution::operations(),
+        compare::operations(),
+        bulk::operations(),
+        views::operations(),
     ]
     .into_iter()
     .flatten()

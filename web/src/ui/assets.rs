@@ -44,3 +44,14 @@ async fn show(InPath((digest, name)): InPath<(String, String)>) -> Answer<Respon
     let cached = if digest == *DIGEST { "public, max-age=31536000, immutable" } else { "no-store" };
     Ok((StatusCode::OK, [(CONTENT_TYPE, *media_type), (CACHE_CONTROL, cached)], *content).into_response())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_script_stays_small() {
+        let script = ASSETS.iter().find(|(name, ..)| *name == "surefoot.js").unwrap();
+        assert!(script.2.lines().count() < 1000);
+    }
+}

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use askama::Template;
 use axum::extract::FromRequestParts;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use surefoot_engine::{Entropy, Rights, Role, Timestamp};
 
@@ -14,6 +14,7 @@ use super::assets;
 use crate::app::App;
 use crate::caller::Caller;
 use crate::page::HTML;
+use crate::peers::ClientAddress;
 use crate::problem::{Answer, Problem};
 
 /// See the module.
@@ -32,6 +33,8 @@ pub(crate) struct Frame {
     pub(crate) path: String,
     /// The query of the page.
     pub(crate) query: String,
+    /// How the server is reached, for commands to copy: `https://flows.example.com`.
+    pub(crate) base: String,
 }
 
 /// An entry of the navigation.
@@ -73,6 +76,7 @@ impl Frame {
             now,
             path: path.to_owned(),
             query: query.to_owned(),
+            base: String::new(),
         }
     }
 
@@ -111,6 +115,11 @@ impl Frame {
         groups.filter(|(_, entries): &(_, Vec<_>)| !entries.is_empty()).collect()
     }
 
+    /// For a page that belongs to the entry with that path, and is not below it.
+    pub(crate) fn within(self, path: impl Into<String>) -> Self {
+        Self { path: path.into(), ..self }
+    }
+
     /// Whether the page is that entry, or below it.
     pub(crate) fn is_in(&self, entry: &Entry) -> bool {
         let below = self.path.strip_prefix(entry.path);
@@ -131,10 +140,11 @@ impl Frame {
 }
 
 /// What pages say after something was done, by the code in their address: nobody can make them say something else.
-const DONE: [(&str, &str); 4] = [
+const DONE: [(&str, &str); 5] = [
     ("cancelled", "It was asked to end. It does at its next call."),
     ("paused", "It is paused. Nothing reaches it until it is resumed."),
     ("resumed", "It goes on."),
+    ("signalled", "The signal is kept until it asks for it."),
     ("started", "It was started. This page follows it."),
 ];
 
@@ -144,8 +154,16 @@ impl FromRequestParts<App> for Frame {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Answer<Self> {
         let caller = Caller::from_request_parts(parts, app).await?;
         let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
-        Ok(Self::new(Some(&caller), app.whole_engine().now(), path, query))
+        let base = base(&parts.headers, parts.extensions.get().copied().unwrap_or_default());
+        Ok(Self { base, ..Self::new(Some(&caller), app.whole_engine().now(), path, query) })
     }
+}
+
+/// The address that the browser used.
+fn base(headers: &HeaderMap, client: ClientAddress) -> String {
+    let scheme = if client.is_https { "https" } else { "http" };
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    format!("{scheme}://{host}")
 }
 
 /// A page: what it shows, in its frame.

@@ -13,7 +13,7 @@ use surefoot_engine::{Engine, Role, Timestamp};
 
 use super::frame::{Frame, View, page};
 use super::plot::{Bar, Bars};
-use super::run::Run;
+use super::run::{Run, standing, unsuccessful};
 use super::words::{text, time};
 use crate::app::App;
 use crate::caller::InReach;
@@ -27,6 +27,9 @@ pub(super) fn operations() -> Vec<Operation> {
 
 /// Rows of each short list.
 const ROWS: u32 = 8;
+
+/// How many of the last answers are looked at for those that say that something failed.
+const ANSWERS_LOOKED_AT_MAX: u32 = 200;
 
 /// Columns of the plots.
 const COLUMNS: i64 = 24;
@@ -107,8 +110,7 @@ async fn show(
     active.sort_by(|one, other| text(other, "created_at").cmp(text(one, "created_at")));
     active.retain(|row| row["parent_id"].is_null());
     active.truncate(ROWS as usize);
-    let (failed, _) =
-        rows(&engine, json!({"and": [with_status("ENDED_ERROR"), top_level()]}), "-created_at", ROWS).await?;
+    let failed = failed(&engine).await?;
     let (upcoming, _) = rows(&engine, with_status("SCHEDULED"), "scheduled_for", ROWS).await?;
     let since = frame.now.before(range.2);
     let recent = json!({"and": [top_level(), {"field": "created_at", "op": "gte", "value": since.to_string()}]});
@@ -129,6 +131,22 @@ async fn show(
         is_empty,
         frame,
     }))
+}
+
+/// The last ones that failed, or that answered that what they test did.
+async fn failed(engine: &Engine) -> Answer<Vec<Value>> {
+    let (mut failed, _) =
+        rows(engine, json!({"and": [with_status("ENDED_ERROR"), top_level()]}), "-created_at", ROWS).await?;
+    let answered = json!({"and": [
+        with_status("ENDED_SUCCESS"),
+        top_level(),
+        {"field": "response", "op": "is_null", "value": false},
+    ]});
+    let (answered, _) = rows(engine, answered, "-created_at", ANSWERS_LOOKED_AT_MAX).await?;
+    failed.extend(answered.into_iter().filter(|row| unsuccessful(row).is_some()));
+    failed.sort_by(|one, other| text(other, "created_at").cmp(text(one, "created_at")));
+    failed.truncate(ROWS as usize);
+    Ok(failed)
 }
 
 fn trouble(app: &App) -> Option<&'static str> {
@@ -172,9 +190,9 @@ fn plots(past: &[Value], since: Timestamp, now: Timestamp) -> (Bars, Bars) {
     for row in past {
         let Some(created) = time(row, "created_at") else { continue };
         let column = usize::try_from((created.0 - since.0) / width).unwrap_or(0).min(ends.len() - 1);
-        match text(row, "status") {
-            "ENDED_SUCCESS" => ends[column][0] += 1.0,
-            "ENDED_ERROR" => ends[column][1] += 1.0,
+        match standing(row).class {
+            "good" => ends[column][0] += 1.0,
+            "bad" => ends[column][1] += 1.0,
             _ => ends[column][2] += 1.0,
         }
         if let (Some(started), Some(ended)) = (time(row, "started_at"), time(row, "ended_at")) {

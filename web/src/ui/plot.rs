@@ -26,7 +26,7 @@ pub(super) struct Bars {
 }
 
 /// Size of the drawing, in its own units.
-const WIDTH: f64 = 720.0;
+const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 140.0;
 
 /// What is left free at the left for the scale, and at the bottom for the first and the last label.
@@ -51,6 +51,10 @@ impl Display for Bars {
         for share in [0.0, 0.5, 1.0] {
             let y = floor - share * (floor - 8.0);
             write!(f, "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>")?;
+            // There is no half of a thing that is counted.
+            if self.unit.is_empty() && (top * share).fract() != 0.0 {
+                continue;
+            }
             let value = self.number(top * share);
             write!(f, "<text class=\"scale\" x=\"{}\" y=\"{:.1}\">{value}</text>", LEFT - 6.0, y + 4.0)?;
         }

@@ -5,6 +5,21 @@ use surefoot_engine::Timestamp;
 
 use super::words::{Moment, Standing, Took, text, time};
 
+/// The status of its answer, where a run came to a good end and answered that what it tests did not: a verdict that is
+/// none of the engine's, and what people look for.
+pub(super) fn unsuccessful(row: &Value) -> Option<u64> {
+    let status = row["response"]["status"].as_u64().filter(|status| *status >= 500);
+    status.filter(|_| row["status"] == "ENDED_SUCCESS")
+}
+
+/// How an execution stands, for people.
+pub(super) fn standing(row: &Value) -> Standing {
+    match unsuccessful(row) {
+        Some(_) => Standing::of("UNSUCCESSFUL"),
+        None => Standing::of(text(row, "status")),
+    }
+}
+
 /// A row of a list of executions.
 pub(super) struct Run {
     pub(super) id: String,
@@ -24,24 +39,38 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// The execution that started it, where it was one.
+    pub(super) fn by_execution(&self) -> Option<&str> {
+        self.by.strip_prefix("execution ")
+    }
+
+    /// Who started it, in a word: which schedule it was says its name.
+    pub(super) fn by_words(&self) -> &str {
+        if self.by.starts_with("schedule ") { "a schedule" } else { &self.by }
+    }
+
     pub(super) fn of(row: &Value, now: Timestamp) -> Self {
         let (created, started, ended) = (time(row, "created_at"), time(row, "started_at"), time(row, "ended_at"));
-        let reason = match (text(row, "error_code"), text(row, "error_message")) {
-            ("", _) => text(row, "message").to_owned(),
-            (code, message) => format!("{code}: {message}"),
+        let reason = match (text(row, "error_code"), text(row, "error_message"), unsuccessful(row)) {
+            ("", _, Some(status)) => format!("answered {status}"),
+            // What it said while it was under way is no reason for its good end.
+            ("", _, None) if row["status"] == "ENDED_SUCCESS" => String::new(),
+            ("", _, None) => text(row, "message").to_owned(),
+            (code, message, _) if code == message => code.to_owned(),
+            (code, message, _) => format!("{code}: {message}"),
         };
         Self {
             id: text(row, "id").to_owned(),
             name: text(row, "name").to_owned(),
             ty: text(row, "type").to_owned(),
-            standing: Standing::of(text(row, "status")),
+            standing: standing(row),
             reason,
             by: text(row, "created_by").to_owned(),
             created: Moment { at: created, now },
             scheduled_for: time(row, "scheduled_for")
                 .filter(|_| ended.is_none())
                 .map(|at| Moment { at: Some(at), now }),
-            queued: Took::between(created, started.or(ended), now),
+            queued: Took::between(created, started.or(ended), now).filter(|_| row["status"] != "SCHEDULED"),
             took: Took::between(started, ended, now),
         }
     }

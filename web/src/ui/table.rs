@@ -3,14 +3,21 @@
 use serde::Deserialize;
 use serde_json::Value;
 use surefoot_engine::Engine;
-use surefoot_engine::query::{FieldType, Kind};
+use surefoot_engine::query::{Field, FieldType, Kind};
 use surefoot_engine::session::QueryCall;
 
 use super::filter;
 use crate::problem::{Answer, Problem};
 
 /// Rows a page.
-const ROWS: u32 = 50;
+pub(super) const ROWS: u32 = 50;
+
+const STATUSES: [&str; 8] =
+    ["RUNNING", "WAITING", "QUEUED", "PAUSED", "SCHEDULED", "ENDED_SUCCESS", "ENDED_ERROR", "ENDED_CANCELLED"];
+
+fn with_values(field: &str, values: &[&str]) -> Vec<String> {
+    values.iter().map(|value| format!("{field}={value}")).collect()
+}
 
 /// What the address of a list says.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -81,9 +88,17 @@ impl Listing {
         Ok(listing)
     }
 
-    /// The names of the fields that a filter may name, for suggestions.
-    pub(super) fn fields(&self) -> impl Iterator<Item = &'static str> {
-        self.kind.fields().filter(|field| !field.hidden && field.ty != FieldType::Json).map(|field| field.name)
+    /// Terms that a filter may begin with, for suggestions: fields, and values where there are few.
+    pub(super) fn suggestions(&self) -> Vec<String> {
+        let fields = self.kind.fields().filter(|field| !field.hidden && field.ty != FieldType::Json);
+        let term = |field: &Field| match (self.kind, field.name, field.ty) {
+            (Kind::Execution, "status", _) => with_values("status", &STATUSES),
+            (Kind::Execution, "type", _) => with_values("type", &["FLOW", "CONNECTION", "SCHEDULE"]),
+            (_, name, FieldType::Bool) => with_values(name, &["true", "false"]),
+            (_, name, FieldType::Time) => vec![format!("{name}>")],
+            (_, name, FieldType::Text | FieldType::Integer | FieldType::Json) => vec![format!("{name}=")],
+        };
+        fields.flat_map(term).collect()
     }
 
     /// The query of another page of this list, with this filter and order.

@@ -28,7 +28,7 @@ pub(super) struct Standing {
 }
 
 /// Statuses of executions and approvals, and what else there is to tell apart.
-const STANDINGS: [(&str, &str, &str); 21] = [
+const STANDINGS: [(&str, &str, &str); 22] = [
     ("SCHEDULED", "Scheduled", "scheduled"),
     ("QUEUED", "Queued", "queued"),
     ("RUNNING", "Running", "running"),
@@ -37,6 +37,8 @@ const STANDINGS: [(&str, &str, &str); 21] = [
     ("ENDED_SUCCESS", "Succeeded", "good"),
     ("ENDED_ERROR", "Failed", "bad"),
     ("ENDED_CANCELLED", "Cancelled", "cancelled"),
+    // It came to its end, and answered that what it tests did not.
+    ("UNSUCCESSFUL", "Unsuccessful", "bad"),
     ("open", "Open", "waiting"),
     ("answered", "Answered", "good"),
     ("expired", "Expired", "cancelled"),
@@ -86,6 +88,15 @@ pub(super) struct Moment {
     pub(super) now: Timestamp,
 }
 
+impl Moment {
+    /// In a text that has no elements, such as a choice.
+    pub(super) fn plain(&self) -> String {
+        let at = self.at.map(|at| at.to_string()).unwrap_or_default();
+        let second = at.split('.').next().unwrap_or_default().trim_end_matches('Z');
+        format!("{} UTC", second.replace('T', " "))
+    }
+}
+
 impl HtmlSafe for Moment {}
 
 impl Display for Moment {
@@ -98,8 +109,25 @@ impl Display for Moment {
         let age = Age { at, now: self.now };
         write!(
             f,
-            "<time datetime=\"{exact}\" title=\"{exact}\">{day} {seconds} <abbr title=\"Coordinated Universal \
-             Time\">UTC</abbr><span class=\"age\">{age}</span></time>"
+            "<time datetime=\"{exact}\" title=\"{exact}\"><span>{day}</span> <span>{seconds} <abbr \
+             title=\"Coordinated Universal Time\">UTC</abbr></span><span class=\"age\">{age}</span></time>"
+        )
+    }
+}
+
+/// A moment to the millisecond, without its age: for what is read in its order.
+pub(super) struct Exact<'a>(pub(super) &'a Timestamp);
+
+impl HtmlSafe for Exact<'_> {}
+
+impl Display for Exact<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let exact = self.0.to_string();
+        let millis = exact.get(..23).unwrap_or(&exact).replace('T', " ");
+        write!(
+            f,
+            "<time datetime=\"{exact}\" title=\"{exact}\">{millis} <abbr title=\"Coordinated Universal \
+             Time\">UTC</abbr></time>"
         )
     }
 }
@@ -131,7 +159,7 @@ impl Display for Age {
     }
 }
 
-/// How long something took: to the millisecond where that says something.
+/// How long something took: to the millisecond where that says something. A number stays with its unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Took(pub(super) Duration);
 
@@ -148,12 +176,12 @@ impl Display for Took {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let (millis, seconds) = (self.0.as_millis(), self.0.as_secs());
         match seconds {
-            0 if millis < 10 => write!(f, "{:.1} ms", self.0.as_secs_f64() * 1e3),
-            0 => write!(f, "{millis} ms"),
-            1..60 => write!(f, "{:.2} s", self.0.as_secs_f64()),
-            60..3600 => write!(f, "{} min {} s", seconds / 60, seconds % 60),
-            3600..86_400 => write!(f, "{} h {} min", seconds / 3600, seconds / 60 % 60),
-            _ => write!(f, "{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+            0 if millis < 10 => write!(f, "{:.1}\u{a0}ms", self.0.as_secs_f64() * 1e3),
+            0 => write!(f, "{millis}\u{a0}ms"),
+            1..60 => write!(f, "{:.2}\u{a0}s", self.0.as_secs_f64()),
+            60..3600 => write!(f, "{}\u{a0}min {}\u{a0}s", seconds / 60, seconds % 60),
+            3600..86_400 => write!(f, "{}\u{a0}h {}\u{a0}min", seconds / 3600, seconds / 60 % 60),
+            _ => write!(f, "{}\u{a0}d {}\u{a0}h", seconds / 86_400, seconds / 3600 % 24),
         }
     }
 }
@@ -179,8 +207,9 @@ impl Display for Size {
     }
 }
 
-/// What of a document is shown at most, bytes.
-const DOCUMENT_BYTES_MAX: usize = 64 << 10;
+/// What of a document is shown at most, bytes; and of one of many.
+const DOCUMENT_BYTES_MAX: usize = 32 << 10;
+const EXCERPT_BYTES_MAX: usize = 2 << 10;
 
 /// A document for people: JSON with its lines, or a text as it is.
 pub(super) struct Document<'a>(pub(super) &'a Value);
@@ -189,19 +218,34 @@ impl HtmlSafe for Document<'_> {}
 
 impl Display for Document<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let text = match self.0 {
-            Value::Null => return f.write_str("<span class=\"none\">none</span>"),
-            Value::String(text) => text.clone(),
-            other => serde_json::to_string_pretty(other).map_err(|_| fmt::Error)?,
-        };
-        let end = text.floor_char_boundary(DOCUMENT_BYTES_MAX);
-        write!(f, "<pre class=\"document\" tabindex=\"0\">{}</pre>", escaped(&text[..end]))?;
-        if end < text.len() {
-            let (shown, all) = (Size(end as u64), Size(text.len() as u64));
-            write!(f, "<p class=\"note\">The first {shown} of {all}. The API has all of it.</p>")?;
-        }
-        Ok(())
+        show(f, self.0, DOCUMENT_BYTES_MAX)
     }
+}
+
+/// The beginning of a document, where a page has many.
+pub(super) struct Excerpt<'a>(pub(super) &'a Value);
+
+impl HtmlSafe for Excerpt<'_> {}
+
+impl Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        show(f, self.0, EXCERPT_BYTES_MAX)
+    }
+}
+
+fn show(f: &mut Formatter<'_>, document: &Value, bytes_max: usize) -> fmt::Result {
+    let text = match document {
+        Value::Null => return f.write_str("<span class=\"none\">none</span>"),
+        Value::String(text) => text.clone(),
+        other => serde_json::to_string_pretty(other).map_err(|_| fmt::Error)?,
+    };
+    let end = text.floor_char_boundary(bytes_max);
+    write!(f, "<pre class=\"document\" tabindex=\"0\">{}</pre>", escaped(&text[..end]))?;
+    if end < text.len() {
+        let (shown, all) = (Size(end as u64), Size(text.len() as u64));
+        write!(f, "<p class=\"note\">The first {shown} of {all}. The API has all of it.</p>")?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -223,7 +267,7 @@ mod tests {
 
     #[test]
     fn durations_and_sizes() {
-        let took = |micros: u64| Took(Duration::from_micros(micros)).to_string();
+        let took = |micros: u64| Took(Duration::from_micros(micros)).to_string().replace('\u{a0}', " ");
         assert_eq!(took(1_234), "1.2 ms");
         assert_eq!(took(512_345), "512 ms");
         assert_eq!(took(5_016_000), "5.02 s");
@@ -235,7 +279,7 @@ mod tests {
     fn moments_say_their_zone() {
         let moment = Moment { at: Some(Timestamp(1_700_000_000_000_001)), now: Timestamp(1_700_000_060_000_001) };
         let html = moment.to_string();
-        assert!(html.contains("2023-11-14 22:13:20 <abbr") && html.contains("1 min ago"), "{html}");
+        assert!(html.contains("<span>2023-11-14</span> <span>22:13:20 <abbr") && html.contains("1 min ago"), "{html}");
         assert!(html.contains("datetime=\"2023-11-14T22:13:20.000001Z\""), "{html}");
         assert!(Moment { at: None, now: Timestamp(0) }.to_string().contains("never"));
     }
@@ -247,6 +291,6 @@ mod tests {
         assert!(!html.contains("<script>") && html.contains("&lt;script&gt;"), "{html}");
         let long = json!("ü".repeat(40_000));
         let html = Document(&long).to_string();
-        assert!(html.contains("The first 64.0 KiB of 78.1 KiB"), "{}", &html[html.len() - 200..]);
+        assert!(html.contains("The first 32.0 KiB of 78.1 KiB"), "{}", &html[html.len() - 200..]);
     }
 }

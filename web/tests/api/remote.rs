@@ -27,6 +27,7 @@ pub(crate) struct Remote {
 }
 
 /// A session as a browser has it.
+#[derive(Clone)]
 pub(crate) struct Cookie {
     pub(crate) id: String,
     pub(crate) cookie: String,

@@ -1,6 +1,7 @@
 //! The pages of the web UI, in process: what is on them, for whom, and that what comes from outside stays text.
 
 mod access;
+mod compare;
 mod execution;
 mod lists;
 
@@ -19,6 +20,7 @@ pub(crate) struct Page {
     pub(crate) location: String,
     pub(crate) policy: String,
     pub(crate) html: String,
+    set_cookie: String,
     document: Html,
 }
 
@@ -29,9 +31,15 @@ impl Page {
         };
         let (status, location, policy) =
             (response.status().as_u16(), header("location"), header("content-security-policy"));
+        let set_cookie = header("set-cookie");
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
         let html = String::from_utf8(body.to_vec()).unwrap();
-        Self { status, location, policy, document: Html::parse_document(&html), html }
+        Self { status, location, policy, set_cookie, document: Html::parse_document(&html), html }
+    }
+
+    /// The cookie that it gave, as a browser sends it back.
+    pub(crate) fn cookie(&self) -> &str {
+        self.set_cookie.split(';').next().unwrap_or_default()
     }
 
     /// The texts of what a selector finds, white space folded.

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use surefoot_engine::{Engine, EngineResult, RestartVersion, Role};
 
-use super::Head;
+use super::{Head, Story};
 use crate::app::App;
 use crate::caller::{Caller, InReach};
 use crate::extract::{InPath, InQuery};
@@ -22,6 +22,8 @@ pub(super) fn operations() -> Vec<Operation> {
         Operation::action(below("cancel"), cancel).role(Role::Operator),
         Operation::action(below("pause"), pause).role(Role::Operator),
         Operation::action(below("resume"), resume).role(Role::Operator),
+        Operation::page(below("signal"), ask_signal).role(Role::Operator),
+        Operation::action(below("signal"), signal).role(Role::Operator),
         Operation::page(below("rerun"), ask_rerun).role(Role::Operator),
         Operation::action(below("rerun"), rerun).role(Role::Operator),
         Operation::page(below("restart"), ask_restart).role(Role::Operator),
@@ -38,6 +40,21 @@ struct AskCancel {
 }
 
 impl View for AskCancel {
+    fn frame(&self) -> &Frame {
+        &self.frame
+    }
+}
+
+/// A signal, and what it waits for.
+#[derive(Template)]
+#[template(path = "execution-signal.html")]
+struct AskSignal {
+    frame: Frame,
+    head: Head,
+    awaited: Vec<String>,
+}
+
+impl View for AskSignal {
     fn frame(&self) -> &Frame {
         &self.frame
     }
@@ -91,7 +108,7 @@ async fn resume(app: State<App>, engine: InReach, caller: Caller, id: InPath<Str
 }
 
 /// Does it, and leads back to the execution.
-async fn steer<F>(
+async fn steer<F, T>(
     State(app): State<App>,
     InReach(engine): InReach,
     caller: Caller,
@@ -100,11 +117,32 @@ async fn steer<F>(
     act: impl FnOnce(Engine, String, String) -> F,
 ) -> Answer<Response>
 where
-    F: Future<Output = EngineResult<serde_json::Value>> + Send + 'static,
+    F: Future<Output = EngineResult<T>> + Send + 'static,
+    T: Send + 'static,
 {
     let back = format!("/ui/executions/{id}?done={done}");
     app.complete(engine, |engine| act(engine, id, caller.who)).await?;
     Ok(Redirect::to(&back).into_response())
+}
+
+async fn ask_signal(InReach(engine): InReach, frame: Frame, InPath(id): InPath<String>) -> Answer<Response> {
+    let head = Head::read(&engine, &id, &frame, "summary").await?;
+    let awaited = Story::read(&engine, &id).await?.awaited().map(str::to_owned).collect();
+    Ok(page(&AskSignal { frame, head, awaited }))
+}
+
+async fn signal(
+    app: State<App>,
+    engine: InReach,
+    caller: Caller,
+    id: InPath<String>,
+    fields: Fields,
+) -> Answer<Response> {
+    let name = fields.required("name", "The name of the signal")?.to_owned();
+    let payload = fields.json("payload", "What it carries")?.unwrap_or_default();
+    let send =
+        |engine: Engine, id: String, by: String| async move { engine.signal(&id, &name, payload, &by, None).await };
+    steer(app, engine, caller, id, "signalled", send).await
 }
 
 async fn ask_rerun(InReach(engine): InReach, frame: Frame, InPath(id): InPath<String>) -> Answer<Response> {

@@ -1,5 +1,7 @@
 //! The journal of an execution: every call with what it passed and what it got.
 
+use std::collections::HashMap;
+
 use askama::Template;
 use axum::response::Response;
 use serde::Deserialize;
@@ -12,7 +14,7 @@ use crate::extract::{InPath, InQuery};
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
 use crate::ui::frame::{Frame, View, page};
-use crate::ui::words::{Document, Moment, text, time};
+use crate::ui::words::{Exact, Excerpt, Moment, Took, text, time};
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![Operation::page("/ui/executions/{id}/journal", show).role(Role::Viewer)]
@@ -43,7 +45,7 @@ impl View for Journal {
     }
 }
 
-/// A record of the journal.
+/// A record of the journal. The answer to a call, and its end, stand with the call where that is on the same page.
 struct Entry {
     /// Its number in the journal.
     seq: u64,
@@ -51,12 +53,19 @@ struct Entry {
     call: Option<u64>,
     /// What it is: a call by its kind, the answer of one, the end of a connection.
     what: String,
+    /// What it was about, in short: a connector, a flow, a check, a file.
+    subject: String,
     at: Moment,
     /// What was passed.
     args: Value,
     /// What came back.
     result: Value,
+    /// From the call to its answer, or from the begin of its last attempt to its end.
+    took: Option<Took>,
+    attempts: usize,
     effect: String,
+    /// Whether it is what came of a call.
+    is_outcome: bool,
     /// The number of a call that one can restart from.
     restart: Option<u64>,
 }
@@ -75,13 +84,46 @@ impl Entry {
             seq: record["seq"].as_u64().unwrap_or_default(),
             call: record["call"].as_u64(),
             what,
+            subject: subject(&record["args"]).to_owned(),
             at: Moment { at: time(record, "at"), now: frame.now },
             args: args.clone(),
             result: result.clone(),
+            took: Took::between(time(record, "began"), time(record, "at"), frame.now),
+            attempts: record["attempts"].as_array().map_or(0, Vec::len),
             effect: text(record, "effect").to_owned(),
+            is_outcome: matches!(text(record, "record"), "reply" | "settled"),
             restart: record["call"].as_u64().filter(|call| *call > 0 && text(record, "record") == "call"),
         }
     }
+}
+
+/// The first name that the arguments of a call have.
+fn subject(args: &Value) -> &str {
+    let names = ["name", "connector", "flow", "setting", "key", "field", "message"];
+    names.into_iter().map(|field| text(args, field)).find(|name| !name.is_empty()).unwrap_or_default()
+}
+
+/// Puts what came of calls to them.
+fn merged(records: impl Iterator<Item = Entry>) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut calls = HashMap::new();
+    for entry in records {
+        let known = entry.call.filter(|_| entry.is_outcome).and_then(|call| calls.get(&call).copied());
+        match known.and_then(|index: usize| entries.get_mut(index)) {
+            Some(call) => {
+                call.took = entry.took.or_else(|| Took::between(call.at.at, entry.at.at, entry.at.now));
+                call.attempts = entry.attempts;
+                call.result = entry.result;
+            }
+            None => {
+                if let Some(call) = entry.call.filter(|_| !entry.is_outcome) {
+                    calls.insert(call, entries.len());
+                }
+                entries.push(entry);
+            }
+        }
+    }
+    entries
 }
 
 async fn show(
@@ -95,7 +137,7 @@ async fn show(
     let mut reader = engine.journal_from(&id, place);
     let records = reader.page(ROWS).await?;
     let last = records.last().map(|(_, place)| *place);
-    let entries = records.iter().map(|(record, _)| Entry::of(record, &frame)).collect();
+    let entries = merged(records.iter().map(|(record, _)| Entry::of(record, &frame)));
     let has_more = last.is_some() && !reader.page(1).await?.is_empty();
     let next = last.filter(|_| has_more).map(|place| format!("{}.{}.{}", place.row, place.of_row, place.records));
     Ok(page(&Journal { frame, head, entries, next }))

@@ -1,9 +1,9 @@
-//! The log of an execution, page by page, with its levels.
+//! The log of an execution, page by page from its end, with its levels.
 
 use askama::Template;
 use axum::response::Response;
 use serde::Deserialize;
-use surefoot_engine::{LogLine, Role};
+use surefoot_engine::{Engine, LogLine, Role};
 
 use super::Head;
 use crate::caller::InReach;
@@ -11,13 +11,20 @@ use crate::extract::{InPath, InQuery};
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
 use crate::ui::frame::{Frame, View, page};
+use crate::ui::words::{Exact, Size};
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![Operation::page("/ui/executions/{id}/log", show).role(Role::Viewer)]
 }
 
 /// Lines a page.
-const LINES: usize = 500;
+const LINES: usize = 300;
+
+/// When the lines of a page have more than this, bytes, the page is full, however few they are.
+const PAGE_BYTES_MAX: usize = 48 << 10;
+
+/// What is shown of a line, bytes.
+const LINE_BYTES_MAX: usize = 8 << 10;
 
 /// Lines that one request reads while it looks for what was asked for.
 const LINES_READ_MAX: usize = 50_000;
@@ -32,13 +39,18 @@ const CHOICES: [(&str, &str); 4] =
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LogQuery {
-    /// `call.line` of the last line of the page before.
+    /// The lines after that one: `call.line`.
     after: Option<String>,
+    /// The lines before that one.
+    before: Option<String>,
     /// Lines with that level, and higher ones.
     level: Option<String>,
     /// Lines with that in them.
     search: Option<String>,
 }
+
+/// The number of a call, and of a line before it.
+type Place = (u32, u32);
 
 #[derive(Template)]
 #[template(path = "log.html")]
@@ -49,8 +61,9 @@ struct Log {
     level: String,
     search: String,
     levels: [(&'static str, &'static str); 4],
-    /// The place of the last line that was looked at, where there are more.
-    next: Option<String>,
+    /// The places to go on from, where there may be more: to earlier lines, and to later ones.
+    earlier: Option<String>,
+    later: Option<String>,
 }
 
 impl View for Log {
@@ -66,32 +79,92 @@ async fn show(
     InQuery(query): InQuery<LogQuery>,
 ) -> Answer<Response> {
     let head = Head::read(&engine, &id, &frame, "log").await?;
-    let mut after = query.after.as_deref().map(parse).transpose()?;
+    let is_forward = query.after.is_some();
+    let from = query.after.or(query.before).as_deref().map(parse).transpose()?;
     let (level, search) = (query.level.unwrap_or_default(), query.search.unwrap_or_default());
-    let lowest = LEVELS.iter().position(|known| *known == level).unwrap_or(0);
-    let needle = search.to_lowercase();
-    let (mut lines, mut read, mut is_end) = (Vec::new(), 0, false);
-    while lines.len() < LINES && read < LINES_READ_MAX && !is_end {
-        let found = engine.log(&id, after, LINES as u32).await?;
-        is_end = found.len() < LINES;
-        for line in found {
-            if lines.len() == LINES {
+    let wanted = Wanted::new(&level, &search);
+    let Found { lines, earlier, later } = find(&engine, &id, is_forward, from, &wanted).await?;
+    let [earlier, later] =
+        [earlier, later].map(|place: Option<Place>| place.map(|(call, line)| format!("{call}.{line}")));
+    Ok(page(&Log { frame, head, lines, level, search, levels: CHOICES, earlier, later }))
+}
+
+/// Which lines are shown.
+struct Wanted {
+    lowest: usize,
+    needle: String,
+}
+
+impl Wanted {
+    fn new(level: &str, search: &str) -> Self {
+        Self { lowest: rank(level), needle: search.to_lowercase() }
+    }
+
+    fn has(&self, line: &LogLine) -> bool {
+        rank(&line.level) >= self.lowest
+            && (self.needle.is_empty() || line.message.to_lowercase().contains(&self.needle))
+    }
+}
+
+fn rank(level: &str) -> usize {
+    LEVELS.iter().position(|known| *known == level).unwrap_or(0)
+}
+
+/// The lines of a page, in order, and the places behind which there may be others.
+struct Found {
+    lines: Vec<LogLine>,
+    earlier: Option<Place>,
+    later: Option<Place>,
+}
+
+/// Looks through pieces of the log, from a place or its end on, until a page is full, there is no more, or it was
+/// enough.
+async fn find(engine: &Engine, id: &str, is_forward: bool, from: Option<Place>, wanted: &Wanted) -> Answer<Found> {
+    let (mut lines, mut read, mut bytes, mut is_end, mut at) = (Vec::new(), 0, 0, false, from);
+    let is_full = |lines: &[LogLine], bytes: usize| lines.len() == LINES || bytes > PAGE_BYTES_MAX;
+    while !is_full(&lines, bytes) && read < LINES_READ_MAX && !is_end {
+        let mut piece = match is_forward {
+            true => engine.log(id, at, LINES as u32).await?,
+            false => engine.log_before(id, at, LINES as u32).await?,
+        };
+        if !is_forward {
+            piece.reverse();
+        }
+        is_end = piece.len() < LINES;
+        for line in piece {
+            if is_full(&lines, bytes) {
                 is_end = false;
                 break;
             }
-            after = Some((line.call, line.line));
+            at = Some((line.call, line.line));
             read += 1;
-            let is_high = LEVELS.iter().position(|known| *known == line.level).unwrap_or(0) >= lowest;
-            if is_high && (needle.is_empty() || line.message.to_lowercase().contains(&needle)) {
+            if wanted.has(&line) {
+                let line = cut(line);
+                bytes += line.message.len();
                 lines.push(line);
             }
         }
     }
-    let next = after.filter(|_| !is_end).map(|(call, line)| format!("{call}.{line}"));
-    Ok(page(&Log { frame, head, lines, level, search, levels: CHOICES, next }))
+    let more = at.filter(|_| !is_end);
+    if is_forward {
+        // The place itself is a line of the page before.
+        return Ok(Found { lines, earlier: from.map(|(call, line)| (call, line + 1)), later: more });
+    }
+    lines.reverse();
+    let last = lines.last().map(|line| (line.call, line.line));
+    Ok(Found { lines, earlier: more, later: last.filter(|_| from.is_some()) })
 }
 
-fn parse(text: &str) -> Answer<(u32, u32)> {
+fn cut(mut line: LogLine) -> LogLine {
+    let (length, end) = (line.message.len(), line.message.floor_char_boundary(LINE_BYTES_MAX));
+    if end < length {
+        line.message.truncate(end);
+        line.message.push_str(&format!(" … and {} more; the API has all of it", Size((length - end) as u64)));
+    }
+    line
+}
+
+fn parse(text: &str) -> Answer<Place> {
     let place = text.split_once('.').and_then(|(call, line)| Some((call.parse().ok()?, line.parse().ok()?)));
-    place.ok_or_else(|| Problem::invalid("`after` is not a place that a page of this log gave"))
+    place.ok_or_else(|| Problem::invalid("`after` or `before` is not a place that a page of this log gave"))
 }

@@ -1,4 +1,5 @@
-//! When what an execution started was queued and at work, as bars over its own time.
+//! When what an execution called was queued and at work, and when it waited by itself: a table whose rows have a bar
+//! over one scale. What is drawn also stands beside it as numbers.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -6,128 +7,218 @@ use askama::filters::HtmlSafe;
 use serde_json::Value;
 use surefoot_engine::Timestamp;
 
-use super::super::words::{Took, text, time};
-use crate::page::escaped;
+use super::story::Story;
+use crate::ui::run::standing;
+use crate::ui::words::{Standing, Took, text, time};
 
 /// See the module.
 pub(super) struct Timeline {
     from: Timestamp,
     to: Timestamp,
-    bars: Vec<Bar>,
+    pub(super) bars: Vec<Bar>,
 }
 
-struct Bar {
-    id: String,
-    name: String,
-    ty: String,
-    class: &'static str,
-    word: &'static str,
-    created: Timestamp,
-    started: Option<Timestamp>,
-    /// Its end, or now.
-    ended: Timestamp,
+/// One row.
+pub(super) struct Bar {
+    /// None of what is no execution: the flow's own waits.
+    pub(super) id: Option<String>,
+    pub(super) name: String,
+    /// A call of a connector, a child flow, a wait.
+    pub(super) kind: &'static str,
+    pub(super) standing: Standing,
+    pub(super) created: Timestamp,
+    pub(super) queued: Option<Took>,
+    pub(super) took: Took,
     /// How often it was tried before.
-    attempts: usize,
+    pub(super) retries: usize,
+    /// Whether its result was taken over from another execution.
+    pub(super) is_taken: bool,
+    parts: Vec<Part>,
 }
 
-/// Size of the drawing in its own units; a row of it.
-const WIDTH: f64 = 1000.0;
-const ROW: f64 = 26.0;
+/// A piece of a bar.
+struct Part {
+    class: &'static str,
+    from: Timestamp,
+    to: Timestamp,
+}
 
-/// What stands left of the bars.
-const LEFT: f64 = 240.0;
+/// What the classes of parts say, for the legend.
+pub(super) const LEGEND: [(&str, &str); 12] = [
+    ("queued", "queued"),
+    ("scheduled", "scheduled"),
+    ("running", "running"),
+    ("waiting", "waiting"),
+    ("paused", "paused"),
+    ("good", "succeeded"),
+    ("bad", "failed"),
+    ("cancelled", "cancelled"),
+    ("retry", "attempt that failed"),
+    ("rest", "between attempts"),
+    ("pause", "wait of the flow"),
+    ("taken", "taken over, not done again"),
+];
 
-/// The height of the scale.
-const TOP: f64 = 22.0;
+/// A piece is no narrower, in percent of the scale.
+const PART_PERCENT_MIN: f64 = 0.4;
 
 impl Timeline {
-    pub(super) fn new(row: &Value, children: &[Value], now: Timestamp) -> Self {
-        let from = time(row, "started_at").or_else(|| time(row, "created_at")).unwrap_or(now);
-        let bars: Vec<Bar> = children.iter().map(|child| Bar::of(child, now)).collect();
-        // A page of it shows the time of that page.
-        let first = bars.iter().map(|bar| bar.created).min().unwrap_or(from);
-        let last = bars.iter().map(|bar| bar.ended).max().unwrap_or(from);
-        let from = from.max(first.min(last)).min(first);
-        Self { from, to: last.max(Timestamp(from.0 + 1)), bars }
+    /// Of a page of children. The waits that began meanwhile stand among them: before the first page there are no
+    /// others, and after the last one.
+    pub(super) fn new(
+        row: &Value,
+        children: &[Value],
+        story: &Story,
+        now: Timestamp,
+        (is_first, is_last): (bool, bool),
+    ) -> Self {
+        let own = time(row, "created_at").unwrap_or(now);
+        let bar = |child: &Value| Bar::of(child, story.last_attempt(text(child, "id")), own, now);
+        let mut bars: Vec<Bar> = children.iter().map(bar).collect();
+        let since = bars.iter().map(|bar| bar.created).min().filter(|_| !is_first).unwrap_or(own);
+        let until = bars.iter().map(|bar| bar.created).max().filter(|_| !is_last);
+        let waits = story.waits.iter().filter(|wait| wait.from >= since && until.is_none_or(|until| wait.from < until));
+        let end = time(row, "ended_at").unwrap_or(now);
+        bars.extend(waits.map(|wait| Bar::of_wait(wait, end)));
+        bars.sort_by_key(|bar| bar.created);
+        let drawn = || bars.iter().flat_map(|bar| &bar.parts);
+        let from = drawn().map(|part| part.from).min().unwrap_or(own);
+        let to = drawn().map(|part| part.to).max().unwrap_or(own);
+        let from = if is_first { own.min(from) } else { from };
+        Self { from, to: to.max(Timestamp(from.0 + 1)), bars }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.bars.is_empty()
     }
 
-    fn x(&self, at: Timestamp) -> f64 {
-        let share = (at.0 - self.from.0) as f64 / (self.to.0 - self.from.0) as f64;
-        LEFT + share.clamp(0.0, 1.0) * (WIDTH - LEFT)
+    /// Which kinds of parts there are.
+    pub(super) fn legend(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let has = |class: &str| self.bars.iter().flat_map(|bar| &bar.parts).any(|part| part.class == class);
+        LEGEND.into_iter().filter(move |(class, _)| has(class))
+    }
+
+    /// The times at the ends and in the middle of the scale, from the begin of the execution on.
+    pub(super) fn scale(&self) -> [Took; 3] {
+        [0, 1, 2].map(|part| Took(Timestamp(self.from.0 + (self.to.0 - self.from.0) / 2 * part).since(self.from)))
+    }
+
+    pub(super) fn lane<'a>(&'a self, bar: &'a Bar) -> Lane<'a> {
+        Lane { timeline: self, bar }
+    }
+
+    fn percent(&self, at: Timestamp) -> f64 {
+        ((at.0 - self.from.0) as f64 / (self.to.0 - self.from.0) as f64).clamp(0.0, 1.0) * 100.0
     }
 }
 
 impl Bar {
-    fn of(child: &Value, now: Timestamp) -> Self {
-        let standing = super::Standing::of(text(child, "status"));
+    fn of(child: &Value, last_attempt: Option<Timestamp>, own: Timestamp, now: Timestamp) -> Self {
+        let standing = standing(child);
         let created = time(child, "created_at").unwrap_or(now);
-        Self {
-            id: text(child, "id").to_owned(),
+        let started = time(child, "started_at");
+        let ended = time(child, "ended_at").unwrap_or(now).max(created);
+        let is_taken = created < own;
+        let begun = started.unwrap_or(ended);
+        let mut bar = Self {
+            id: Some(text(child, "id").to_owned()),
             name: text(child, "name").to_owned(),
-            ty: text(child, "type").to_owned(),
-            class: standing.class,
-            word: standing.word,
+            kind: if child["type"] == "CONNECTION" { "call" } else { "flow" },
+            standing,
             created,
-            started: time(child, "started_at"),
-            ended: time(child, "ended_at").unwrap_or(now).max(created),
-            attempts: child["attempts"].as_array().map_or(0, Vec::len),
+            queued: Some(Took(begun.since(created))),
+            took: Took(ended.since(begun)),
+            retries: child["attempts"].as_array().map_or(0, Vec::len),
+            is_taken,
+            parts: Vec::new(),
+        };
+        if is_taken {
+            bar.parts.push(Part { class: "taken", from: own, to: own });
+            return bar;
+        }
+        let mut at = begun;
+        bar.parts.push(Part { class: "queued", from: created, to: begun });
+        let attempts = child["attempts"].as_array().into_iter().flatten();
+        for attempt in attempts {
+            let (Some(from), Some(to)) = (time(attempt, "began"), time(attempt, "at")) else { continue };
+            bar.parts.push(Part { class: "rest", from: at, to: from });
+            bar.parts.push(Part { class: "retry", from, to });
+            at = to;
+        }
+        let last = last_attempt.filter(|last| *last > at).unwrap_or(at).min(ended);
+        bar.parts.push(Part { class: "rest", from: at, to: last });
+        bar.parts.retain(|part| part.to > part.from);
+        bar.parts.push(Part { class: standing.class, from: last, to: ended });
+        bar
+    }
+
+    fn of_wait(wait: &super::story::Wait, end: Timestamp) -> Self {
+        let to = wait.to.unwrap_or(end).max(wait.from);
+        let over = Standing { word: "Over", class: "cancelled" };
+        Self {
+            id: None,
+            name: wait.label.clone(),
+            kind: "wait",
+            standing: if wait.to.is_some() { over } else { Standing::of("WAITING") },
+            created: wait.from,
+            queued: None,
+            took: Took(to.since(wait.from)),
+            retries: 0,
+            is_taken: false,
+            parts: vec![Part { class: "pause", from: wait.from, to }],
         }
     }
 }
 
-impl HtmlSafe for Timeline {}
+/// The drawing of one bar.
+pub(super) struct Lane<'a> {
+    timeline: &'a Timeline,
+    bar: &'a Bar,
+}
 
-impl Display for Timeline {
+impl HtmlSafe for Lane<'_> {}
+
+impl Display for Lane<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let height = TOP + ROW * self.bars.len() as f64;
-        write!(f, "<div class=\"scroll timeline\" tabindex=\"0\"><svg viewBox=\"0 0 {WIDTH} {height}\" ")?;
-        write!(f, "role=\"group\" aria-label=\"When each of them was queued and at work\">")?;
-        for part in 0..=4 {
-            let at = Timestamp(self.from.0 + (self.to.0 - self.from.0) / 4 * part);
-            let x = self.x(at);
-            let took = Took(at.since(self.from));
-            write!(f, "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{height}\"/>")?;
-            let class = if part == 4 { "scale" } else { "label" };
-            write!(f, "<text class=\"{class}\" x=\"{x:.1}\" y=\"14\">+{took}</text>")?;
-        }
-        for (index, bar) in self.bars.iter().enumerate() {
-            self.bar(f, bar, TOP + ROW * index as f64)?;
-        }
-        write!(f, "</svg></div>")
-    }
-}
-
-impl Timeline {
-    fn bar(&self, f: &mut Formatter<'_>, bar: &Bar, y: f64) -> fmt::Result {
-        let begun = bar.started.unwrap_or(bar.ended);
-        let (queued, took) = (Took(begun.since(bar.created)), Took(bar.ended.since(begun)));
-        let tried = if bar.attempts > 0 { format!(", {} attempts before", bar.attempts) } else { String::new() };
-        let (id, name) = (escaped(&bar.id), escaped(&bar.name));
-        write!(f, "<a href=\"/ui/executions/{id}\"><title>{name}: {}, queued {queued}, took {took}{tried}", bar.word)?;
-        write!(f, "</title><rect class=\"hit\" x=\"0\" y=\"{y}\" width=\"{WIDTH}\" height=\"{ROW}\"/>")?;
-        let shown: String = bar.name.chars().take(30).collect();
-        let baseline = y + 17.0;
-        write!(f, "<text class=\"name\" x=\"4\" y=\"{baseline}\">{}</text>", escaped(&shown))?;
-        let kind = if bar.ty == "CONNECTION" { "call" } else { "flow" };
-        write!(f, "<text class=\"scale\" x=\"{}\" y=\"{baseline}\">{kind}</text>", LEFT - 8.0)?;
-        let (from, begin, end) = (self.x(bar.created), self.x(begun), self.x(bar.ended));
-        let (y, height) = (y + 7.0, ROW - 14.0);
-        if begin - from > 0.5 {
+        write!(f, "<svg class=\"lane\" aria-hidden=\"true\">")?;
+        for part in &self.bar.parts {
+            let from = self.timeline.percent(part.from).min(100.0 - PART_PERCENT_MIN);
+            let width = (self.timeline.percent(part.to) - from).max(PART_PERCENT_MIN);
+            let (class, took) = (part.class, Took(part.to.since(part.from)));
+            let told = LEGEND.iter().find(|(known, _)| *known == class).map_or(class, |(_, told)| told);
             write!(
                 f,
-                "<rect class=\"wait\" x=\"{from:.1}\" y=\"{y}\" width=\"{:.1}\" height=\"{height}\"/>",
-                begin - from
+                "<rect class=\"{class}\" x=\"{from:.2}%\" width=\"{width:.2}%\"><title>{told}, {took}</title></rect>"
             )?;
         }
-        let width = (end - begin).max(3.0);
-        write!(
-            f,
-            "<rect class=\"{}\" x=\"{begin:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"{height}\"/></a>",
-            bar.class
-        )
+        write!(f, "</svg>")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parts(child: Value, started: &str) -> Vec<(&'static str, i64)> {
+        let own: Timestamp = started.parse().unwrap();
+        let last = "2026-01-01T00:00:12Z".parse().ok();
+        let bar = Bar::of(&child, last, own, "2026-01-01T00:01:00Z".parse().unwrap());
+        bar.parts.iter().map(|part| (part.class, part.to.since(part.from).as_secs() as i64)).collect()
+    }
+
+    #[test]
+    fn queue_attempts_and_pauses_are_told_apart() {
+        let at = |second: u32| format!("2026-01-01T00:00:{second:02}Z");
+        let child = json!({
+            "type": "CONNECTION", "status": "ENDED_SUCCESS",
+            "created_at": at(0), "started_at": at(2), "ended_at": at(20),
+            "attempts": [{"began": at(2), "at": at(5)}, {"began": at(8), "at": at(9)}],
+        });
+        let told = [("queued", 2), ("retry", 3), ("rest", 3), ("retry", 1), ("rest", 3), ("good", 8)];
+        assert_eq!(parts(child.clone(), &at(0)), told);
+        // What began before the execution did is what it took over from another one.
+        assert_eq!(parts(child, &at(30)), [("taken", 0)]);
     }
 }

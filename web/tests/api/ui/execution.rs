@@ -21,8 +21,8 @@ async fn the_cause_of_a_failure_is_on_the_page() {
     let page = see(&server, &format!("/ui/executions/{id}")).await;
     assert_eq!((page.status, page.text(".standing .status").as_str()), (200, "Failed"));
     assert!(page.text(".box.problem").contains("no such luck"), "{}", page.html);
-    assert!(page.texts("#execution pre.document")[0].contains("no such luck"), "{}", page.html);
-    let calls = page.attributes(".timeline a", "href");
+    assert!(page.text("#h-input + pre.document").contains("no such luck"), "{}", page.html);
+    let calls = page.attributes(".timeline tbody a", "href");
     assert_eq!(calls.len(), 1);
     let connection = see(&server, &calls[0]).await;
     assert_eq!(connection.text(".standing .status"), "Failed");
@@ -80,7 +80,7 @@ async fn what_is_under_way_is_paused_resumed_and_cancelled_after_a_question() {
     let row = server.get(&format!("/api/v1/executions/{id}/wait")).await.json(200);
     assert_eq!(row["status"], "ENDED_CANCELLED");
     let page = see(&server, &path).await;
-    assert_eq!((page.text(".standing .status").as_str(), page.texts(".actions a").len()), ("Cancelled", 1));
+    assert_eq!((page.text(".standing .status").as_str(), page.texts("#actions a").len()), ("Cancelled", 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +91,7 @@ async fn nobody_is_shown_what_they_may_not_do() {
         remote.user(role, json!({"role": role})).await;
         let session = remote.log_in(role).await;
         let page = see_as(&remote, &session, &format!("/ui/executions/{id}")).await;
-        assert_eq!((page.status, page.count(".actions a")), (200, shown), "{role}");
+        assert_eq!((page.status, page.count("#actions a")), (200, shown), "{role}");
         let journal = see_as(&remote, &session, &format!("/ui/executions/{id}/journal")).await;
         assert_eq!(journal.count("a.again"), shown, "{role}");
         let form = see_as(&remote, &session, &format!("/ui/executions/{id}/rerun")).await;
@@ -120,5 +120,68 @@ async fn what_is_not_there_is_a_page() {
     for below in ["", "/journal", "/log", "/cancel", "/rerun"] {
         let page = see(&server, &format!("/ui/executions/nothing{below}")).await;
         assert_eq!((page.status, page.text("h1").as_str()), (404, "This is not here"), "{below}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_is_sent_and_the_page_offers_commands_to_copy() {
+    let server = Server::local();
+    let id = server.start_probe(json!({"hang": true})).await;
+    let path = format!("/ui/executions/{id}");
+    assert!(see(&server, &path).await.attributes(".actions a", "href").contains(&format!("{path}/signal")));
+    assert_eq!(submit(&server, &format!("{path}/signal"), &[("name", "")]).await.status, 422);
+    let sent = submit(&server, &format!("{path}/signal"), &[("name", "go"), ("payload", "{\"a\": 1}")]).await;
+    assert_eq!(sent.location, format!("{path}?done=signalled"));
+    let page = see(&server, &path).await;
+    let commands = page.texts("pre.command");
+    assert!(commands.contains(&format!("surefoot execution log {id} --follow")), "{commands:?}");
+    assert!(
+        commands.iter().any(|command| command.starts_with("surefoot run native:connect --input '{")),
+        "{commands:?}"
+    );
+    assert!(commands.iter().any(|command| command.contains("curl --fail-with-body -X POST")), "{commands:?}");
+    submit(&server, &format!("{path}/cancel"), &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_shows_when_it_was_at_work() {
+    let server = Server::local();
+    let id = ended(&server, json!({"fail": "no such luck"})).await;
+    let page = see(&server, &format!("/ui/executions/{id}")).await;
+    assert_eq!(page.count(".timeline tbody tr"), 1);
+    assert_eq!(page.count(".timeline svg.lane rect.bad"), 1, "{}", page.html);
+    assert!(page.text(".timeline tbody tr .number:last-child").ends_with(" ms"), "{}", page.html);
+    assert!(page.texts("ul.legend li").contains(&"failed".to_owned()), "{}", page.html);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_has_the_end_of_a_call_with_the_call() {
+    let server = Server::local();
+    let id = ended(&server, json!({"text": "hello"})).await;
+    let journal = see(&server, &format!("/ui/executions/{id}/journal")).await;
+    let call = journal.texts("tbody th").into_iter().find(|text| text.starts_with("start connection")).unwrap();
+    assert!(call.contains("Passed") && call.contains("Result"), "{call}");
+    assert!(!journal.texts("tbody th").iter().any(|text| text.starts_with("end of the call")), "{}", journal.html);
+}
+
+/// Somebody may be an operator elsewhere: here that is nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_elsewhere_shows_no_action_here() {
+    let remote = Remote::new();
+    for project in ["p", "q"] {
+        remote.server.create("projects", project, json!({})).await;
+    }
+    remote.server.create("connectors", "c", json!({"type": "probe", "project_id": "p"})).await;
+    let body = json!({"input": {"connector": "c", "inputs": {}}});
+    let started = remote.server.post("/api/v1/flows/native:connect/run", body).await.json(201);
+    let id = started["id"].as_str().unwrap().to_owned();
+    remote.server.get(&format!("/api/v1/executions/{id}/wait")).await.json(200);
+    for (name, roles, shown) in
+        [("ann", json!({"p": "viewer", "q": "operator"}), 0), ("ben", json!({"p": "operator"}), 1)]
+    {
+        remote.user(name, json!({"project_roles": roles})).await;
+        let session = remote.log_in(name).await;
+        let page = see_as(&remote, &session, &format!("/ui/executions/{id}")).await;
+        assert_eq!((page.status, page.count("#actions a")), (200, shown), "{name}");
     }
 }

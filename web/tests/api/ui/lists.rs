@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
-use super::see;
-use crate::support::Server;
+use super::{see, see_as, submit, submit_as};
+use crate::remote::{Cookie, Remote};
+use crate::support::{Server, encoded};
 
 /// Names, texts and outputs that a browser must not take for anything but text.
 pub(crate) const HOSTILE: [&str; 5] = [
@@ -82,4 +83,78 @@ async fn long_lists_have_pages() {
     let second = see(&server, &format!("/ui/executions{}", next[0])).await;
     assert_eq!((second.count("tr[data-row]"), second.count(".pager a[rel=next]")), (1, 0));
     assert_eq!(second.attributes(".pager a[rel=first]", "href"), ["?"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_stands_above_what_was() {
+    let server = Server::local();
+    server.start_probe(json!({})).await;
+    server.create("settings", "often", json!({"value": {"cron": "0 3 * * *"}})).await;
+    server.create("flows", "f", json!({})).await;
+    let schedule = json!({"scheduler_id": "cron", "flow_id": "f", "setting_id": "often"});
+    server.create("schedules", "nightly", schedule).await;
+    server.post("/api/v1/schedules/nightly/enable", json!(null)).await.json(200);
+    let filter = json!({"field": "status", "op": "eq", "value": "SCHEDULED"});
+    let scheduled = format!("/api/v1/executions?filter={}", encoded(&filter));
+    while server.get(&scheduled).await.json(200)["rows"].as_array().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let page = see(&server, "/ui/executions").await;
+    assert_eq!(page.texts("tbody.upcoming .status"), ["Scheduled"], "{}", page.html);
+    assert_eq!(page.count("tbody:not(.upcoming) tr[data-row]"), 1);
+    let coming = see(&server, "/ui/executions?filter=status%3DSCHEDULED").await;
+    assert_eq!(coming.texts("tbody .status"), ["Scheduled"]);
+    assert!(see(&server, "/ui").await.text("[aria-labelledby=h-upcoming] tbody").contains("nightly"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_are_suggested_and_kept_under_a_name() {
+    let remote = Remote::new();
+    remote.user("ann", json!({"role": "viewer"})).await;
+    let session = remote.log_in("ann").await;
+    let page = see_as(&remote, &session, "/ui/executions?filter=backup").await;
+    let terms = page.attributes("datalist option", "value");
+    assert!(terms.contains(&"status=ENDED_ERROR".to_owned()) && terms.contains(&"created_at>".to_owned()), "{terms:?}");
+    for name in [HOSTILE[0], "backups"] {
+        let kept = submit_as(&remote, &session, "/ui/views/keep", &[("name", name), ("filter", "backup")]).await;
+        assert_eq!((kept.status, kept.location.as_str()), (303, "/ui/executions?filter=backup"));
+        let with_view = Cookie { cookie: format!("{}; {}", session.cookie, kept.cookie()), ..session.clone() };
+        let page = see_as(&remote, &with_view, "/ui/executions?filter=backup").await;
+        assert_eq!((page.texts(".tabs .own"), page.count("script")), (vec![name.to_owned()], 1));
+        let fields = [("name", name), ("filter", "backup")];
+        let forgotten = submit_as(&remote, &with_view, "/ui/views/forget", &fields).await;
+        assert!(forgotten.cookie().ends_with(&hex::encode("[]")), "{}", forgotten.cookie());
+    }
+    let long = "x".repeat(4000);
+    let refused = submit_as(&remote, &session, "/ui/views/keep", &[("name", "long"), ("filter", &long)]).await;
+    assert_eq!(refused.status, 422);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_match_are_acted_on_after_a_question() {
+    let server = Server::local();
+    for _ in 0..2 {
+        server.start_probe(json!({"hang": true})).await;
+    }
+    let page = see(&server, "/ui/executions?filter=ended_at%3Dnull").await;
+    let cancel = "/ui/bulk/executions/cancel?filter=ended_at%3Dnull";
+    assert!(page.attributes(".all a", "href").contains(&cancel.to_owned()), "{}", page.html);
+    let question = see(&server, cancel).await;
+    assert_eq!((question.text("h1").as_str(), question.count(".card li")), ("Cancel 2 executions?", 2));
+    let done = submit(&server, "/ui/bulk/executions/cancel", &[("filter", "ended_at=null")]).await;
+    assert_eq!((done.status, done.text("h1").as_str()), (200, "Cancel: 2 of 2"));
+    let again = see(&server, "/ui/bulk/executions/resume?filter=status%3DPAUSED").await;
+    assert!(again.text("main").contains("Nothing matches"), "{}", again.html);
+    assert_eq!(see(&server, "/ui/bulk/executions/cancel?filter=nothing%3D1").await.status, 422);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_are_offered_no_action_on_all() {
+    let remote = Remote::new();
+    remote.server.start_probe(json!({})).await;
+    for (role, count) in [("viewer", 0), ("operator", 3), ("author", 4)] {
+        remote.user(role, json!({"role": role})).await;
+        let session = remote.log_in(role).await;
+        assert_eq!(see_as(&remote, &session, "/ui/executions").await.count(".all a"), count, "{role}");
+    }
 }
