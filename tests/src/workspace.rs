@@ -106,11 +106,16 @@ impl Workspace {
 
     /// Serves the workspace over HTTP with other options.
     pub async fn serve_with(&self, configure: impl FnOnce(&mut Options)) -> Result<Server> {
+        self.serve_at("127.0.0.1:0", configure).await
+    }
+
+    /// Serves the workspace over HTTP where another server did before.
+    pub async fn serve_at(&self, address: &str, configure: impl FnOnce(&mut Options)) -> Result<Server> {
         let token = "the-token-of-the-tests";
         let token_sha256 = hex::encode(Sha256::digest(token));
         let mut options = Options::new(Access::Remote { hosts: Vec::new(), token_sha256 });
         configure(&mut options);
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = TcpListener::bind(address).await?;
         let url = format!("http://{}", listener.local_addr()?);
         let stopping = CancellationToken::new();
         let mut serving = JoinSet::new();
@@ -391,6 +396,11 @@ impl Server {
     /// A request to the API, with its token.
     pub fn api(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}/api/v1/{path}", self.url)).bearer_auth(self.token)
+    }
+
+    /// Its address, without a slash at the end.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Begins to stop: whoever waits for an execution is told so at once.

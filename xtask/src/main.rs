@@ -10,6 +10,7 @@ mod setup;
 mod suite;
 mod summary;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -42,6 +43,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<String>,
     },
+    /// Make pictures of every page of the web UI: light, dark, narrow, of an empty workspace and of a full one
+    Screenshots {
+        /// Where they go
+        #[arg(default_value = "target/screenshots", value_name = "FOLDER")]
+        folder: PathBuf,
+    },
     /// Run only the tests about the repository itself
     Tidy,
     /// Write the generated documents anew
@@ -55,6 +62,7 @@ fn main() -> Result<ExitCode> {
         Task::Flows => build::flows()?,
         Task::Generate => generate::run()?,
         Task::Test { filter } => return suite::test(filter.as_deref()),
+        Task::Screenshots { folder } => suite::screenshots(&folder)?,
         Task::Soak => return suite::soak(),
         Task::Tidy => return suite::tidy(),
     }

@@ -45,11 +45,32 @@ pub const SETTINGS_REFERENCE: &str = "docs/reference/configuration.md";
 /// # Errors
 /// When neither `SUREFOOT_TEST_VENV` nor `HOME` is set.
 pub fn venv() -> Result<PathBuf> {
-    if let Some(venv) = env::var_os("SUREFOOT_TEST_VENV").filter(|value| !value.is_empty()) {
-        return Ok(PathBuf::from(venv));
+    tools("SUREFOOT_TEST_VENV", "venv")
+}
+
+/// The folder of npm packages for the tests: `SUREFOOT_TEST_NPM`, or `~/.cache/surefoot/npm`.
+///
+/// # Errors
+/// When neither `SUREFOOT_TEST_NPM` nor `HOME` is set.
+pub fn npm() -> Result<PathBuf> {
+    tools("SUREFOOT_TEST_NPM", "npm")
+}
+
+/// The script that finds what is wrong with a page for people who cannot see it, or use a pointer.
+///
+/// # Errors
+/// As [`npm`].
+pub fn axe() -> Result<PathBuf> {
+    Ok(npm()?.join("node_modules/axe-core/axe.min.js"))
+}
+
+/// A folder of test tools, outside of the checkout.
+fn tools(variable: &str, name: &str) -> Result<PathBuf> {
+    if let Some(folder) = env::var_os(variable).filter(|value| !value.is_empty()) {
+        return Ok(PathBuf::from(folder));
     }
-    let home = env::var_os("HOME").context("neither SUREFOOT_TEST_VENV nor HOME is set: set one of them")?;
-    Ok(PathBuf::from(home).join(".cache/surefoot/venv"))
+    let home = env::var_os("HOME").with_context(|| format!("neither {variable} nor HOME is set: set one of them"))?;
+    Ok(PathBuf::from(home).join(".cache/surefoot").join(name))
 }
 
 /// Every file of the checkout, relative to [`root`], sorted; without build folders and version control.

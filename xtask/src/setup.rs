@@ -1,6 +1,7 @@
 //! Makes a fresh machine able to build and test everything, and says what it does. Running it again is safe, and
 //! fast when nothing is missing.
 
+mod npm;
 mod packages;
 mod python;
 mod toolchain;
@@ -13,7 +14,7 @@ use crate::run;
 
 /// Installs what is missing.
 pub(crate) fn run() -> Result<()> {
-    let changed = [toolchain::install()?, packages::install()?, python::install()?];
+    let changed = [toolchain::install()?, packages::install()?, python::install()?, npm::install()?];
     if changed.contains(&true) {
         run::say("setup is complete");
     } else {

@@ -4,6 +4,7 @@
 
 use std::{
     io::{Read, Write},
+    path::Path,
     process::{Command, ExitCode, Stdio},
 };
 
@@ -60,6 +61,16 @@ pub(crate) fn soak() -> Result<ExitCode> {
 pub(crate) fn tidy() -> Result<ExitCode> {
     let arguments = ["test", "--package", "surefoot-tests", "--test", "tidy", "--test", "architecture"];
     conclude(&tests(run::cargo(arguments).arg("--no-fail-fast"))?, &[])
+}
+
+/// Pictures of every page of the web UI, for people to look at.
+pub(crate) fn screenshots(folder: &Path) -> Result<()> {
+    setup::run()?;
+    build::flows()?;
+    let arguments = ["run", "--quiet", "--package", "surefoot-tests", "--bin", "screenshots", "--"];
+    run::visibly(run::cargo(arguments).arg(folder))?;
+    run::say(format_args!("the pictures are in {}", folder.display()));
+    Ok(())
 }
 
 fn prepare() -> Result<()> {

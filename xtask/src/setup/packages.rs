@@ -28,8 +28,16 @@ apt-get install --quiet --yes --no-install-recommends --no-remove -- "$@"
 
 /// Installs the missing packages. True when there were any.
 pub(super) fn install() -> Result<bool> {
-    let wanted = listed(&super::read(&repo::root().join(LIST))?);
-    let missing = missing(&wanted)?;
+    install_missing(&listed(&super::read(&repo::root().join(LIST))?))
+}
+
+/// Installs one that only machines need which have not got what it brings from elsewhere.
+pub(super) fn install_one(name: &str) -> Result<bool> {
+    install_missing(&[name.to_owned()])
+}
+
+fn install_missing(wanted: &[String]) -> Result<bool> {
+    let missing = missing(wanted)?;
     if missing.is_empty() {
         return Ok(false);
     }
