@@ -1,6 +1,7 @@
 //! Records as the rest of the engine uses them: rules that span kinds, redaction, executions and their connections as
 //! one kind.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -277,7 +278,7 @@ impl Core {
     fn connections(&self, connection: &Connection, key: Key, parent: &Value) -> StoreResult<Vec<Value>> {
         let parent_id = parent["id"].as_str().unwrap_or_default();
         let mut rows: Vec<Value> = Vec::new();
-        let mut starts = Vec::new();
+        let mut starts = HashMap::new();
         for record in journal::read(connection, key)? {
             match record {
                 Record::Call { n, kind, args, at, connection: Some(start), .. } => {
@@ -296,13 +297,13 @@ impl Core {
                         "continued_as": null, "restarted_from": null, "restarted_from_call": null,
                         "attempts": [], "cached_at": null,
                     }));
-                    starts.push((n, start));
+                    starts.insert(n, (rows.len() - 1, start));
                 }
                 Record::Settled { n, began, at, outcome, attempts, cached_at } => {
-                    if let Some(index) = starts.iter().position(|(start, _)| *start == n) {
-                        let row = &mut rows[index];
+                    if let Some((index, start)) = starts.get(&n) {
+                        let row = &mut rows[*index];
                         let first = attempts.first().map_or(began, |attempt| attempt.began);
-                        settle(row, &starts[index].1, &outcome, first.to_string(), at.to_string());
+                        settle(row, start, &outcome, first.to_string(), at.to_string());
                         row["attempts"] = attempts.iter().map(shown_attempt).collect();
                         row["cached_at"] = json!(cached_at.map(|at| at.to_string()));
                     }
