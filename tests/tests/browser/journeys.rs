@@ -157,6 +157,10 @@ async fn an_execution_with_much_in_it_comes_in_pages() -> Result<()> {
         }
     }
     assert_eq!(browser.text("a[rel=next]").await?, None);
+    browser.open(&at(&calls, "/journal")).await?;
+    let pages =
+        "return document.querySelectorAll('tr[data-row]').length <= 100 && document.querySelector('[rel=next]')";
+    browser.until("a piece of the journal", pages).await?;
     browser.open(&at(&lines, "/log")).await?;
     for count in [300, 300, 300, 100] {
         browser.until_count(".log tbody tr", count).await?;

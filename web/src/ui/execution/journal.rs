@@ -20,8 +20,11 @@ pub(super) fn operations() -> Vec<Operation> {
     vec![Operation::page("/ui/executions/{id}/journal", show).role(Role::Viewer)]
 }
 
-/// Rows of the journal a page; a row has a few records.
-const ROWS: usize = 100;
+/// Records a page.
+const RECORDS: usize = 100;
+
+/// Rows of the journal that are read at a time; a row has one record or many.
+const ROWS_AT_ONCE: usize = 10;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -135,10 +138,18 @@ async fn show(
     let head = Head::read(&engine, &id, &frame, "journal").await?;
     let place = query.after.as_deref().map_or(Ok(JournalPlace::default()), parse)?;
     let mut reader = engine.journal_from(&id, place);
-    let records = reader.page(ROWS).await?;
+    let mut records = Vec::new();
+    while records.len() <= RECORDS {
+        let more = reader.page(ROWS_AT_ONCE).await?;
+        if more.is_empty() {
+            break;
+        }
+        records.extend(more);
+    }
+    let has_more = records.len() > RECORDS;
+    records.truncate(RECORDS);
     let last = records.last().map(|(_, place)| *place);
     let entries = merged(records.iter().map(|(record, _)| Entry::of(record, &frame)));
-    let has_more = last.is_some() && !reader.page(1).await?.is_empty();
     let next = last.filter(|_| has_more).map(|place| format!("{}.{}.{}", place.row, place.of_row, place.records));
     Ok(page(&Journal { frame, head, entries, next }))
 }

@@ -13,6 +13,9 @@ use crate::ui::words::{Standing, Took, text, time};
 /// Records that are looked through.
 const RECORDS_MAX: usize = 20_000;
 
+/// Rows of the journal that are read at a time; a row has one record or many.
+const ROWS_AT_ONCE: usize = 100;
+
 /// Checks, waits and files that are shown, of each.
 const SHOWN_MAX: usize = 200;
 
@@ -20,7 +23,7 @@ const SHOWN_MAX: usize = 200;
 #[derive(Default)]
 pub(in crate::ui) struct Story {
     pub(in crate::ui) checks: Vec<Check>,
-    pub(in crate::ui) waits: Vec<Wait>,
+    waits: Vec<Wait>,
     /// When the last attempt of a call began that was tried before, by the number of the call.
     last_attempts: BTreeMap<u64, Timestamp>,
     /// Names of files, each once.
@@ -71,7 +74,7 @@ impl Story {
         let mut reader = engine.journal_from(id, JournalPlace::default());
         let (mut story, mut section, mut records) = (Self::default(), String::new(), 0);
         loop {
-            let page = reader.page(1000).await?;
+            let page = reader.page(ROWS_AT_ONCE).await?;
             if page.is_empty() {
                 return Ok(story);
             }
@@ -86,6 +89,13 @@ impl Story {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn of_records(records: &[Value]) -> Self {
+        let (mut story, mut section) = (Self::default(), String::new());
+        records.iter().for_each(|record| story.hear(record, &mut section));
+        story
+    }
+
     /// Names of the signals that it waits for now.
     pub(in crate::ui) fn awaited(&self) -> impl Iterator<Item = &str> {
         self.waits.iter().filter(|wait| wait.to.is_none()).filter_map(|wait| wait.signal.as_deref())
@@ -93,8 +103,21 @@ impl Story {
 
     /// When the last attempt of that connection began, if there were others.
     pub(in crate::ui) fn last_attempt(&self, connection: &str) -> Option<Timestamp> {
-        let (_, call) = connection.split_once('.')?;
-        self.last_attempts.get(&call.parse().ok()?).copied()
+        self.last_attempts.get(&call_of(connection)?).copied()
+    }
+
+    /// Whether the result of that connection was taken over from another execution.
+    pub(in crate::ui) fn is_taken(&self, connection: &str) -> bool {
+        call_of(connection).is_some_and(|call| self.took_over(call))
+    }
+
+    fn took_over(&self, call: u64) -> bool {
+        self.taken_from.iter().any(|(_, before)| call < *before)
+    }
+
+    /// What it waited for by itself, and another execution did not for it.
+    pub(in crate::ui) fn own_waits(&self) -> impl Iterator<Item = &Wait> {
+        self.waits.iter().filter(|wait| !self.took_over(wait.call))
     }
 
     pub(in crate::ui) fn failed_checks(&self) -> usize {
@@ -170,17 +193,16 @@ impl Story {
     }
 }
 
+/// The number of the call that started a connection, by its id.
+fn call_of(connection: &str) -> Option<u64> {
+    connection.split_once('.')?.1.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-
-    fn heard(records: &[Value]) -> Story {
-        let (mut story, mut section) = (Story::default(), String::new());
-        records.iter().for_each(|record| story.hear(record, &mut section));
-        story
-    }
 
     #[test]
     fn waits_end_with_their_answers_and_checks_know_their_section() {
@@ -192,7 +214,7 @@ mod tests {
         let mut held = call(7, "lock", json!({"setting": "s"}));
         held["reply"] = json!("held");
         let check = json!({"name": "ftp", "outcome": "fail", "message": "refused", "duration_ms": 7, "data": {"a": 1}});
-        let story = heard(&[
+        let story = Story::of_records(&[
             json!({"record": "started", "engine": "0.1.0", "taken_from": [{"execution": "e", "before": 3}]}),
             call(1, "sleep", json!({"duration_ms": 1000, "message": ""})),
             json!({"record": "reply", "call": 1, "at": at(2)}),
@@ -208,5 +230,6 @@ mod tests {
         assert_eq!((story.failed_checks(), story.checks[0].section.as_str()), (1, "files"));
         assert_eq!(story.taken_from, [("e".to_owned(), 3)]);
         assert!(story.files.contains("a.txt"));
+        assert_eq!(["x.2", "x.3", "x"].map(|id| story.is_taken(id)), [true, false, false]);
     }
 }

@@ -73,11 +73,12 @@ impl Timeline {
         (is_first, is_last): (bool, bool),
     ) -> Self {
         let own = time(row, "created_at").unwrap_or(now);
-        let bar = |child: &Value| Bar::of(child, story.last_attempt(text(child, "id")), own, now);
+        let bar = |child: &Value| Bar::of(child, story, own, now);
         let mut bars: Vec<Bar> = children.iter().map(bar).collect();
-        let since = bars.iter().map(|bar| bar.created).min().filter(|_| !is_first).unwrap_or(own);
+        let since = bars.iter().map(|bar| bar.created).min().filter(|_| !is_first);
         let until = bars.iter().map(|bar| bar.created).max().filter(|_| !is_last);
-        let waits = story.waits.iter().filter(|wait| wait.from >= since && until.is_none_or(|until| wait.from < until));
+        let is_here = |at: Timestamp| since.is_none_or(|since| at >= since) && until.is_none_or(|until| at < until);
+        let waits = story.own_waits().filter(|wait| is_here(wait.from));
         let end = time(row, "ended_at").unwrap_or(now);
         bars.extend(waits.map(|wait| Bar::of_wait(wait, end)));
         bars.sort_by_key(|bar| bar.created);
@@ -113,15 +114,16 @@ impl Timeline {
 }
 
 impl Bar {
-    fn of(child: &Value, last_attempt: Option<Timestamp>, own: Timestamp, now: Timestamp) -> Self {
+    fn of(child: &Value, story: &Story, own: Timestamp, now: Timestamp) -> Self {
+        let id = text(child, "id");
         let standing = standing(child);
         let created = time(child, "created_at").unwrap_or(now);
         let started = time(child, "started_at");
         let ended = time(child, "ended_at").unwrap_or(now).max(created);
-        let is_taken = created < own;
+        let is_taken = story.is_taken(id);
         let begun = started.unwrap_or(ended);
         let mut bar = Self {
-            id: Some(text(child, "id").to_owned()),
+            id: Some(id.to_owned()),
             name: text(child, "name").to_owned(),
             kind: if child["type"] == "CONNECTION" { "call" } else { "flow" },
             standing,
@@ -145,7 +147,7 @@ impl Bar {
             bar.parts.push(Part { class: "retry", from, to });
             at = to;
         }
-        let last = last_attempt.filter(|last| *last > at).unwrap_or(at).min(ended);
+        let last = story.last_attempt(id).filter(|last| *last > at).unwrap_or(at).min(ended);
         bar.parts.push(Part { class: "rest", from: at, to: last });
         bar.parts.retain(|part| part.to > part.from);
         bar.parts.push(Part { class: standing.class, from: last, to: ended });
@@ -201,24 +203,24 @@ mod tests {
 
     use super::*;
 
-    fn parts(child: Value, started: &str) -> Vec<(&'static str, i64)> {
-        let own: Timestamp = started.parse().unwrap();
-        let last = "2026-01-01T00:00:12Z".parse().ok();
-        let bar = Bar::of(&child, last, own, "2026-01-01T00:01:00Z".parse().unwrap());
-        bar.parts.iter().map(|part| (part.class, part.to.since(part.from).as_secs() as i64)).collect()
+    fn parts(story: &Story) -> Vec<(&'static str, u64)> {
+        let at = |second: u32| format!("2026-01-01T00:00:{second:02}Z");
+        let child = json!({
+            "id": "x.2", "type": "CONNECTION", "status": "ENDED_SUCCESS",
+            "created_at": at(0), "started_at": at(2), "ended_at": at(20),
+            "attempts": [{"began": at(2), "at": at(5)}, {"began": at(8), "at": at(9)}],
+        });
+        let [own, now] = [at(0), at(59)].map(|at| at.parse().unwrap());
+        let bar = Bar::of(&child, story, own, now);
+        bar.parts.iter().map(|part| (part.class, part.to.since(part.from).as_secs())).collect()
     }
 
     #[test]
     fn queue_attempts_and_pauses_are_told_apart() {
-        let at = |second: u32| format!("2026-01-01T00:00:{second:02}Z");
-        let child = json!({
-            "type": "CONNECTION", "status": "ENDED_SUCCESS",
-            "created_at": at(0), "started_at": at(2), "ended_at": at(20),
-            "attempts": [{"began": at(2), "at": at(5)}, {"began": at(8), "at": at(9)}],
-        });
+        let settled = json!({"record": "settled", "call": 2, "began": "2026-01-01T00:00:12Z", "attempts": [{}, {}]});
         let told = [("queued", 2), ("retry", 3), ("rest", 3), ("retry", 1), ("rest", 3), ("good", 8)];
-        assert_eq!(parts(child.clone(), &at(0)), told);
-        // What began before the execution did is what it took over from another one.
-        assert_eq!(parts(child, &at(30)), [("taken", 0)]);
+        assert_eq!(parts(&Story::of_records(&[settled])), told);
+        let taken = json!({"record": "started", "taken_from": [{"execution": "e", "before": 3}]});
+        assert_eq!(parts(&Story::of_records(&[taken])), [("taken", 0)]);
     }
 }

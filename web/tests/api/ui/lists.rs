@@ -61,8 +61,11 @@ async fn names_and_filters_stay_text() {
         let id = started["id"].as_str().unwrap();
         server.get(&format!("/api/v1/executions/{id}/wait")).await.json(200);
         let encoded: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
-        for path in ["/ui".to_owned(), "/ui/executions".to_owned(), format!("/ui/executions?filter={encoded}")] {
-            let page = see(&server, &path).await;
+        let others = ["/ui/executions?filter=", "/ui/bulk/executions/pause?filter=", "/ui/compare?b="];
+        let others = others.map(|path| format!("{path}{encoded}"));
+        let own = ["", "/tree"].map(|below| format!("/ui/executions/{id}{below}"));
+        for path in ["/ui", "/ui/executions"].map(str::to_owned).iter().chain(&others).chain(&own) {
+            let page = see(&server, path).await;
             assert_eq!(page.count("script"), 1, "{path}");
             assert_eq!(page.count("img, [onerror], [onmouseover], [onload], a[href^='javascript:']"), 0, "{path}");
         }
