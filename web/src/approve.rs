@@ -3,7 +3,6 @@
 //! Looking uses nothing up: what scans mails opens every link. The token in the address is all that is asked for, so
 //! the page tells no other site its address, and no browser sends anything along by itself that would count.
 
-mod form;
 mod page;
 
 use axum::Json;
@@ -22,8 +21,7 @@ use crate::extract::{InPath, parse_json, read_body};
 use crate::operation::Operation;
 use crate::page::{HTML, private};
 use crate::problem::{Answer, Problem};
-
-use form::Form;
+use crate::schema_form::{SchemaForm, in_one_text};
 
 /// Below it stands the token. What is logged of a request leaves out what follows.
 pub(crate) const PATH: &str = "/approve/";
@@ -95,7 +93,7 @@ async fn show(State(app): State<App>, InPath(token): InPath<String>, headers: He
     }
     match found {
         Err(problem) => page::of_problem(&problem),
-        Ok(shown) if shown.status == "open" => page::of_form(&shown, &Form::new(&shown.schema), &[], None),
+        Ok(shown) if shown.status == "open" => page::of_form(&shown, &SchemaForm::new(&shown.schema), None, &[], None),
         Ok(shown) => page::of_end(&shown),
     }
 }
@@ -124,15 +122,18 @@ async fn answer_form(app: &App, token: String, request: Request) -> Response {
         Err(problem) => return page::of_problem(&problem),
     };
     let values: Vec<(String, String)> = form_urlencoded::parse(&body).into_owned().collect();
-    let form = Form::new(&shown.schema);
-    let given = match form.read(&values) {
-        Ok(payload) => give(app, token, payload).await,
-        Err(reason) => Err(Problem::invalid(reason)),
+    let form = SchemaForm::new(&shown.schema);
+    let (given, wrong) = match form.read(&values) {
+        Ok(payload) => {
+            let wrong = form.check(&payload);
+            (give(app, token, payload).await, wrong)
+        }
+        Err(wrong) => (Err(Problem::invalid(in_one_text(&wrong))), wrong),
     };
     match given {
         Ok(shown) => page::of_thanks(&shown),
         Err(problem) if problem.status() == StatusCode::UNPROCESSABLE_ENTITY => {
-            page::of_form(&shown, &form, &values, Some(&problem))
+            page::of_form(&shown, &form, Some(&values), &wrong, Some(&problem))
         }
         Err(problem) => page::of_problem(&problem),
     }

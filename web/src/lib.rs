@@ -35,6 +35,7 @@ mod rate;
 mod records;
 mod routes;
 mod schedules;
+mod schema_form;
 mod serve;
 mod sessions;
 mod settings;

@@ -17,7 +17,9 @@ const STYLE: &str = "\
 :root{color-scheme:light dark}\
 body{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:0 auto;padding:2rem 1rem}\
 h1{font-size:1.3rem;white-space:pre-wrap;overflow-wrap:anywhere}\
-label{display:block;margin-top:1rem;font-weight:600}\
+.field label,.check{display:block;margin-top:1rem}\
+label{font-weight:600}\
+.wrong{display:block;font-weight:600}\
 small{display:block;font-weight:400}\
 input,select,textarea,button{font:inherit;padding:.5rem;margin-top:.25rem;width:100%;box-sizing:border-box}\
 input[type=checkbox]{width:auto;margin-right:.5rem}\

@@ -4,26 +4,28 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::Shown;
-use super::form::Form;
 use crate::page::{escaped, page};
 use crate::problem::Problem;
+use crate::schema_form::{Entered, SchemaForm, Wrong};
 
 /// What is asked, with a form; above it what was wrong with the answer before.
 pub(super) fn of_form(
     shown: &Shown,
-    form: &Form<'_>,
-    values: &[(String, String)],
-    wrong: Option<&Problem>,
+    form: &SchemaForm<'_>,
+    entered: Option<&Entered>,
+    wrong: &[Wrong],
+    problem: Option<&Problem>,
 ) -> Response {
-    let status = wrong.map_or(StatusCode::OK, Problem::status);
-    let wrong = wrong.map(|problem| format!("<p class=\"problem\" role=\"alert\">{}</p>", escaped(problem.detail())));
+    let status = problem.map_or(StatusCode::OK, Problem::status);
+    let problem =
+        problem.map(|problem| format!("<p class=\"problem\" role=\"alert\">{}</p>", escaped(problem.detail())));
     let until = shown.expires_at.as_ref().map(|at| format!("<p>It can be answered until {}.</p>", escaped(at)));
     // Without an action it goes to the address of the page, which has the token.
     let body = format!(
         "{}{}<form method=\"post\">{}<button>Answer</button></form>",
-        wrong.unwrap_or_default(),
+        problem.unwrap_or_default(),
         until.unwrap_or_default(),
-        form.html(values)
+        form.html(entered, wrong)
     );
     page(status, heading(shown), &body)
 }
