@@ -28,7 +28,7 @@ use crate::store::{Refusal, StoreError, StoreResult, approvals, records};
 pub const ANSWER_BYTES_MAX: usize = 256 << 10;
 
 /// Size of the schema of an answer, bytes of JSON.
-const SCHEMA_BYTES_MAX: usize = 64 << 10;
+pub(crate) const SCHEMA_BYTES_MAX: usize = 64 << 10;
 
 /// Length of a message, characters.
 const MESSAGE_MAX: usize = 10_000;

@@ -59,7 +59,7 @@ pub use engine::{
     Attachment, Attachments, Engine, EngineError, EngineResult, FlowVersion, JournalPlace, JournalReader, KnownSession,
     Link, LinkFor, Origin, Session, StartRequest, Watch, WebhookCredential,
 };
-pub use host::ComponentError;
+pub use host::{ComponentError, Maker, made_with};
 pub use id::Entropy;
 pub use journal::Status;
 pub use metrics::{Calls, Distribution, Ended, Figures, Histogram};

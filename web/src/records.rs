@@ -49,7 +49,7 @@ fn paths(kind: Kind) -> (String, String) {
 }
 
 /// What is about people is for admins alone; what of that is in no project, for those of the whole workspace.
-fn needs(kind: Kind, otherwise: Role) -> Needs {
+pub(crate) fn needs(kind: Kind, otherwise: Role) -> Needs {
     match kind.is_about_people() {
         true if kind.has_project() => Needs::Role(Role::Admin),
         true => Needs::WorkspaceRole(Role::Admin),

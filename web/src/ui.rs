@@ -13,12 +13,15 @@ mod commands;
 mod compare;
 mod execution;
 mod executions;
+mod filled;
 mod filter;
+mod flows;
 pub(crate) mod forms;
 mod frame;
 mod login;
 mod overview;
 mod plot;
+mod record;
 mod run;
 mod table;
 mod views;
@@ -51,6 +54,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         compare::operations(),
         bulk::operations(),
         views::operations(),
+        flows::operations(),
     ]
     .into_iter()
     .flatten()

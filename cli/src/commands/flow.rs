@@ -61,6 +61,9 @@ pub(crate) struct SetArguments {
     /// The highest role that its executions have, whoever starts them
     #[arg(long, value_parser = ["viewer", "operator", "author"])]
     role: Option<String>,
+    /// JSON Schema of its input, from which the web UI makes a form: JSON, `@FILE`, `-` for standard input, or `null`
+    #[arg(long, value_name = "JSON")]
+    input_schema: Option<String>,
     /// What it is for
     #[arg(long)]
     description: Option<String>,
@@ -88,6 +91,7 @@ async fn set(arguments: SetArguments, context: &Context) -> Result<u8> {
         ("max_concurrent", arguments.max_concurrent),
         ("priority", arguments.priority),
         ("role", arguments.role.map(Value::from)),
+        ("input_schema", arguments.input_schema.as_deref().map(inputs::json).transpose()?),
         ("description", arguments.description.map(Value::from)),
         ("project_id", project),
     ];

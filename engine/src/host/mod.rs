@@ -8,6 +8,7 @@ mod contract;
 mod end;
 mod failing;
 mod limits;
+mod makers;
 mod pool;
 mod wasi;
 
@@ -32,6 +33,8 @@ use crate::session::{End, Session};
 
 use contract::{Flow, FlowPre};
 use failing::Failing;
+pub use makers::{Maker, made_with};
+
 use limits::Ticker;
 use pool::Pool;
 use wasi::Guest;

@@ -80,6 +80,7 @@ const FLOW: &[Field] = &[
     data("max_concurrent", Integer),
     data("priority", Integer),
     data("role", Text),
+    data("input_schema", Json),
 ];
 const CONNECTOR: &[Field] = &[
     data("type", Text),

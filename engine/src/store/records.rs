@@ -10,6 +10,7 @@ use surefoot_connector_api::is_secret_name;
 use super::executions::Key;
 use super::locks::LOCKED_BY;
 use super::{Refusal, StoreError, StoreResult};
+use crate::approvals::SCHEMA_BYTES_MAX;
 use crate::clock::Timestamp;
 use crate::deadline::MILLIS_MAX;
 use crate::people::{ACTS_AS, Rights, Role};
@@ -431,6 +432,7 @@ fn validate(kind: Kind, document: &Map<String, Value>) -> StoreResult<()> {
             let text = "`role` of a flow is viewer, operator or author, or null for author: flows need no more";
             Err(StoreError::invalid(text))
         }
+        Kind::Flow if document.contains_key("input_schema") => check_schema(&document["input_schema"]),
         Kind::Webhook if !document.get("methods").is_none_or(are_methods) => {
             Err(StoreError::invalid(format!("`methods` of a webhook is a list of {}", METHODS.join(", "))))
         }
@@ -454,6 +456,18 @@ fn validate(kind: Kind, document: &Map<String, Value>) -> StoreResult<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// What a form is made from, and inputs are held against.
+fn check_schema(schema: &Value) -> StoreResult<()> {
+    if !schema.is_object() && !schema.is_boolean() {
+        return Err(StoreError::invalid("`input_schema` of a flow is a JSON Schema, an object"));
+    }
+    if schema.to_string().len() > SCHEMA_BYTES_MAX {
+        return Err(StoreError::invalid(format!("`input_schema` of a flow has at most {SCHEMA_BYTES_MAX} bytes")));
+    }
+    let built = jsonschema::options().should_validate_formats(true).build(schema);
+    built.map(drop).map_err(|error| StoreError::invalid(format!("`input_schema` of a flow is no JSON Schema: {error}")))
 }
 
 fn check_notification(document: &Map<String, Value>) -> StoreResult<()> {

@@ -47,6 +47,11 @@ async fn read(request: Request) -> Answer<Request> {
 }
 
 impl Fields {
+    /// All of them.
+    pub(crate) fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
     /// The first field of that name.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())

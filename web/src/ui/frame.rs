@@ -8,9 +8,11 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, H
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 use surefoot_engine::{Entropy, Rights, Role, Timestamp};
 
 use super::assets;
+use super::words::{Moment, time};
 use crate::app::App;
 use crate::caller::Caller;
 use crate::page::HTML;
@@ -60,7 +62,12 @@ static NAVIGATION: [(&str, &[Entry]); 3] = [
             entry("/ui/executions", "Executions", "executions", Role::Viewer, false),
         ],
     ),
-    ("Workspace", &[]),
+    (
+        "Workspace",
+        &[
+            entry("/ui/flows", "Flows", "flows", Role::Viewer, false),
+        ],
+    ),
     ("Administration", &[]),
 ];
 
@@ -98,6 +105,16 @@ impl Frame {
     /// Whether who looks has that role somewhere: what it takes to be shown a way to do something.
     pub(crate) fn may(&self, role: &str) -> bool {
         role.parse().is_ok_and(|role: Role| self.rights.highest() >= Some(role))
+    }
+
+    /// Whether who looks has that role where a record is.
+    pub(crate) fn may_for(&self, role: &str, record: &Value) -> bool {
+        role.parse().is_ok_and(|role: Role| self.rights.in_project(record["project_id"].as_str()) >= Some(role))
+    }
+
+    /// A time in a record, as pages show it.
+    pub(super) fn moment(&self, record: &Value, field: &str) -> Moment {
+        Moment { at: time(record, field), now: self.now }
     }
 
     /// The highest role of who looks.
@@ -140,10 +157,17 @@ impl Frame {
 }
 
 /// What pages say after something was done, by the code in their address: nobody can make them say something else.
-const DONE: [(&str, &str); 5] = [
+const DONE: [(&str, &str); 12] = [
     ("cancelled", "It was asked to end. It does at its next call."),
+    ("created", "It was made."),
+    ("deleted", "It is in the trash."),
+    ("disabled", "It is disabled."),
+    ("enabled", "It is enabled."),
+    ("gone", "It was deleted for good."),
     ("paused", "It is paused. Nothing reaches it until it is resumed."),
+    ("restored", "It is back from the trash."),
     ("resumed", "It goes on."),
+    ("saved", "It was saved."),
     ("signalled", "The signal is kept until it asks for it."),
     ("started", "It was started. This page follows it."),
 ];

@@ -35,7 +35,7 @@ const ANSWERS_LOOKED_AT_MAX: u32 = 200;
 const COLUMNS: i64 = 24;
 
 /// How far back the plots look: what the address says, what people read, how long that is.
-const RANGES: [(&str, &str, Duration); 3] = [
+pub(super) const RANGES: [(&str, &str, Duration); 3] = [
     ("hour", "Last hour", Duration::from_secs(3600)),
     ("day", "Last 24 hours", Duration::from_secs(86_400)),
     ("week", "Last 7 days", Duration::from_secs(604_800)),
@@ -170,7 +170,7 @@ fn top_level() -> Value {
     ]})
 }
 
-async fn rows(engine: &Engine, filter: Value, order: &str, limit: u32) -> Answer<(Vec<Value>, bool)> {
+pub(super) async fn rows(engine: &Engine, filter: Value, order: &str, limit: u32) -> Answer<(Vec<Value>, bool)> {
     let call = QueryCall {
         kind: Kind::Execution.as_str().to_owned(),
         filter: Some(filter),
@@ -183,7 +183,7 @@ async fn rows(engine: &Engine, filter: Value, order: &str, limit: u32) -> Answer
 }
 
 /// How runs ended, and how long they took, by when they were created.
-fn plots(past: &[Value], since: Timestamp, now: Timestamp) -> (Bars, Bars) {
+pub(super) fn plots(past: &[Value], since: Timestamp, now: Timestamp) -> (Bars, Bars) {
     let width = (now.0 - since.0).max(COLUMNS) / COLUMNS;
     let empty = || (0..COLUMNS).map(|_| [0.0; 3]).collect::<Vec<_>>();
     let (mut ends, mut durations) = (empty(), vec![Vec::new(); COLUMNS as usize]);

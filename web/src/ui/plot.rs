@@ -1,9 +1,11 @@
 //! Plots, as SVG made here: exact values on each mark, for a pointer and for who hears the page, and a table beneath.
 
 use std::fmt::{self, Display, Formatter};
+use std::time::Duration;
 
 use askama::filters::HtmlSafe;
 
+use super::words::Took;
 use crate::page::escaped;
 
 /// One column of stacked bars.
@@ -118,6 +120,9 @@ impl Bars {
     }
 
     fn number(&self, value: f64) -> String {
+        if self.unit == "s" && value > 0.0 {
+            return Took(Duration::from_secs_f64(value)).to_string();
+        }
         let digits = if value.fract() == 0.0 || value >= 100.0 { 0 } else { 2 };
         let space = if self.unit.is_empty() { "" } else { " " };
         format!("{value:.digits$}{space}{}", self.unit)

@@ -55,6 +55,11 @@ const STANDINGS: [(&str, &str, &str); 22] = [
 ];
 
 impl Standing {
+    /// Of what is enabled, or not.
+    pub(super) fn of_enabled(is_enabled: bool) -> Self {
+        Self::of(if is_enabled { "enabled" } else { "disabled" })
+    }
+
     /// That of a status, by the word that records have. What is not known is shown as it is not: a neutral dot.
     pub(super) fn of(status: &str) -> Self {
         let found = STANDINGS.iter().find(|(known, ..)| *known == status);
@@ -186,6 +191,15 @@ impl Display for Took {
     }
 }
 
+/// A duration as people write it, which can be read again: `2h 30m`.
+pub(super) fn duration_text(duration: Duration) -> String {
+    let (millis, seconds) = (duration.subsec_millis(), duration.as_secs());
+    let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s"), (millis.into(), "ms")];
+    let parts: Vec<_> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+}
+
 /// A size, as 1024-based units have it.
 pub(super) struct Size(pub(super) u64);
 
@@ -273,6 +287,12 @@ mod tests {
         assert_eq!(took(5_016_000), "5.02 s");
         assert_eq!(took(3_661_000_000), "1 h 1 min");
         assert_eq!((Size(1023).to_string(), Size(1 << 20).to_string()), ("1023 B".into(), "1.0 MiB".into()));
+    }
+
+    #[test]
+    fn durations_are_written_as_they_are_read() {
+        let text = |millis: u64| duration_text(Duration::from_millis(millis));
+        assert_eq!([text(9_000_000), text(61_500), text(0)], ["2h 30m", "1m 1s 500ms", "0s"]);
     }
 
     #[test]

@@ -49,3 +49,19 @@ async fn versions_of_a_flow_without_one() {
     server.create("flows", "f", json!({})).await;
     assert_eq!(server.get("/api/v1/flows/f/versions").await.json(200), json!({ "rows": Value::Array(Vec::new()) }));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_schema_of_an_input_is_a_schema() {
+    let server = Server::local();
+    let schema = json!({"type": "object", "properties": {"host": {"type": "string"}}});
+    let flow = server.create("flows", "f", json!({ "input_schema": schema })).await;
+    assert_eq!(flow["input_schema"], schema);
+    for wrong in
+        [json!({"type": 3}), json!("object"), json!([]), json!({"pattern": "("}), json!({"x": "y".repeat(70_000)})]
+    {
+        let text = server.patch("/api/v1/flows/f", json!({ "input_schema": wrong })).await.problem(422, "invalid");
+        assert!(text.contains("`input_schema` of a flow"), "{text}");
+    }
+    let flow = server.patch("/api/v1/flows/f", json!({ "input_schema": null })).await.json(200);
+    assert!(flow["input_schema"].is_null(), "{flow}");
+}

@@ -3,6 +3,7 @@
 mod access;
 mod compare;
 mod execution;
+mod flows;
 mod lists;
 
 use axum::body::Body;
@@ -56,6 +57,15 @@ impl Page {
 
     pub(crate) fn count(&self, selector: &str) -> usize {
         self.document.select(&Selector::parse(selector).unwrap()).count()
+    }
+
+    /// What came from outside stayed text on it: no script but its own, no handler, no address that runs something.
+    #[track_caller]
+    pub(crate) fn is_plain(&self, what: &str) {
+        assert!(self.status < 500, "{what}: {}", self.status);
+        assert_eq!(self.count("script"), usize::from(self.status != 303), "{what}");
+        let dangerous = "img, [onerror], [onmouseover], [onload], a[href^='javascript:'], main b[onload]";
+        assert_eq!(self.count(dangerous), 0, "{what}: {}", self.html);
     }
 
     /// An attribute of everything that a selector finds.
