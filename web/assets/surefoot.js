@@ -129,6 +129,7 @@ function tellAges() {
 
 // A button beside each command.
 function prepare(part) {
+  tellHere(part);
   for (const command of all("[data-copy]", part)) {
     if ($(".copy", command)) continue;
     const text = command.textContent;
@@ -174,6 +175,38 @@ document.addEventListener("keydown", (event) => {
   if (wanted.matches("input, textarea, select")) wanted.focus();
   else wanted.click();
 });
+
+// Times on the reader's own clocks, beside those of a zone.
+const HERE = {
+  weekday: "short", year: "numeric", month: "short", day: "numeric",
+  hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short",
+};
+
+function tellHere(part) {
+  for (const column of all("[data-here]", part)) {
+    const at = $("time[datetime]", column.parentElement);
+    if (at) column.textContent = new Date(at.dateTime).toLocaleString([], HERE);
+    column.hidden = false;
+  }
+}
+
+// What a form means, told while it is filled in: the page for that says it, and the part is taken from there.
+for (const form of all("form[data-preview]")) {
+  let timer = null;
+  form.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(async () => {
+      const names = ["rule", "expression", "time_zone", "from", "missed", "missed_window", "overlap"];
+      const query = new URLSearchParams([...new FormData(form)].filter(([name]) => names.includes(name)));
+      const answer = await fetch(`${form.dataset.preview}?${query}`).catch(() => null);
+      if (!answer?.ok) return;
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("preview");
+      if (!fresh) return;
+      $("#preview").replaceChildren(...fresh.childNodes);
+      prepare($("#preview"));
+    }, 250);
+  });
+}
 
 // Suggestions are for the last term of a filter: what stands before it stays.
 for (const list of all("[data-terms]")) {

@@ -23,6 +23,7 @@ mod overview;
 mod plot;
 mod record;
 mod run;
+mod schedules;
 mod table;
 mod views;
 mod words;
@@ -55,6 +56,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         bulk::operations(),
         views::operations(),
         flows::operations(),
+        schedules::operations(),
     ]
     .into_iter()
     .flatten()

@@ -66,6 +66,7 @@ static NAVIGATION: [(&str, &[Entry]); 3] = [
         "Workspace",
         &[
             entry("/ui/flows", "Flows", "flows", Role::Viewer, false),
+            entry("/ui/schedules", "Schedules", "schedules", Role::Viewer, false),
         ],
     ),
     ("Administration", &[]),

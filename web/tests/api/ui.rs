@@ -5,6 +5,7 @@ mod compare;
 mod execution;
 mod flows;
 mod lists;
+mod schedules;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
