@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use reqwest::Method;
 use serde_json::{Value, json};
+use surefoot_engine::StartRequest;
 use surefoot_engine::query::Kind;
 use surefoot_fixtures::Targets;
 
@@ -120,11 +121,38 @@ pub async fn fill(workspace: &Workspace, targets: &Targets) -> Result<Samples> {
     if let Some(approval) = approvals.first() {
         samples.insert("approvals", id(approval).to_owned());
     }
+    samples.extend(schedule_and_call(workspace).await?);
     for (folder, kind) in [("flows", Kind::Flow), ("connectors", Kind::Connector), ("settings", Kind::Setting)] {
         let first = workspace.rows(kind.as_str(), json!({"and": []})).await?.into_iter().next();
         samples.insert(folder, name_of(&first.context("there is one")?));
     }
     Ok(samples)
+}
+
+/// A flow with a form, a schedule that starts it, a webhook and a call of that.
+async fn schedule_and_call(workspace: &Workspace) -> Result<Samples> {
+    let schema = json!({
+        "type": "object",
+        "properties": {"name": {"type": "string", "description": "Who is greeted"}, "loud": {"type": "boolean"}},
+        "required": ["name"],
+    });
+    workspace.save(Kind::Flow, "hello", json!({ "input_schema": schema })).await?;
+    let nightly = json!({"cron": "30 2 * * *", "time_zone": "Europe/Vienna"});
+    workspace.save(Kind::Setting, "nightly", json!({ "value": nightly })).await?;
+    let fields = json!({"scheduler_id": "cron", "setting_id": "nightly", "flow_id": "hello", "is_enabled": true});
+    let schedule = workspace.save(Kind::Schedule, "report", fields).await?;
+    let webhook = workspace.webhook("orders", "hello", json!({})).await?;
+    let input = json!({"method": "POST", "path": "customers/7", "json": {"order": 7}, "headers": {"accept": "*/*"}});
+    let request = StartRequest {
+        flow: "hello".to_owned(),
+        input,
+        by: "webhook orders".to_owned(),
+        webhook_id: Some(id(&webhook).to_owned()),
+        ..StartRequest::default()
+    };
+    let (call, _) = workspace.engine.start(request).await?;
+    workspace.ended(&call).await?;
+    Ok(Samples::from([("schedules", name_of(&schedule)), ("webhooks", name_of(&webhook)), ("calls", call)]))
 }
 
 fn name_of(row: &Value) -> String {

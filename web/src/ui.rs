@@ -26,6 +26,7 @@ mod run;
 mod schedules;
 mod table;
 mod views;
+mod webhooks;
 mod words;
 
 use axum::extract::Request;
@@ -57,6 +58,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         views::operations(),
         flows::operations(),
         schedules::operations(),
+        webhooks::operations(),
     ]
     .into_iter()
     .flatten()

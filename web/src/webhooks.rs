@@ -4,12 +4,12 @@
 //! or was cancelled, a deadline, a server that stops are never a 2xx. A call without an answer goes on without its
 //! caller; one with an `Idempotency-Key`, or a signed one with its id, can be made again and joins the first.
 
-mod answer;
+pub(crate) mod answer;
 mod content;
-mod credentials;
-mod deliveries;
+pub(crate) mod credentials;
+pub(crate) mod deliveries;
 mod input;
-mod record;
+pub(crate) mod record;
 mod refused;
 mod signature;
 

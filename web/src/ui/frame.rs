@@ -67,6 +67,7 @@ static NAVIGATION: [(&str, &[Entry]); 3] = [
         &[
             entry("/ui/flows", "Flows", "flows", Role::Viewer, false),
             entry("/ui/schedules", "Schedules", "schedules", Role::Viewer, false),
+            entry("/ui/webhooks", "Webhooks", "webhooks", Role::Viewer, false),
         ],
     ),
     ("Administration", &[]),

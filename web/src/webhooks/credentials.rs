@@ -77,7 +77,7 @@ async fn set_key(
     if key.as_deref() == Some("") {
         return Err(Problem::invalid("the key is empty; give another one, or null to remove it"));
     }
-    set(&app, engine, caller, webhook, WebhookCredential::Key, key, old_seconds).await
+    set(&app, engine, caller, webhook, WebhookCredential::Key, key, old_seconds).await.map(Json)
 }
 
 async fn set_secret(
@@ -88,10 +88,14 @@ async fn set_secret(
     InJson(SecretBody { secret, old_seconds }): InJson<SecretBody>,
 ) -> Answer<Json<Value>> {
     secret.as_deref().map(SigningSecret::parse).transpose().map_err(Problem::invalid)?;
-    set(&app, engine, caller, webhook, WebhookCredential::SigningSecret, secret, old_seconds).await
+    set(&app, engine, caller, webhook, WebhookCredential::SigningSecret, secret, old_seconds).await.map(Json)
 }
 
-async fn set(
+/// Sets what callers must show, or removes it.
+///
+/// # Errors
+/// When what is replaced would go on for too long.
+pub(crate) async fn set(
     app: &App,
     engine: Engine,
     caller: Caller,
@@ -99,7 +103,7 @@ async fn set(
     credential: WebhookCredential,
     value: Option<String>,
     old_seconds: u32,
-) -> Answer<Json<Value>> {
+) -> Answer<Value> {
     if old_seconds > OLD_SECONDS_MAX {
         return Err(Problem::invalid(format!("`old_seconds` is at most {OLD_SECONDS_MAX}, not {old_seconds}")));
     }
@@ -107,5 +111,5 @@ async fn set(
     let set = move |engine: Engine| async move {
         engine.set_webhook_credential(&webhook, credential, value.as_deref(), old_until, &caller.who).await
     };
-    Ok(Json(app.complete(engine, set).await?))
+    app.complete(engine, set).await
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use surefoot_engine::query::Kind;
 use surefoot_engine::session::QueryCall;
-use surefoot_engine::{Role, Timestamp};
+use surefoot_engine::{Engine, Role, Timestamp};
 
 use crate::app::App;
 use crate::caller::{Caller, InReach};
@@ -51,39 +51,39 @@ pub(crate) struct ListQuery {
 #[derive(Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Deliveries {
-    rows: Vec<Delivery>,
+    pub(crate) rows: Vec<Delivery>,
     /// The `cursor` of the next page; null after the last.
-    next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// One call, and what became of it.
 #[derive(Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct Delivery {
+pub(crate) struct Delivery {
     /// The execution that it started.
-    execution_id: String,
+    pub(crate) execution_id: String,
     /// When it came.
-    created_at: String,
+    pub(crate) created_at: String,
     /// `webhook NAME`, or who delivered it again.
-    created_by: String,
+    pub(crate) created_by: String,
     /// The method; null where the input is another than a call has.
-    method: Option<String>,
+    pub(crate) method: Option<String>,
     /// Below `/call`.
-    path: Option<String>,
-    content_type: Option<String>,
+    pub(crate) path: Option<String>,
+    pub(crate) content_type: Option<String>,
     /// Length of the body as its sender said, bytes.
-    content_length: Option<u64>,
+    pub(crate) content_length: Option<u64>,
     /// How many files came with it.
-    files: usize,
+    pub(crate) files: usize,
     /// Of the execution.
-    status: String,
+    pub(crate) status: String,
     /// Of the answer for a caller who waits; null before the end.
-    answer_status: Option<u16>,
-    error_code: String,
+    pub(crate) answer_status: Option<u16>,
+    pub(crate) error_code: String,
     /// From the call to the end; null before the end.
-    duration_ms: Option<u64>,
+    pub(crate) duration_ms: Option<u64>,
     /// The execution that goes on with it.
-    continued_as: Option<String>,
+    pub(crate) continued_as: Option<String>,
 }
 
 async fn list(
@@ -96,6 +96,11 @@ async fn list(
         return Err(Problem::invalid(format!("limit must be 1 to {LIMIT_MAX}, not {limit}")));
     }
     let webhook = engine.record(Kind::Webhook, &webhook).await?;
+    of(&engine, &webhook, limit, cursor).await.map(Json)
+}
+
+/// A page of what became of the calls of a webhook, whose record this is.
+pub(crate) async fn of(engine: &Engine, webhook: &Value, limit: u32, cursor: Option<String>) -> Answer<Deliveries> {
     let query = QueryCall {
         kind: Kind::Execution.as_str().to_owned(),
         filter: Some(json!({"field": "webhook_id", "op": "eq", "value": webhook["id"]})),
@@ -105,7 +110,7 @@ async fn list(
         deleted: false,
     };
     let page = engine.query(query).await?;
-    Ok(Json(Deliveries { rows: page.rows.iter().map(Delivery::of).collect(), next: page.next }))
+    Ok(Deliveries { rows: page.rows.iter().map(Delivery::of).collect(), next: page.next })
 }
 
 async fn replay(

@@ -19,7 +19,7 @@ use crate::problem::{Answer, Problem};
 const KEY_BODY_BYTES_MAX: usize = 1 << 20;
 
 /// The methods that a webhook may have.
-const METHODS: [&str; 6] = ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"];
+pub(crate) const METHODS: [&str; 6] = ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"];
 
 /// A webhook that is enabled.
 pub(crate) struct Webhook {
@@ -188,7 +188,7 @@ fn good(record: &Value, credential: WebhookCredential, now: Timestamp) -> Vec<&s
 }
 
 /// POST alone unless the record has a list.
-fn methods(field: &Value) -> Vec<&'static str> {
+pub(crate) fn methods(field: &Value) -> Vec<&'static str> {
     let Some(listed) = field.as_array() else {
         return vec!["POST"];
     };

@@ -6,6 +6,7 @@ mod execution;
 mod flows;
 mod lists;
 mod schedules;
+mod webhooks;
 
 use axum::body::Body;
 use axum::http::{Method, Request};
