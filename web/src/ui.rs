@@ -11,6 +11,7 @@ mod assets;
 mod bulk;
 mod commands;
 mod compare;
+mod connectors;
 mod execution;
 mod executions;
 mod filled;
@@ -59,6 +60,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         flows::operations(),
         schedules::operations(),
         webhooks::operations(),
+        connectors::operations(),
     ]
     .into_iter()
     .flatten()

@@ -68,6 +68,7 @@ static NAVIGATION: [(&str, &[Entry]); 3] = [
             entry("/ui/flows", "Flows", "flows", Role::Viewer, false),
             entry("/ui/schedules", "Schedules", "schedules", Role::Viewer, false),
             entry("/ui/webhooks", "Webhooks", "webhooks", Role::Viewer, false),
+            entry("/ui/connectors", "Connectors", "connectors", Role::Viewer, false),
         ],
     ),
     ("Administration", &[]),

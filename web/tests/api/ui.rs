@@ -2,6 +2,7 @@
 
 mod access;
 mod compare;
+mod connectors;
 mod execution;
 mod flows;
 mod lists;
