@@ -206,6 +206,46 @@ async fn those_who_are_asked_answer_by_api_and_command_line() -> Result<()> {
     Ok(())
 }
 
+/// The page of a question: its form, the answer once more, and who gave it. What does not fit is told, and kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_answers_after_it_has_shown_the_answer_once_more() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = SurefootProcess::start(&folder.path().join("data")).await?;
+    server.deploy("test-guest").await?;
+    let id = server.run("test-guest", ask(&form())).await?;
+    path_of_form(&server).await?;
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+    let get = |path: &str| client.get(format!("{}{path}", server.url())).bearer_auth(server.token());
+    let post = |path: &str, fields: &[(&str, &str)]| {
+        filled(client.post(format!("{}{path}", server.url())).bearer_auth(server.token()), fields)
+    };
+    let asked = server.api(Method::GET, "approvals", None).await?["rows"][0].clone();
+    let path = format!("/ui/approvals/{}", asked["id"].as_str().context("an id")?);
+    let (_, list) = send(get("/ui/approvals")).await?;
+    ensure!(list.contains(&path) && list.contains("Deploy &lt;b&gt;7&lt;/b&gt;"), "{list}");
+    let (_, page) = send(get(&path)).await?;
+    ensure!(page.contains("name=\"hosts\"") && page.contains("the role operator"), "{page}");
+
+    let (status, page) = send(post(&format!("{path}/confirm"), &[("hosts", "0"), ("reason", "<now>")])).await?;
+    ensure!(status == 422 && page.contains("value=\"&lt;now&gt;\""), "{status} {page}");
+    let answer = [("go", "true"), ("hosts", "3"), ("reason", "it is time")];
+    let (status, page) = send(post(&format!("{path}/confirm"), &answer)).await?;
+    ensure!(status == 200 && page.contains("Is this your answer?") && page.contains("&quot;hosts&quot;: 3"), "{page}");
+    let (status, page) = send(post(&format!("{path}/change"), &answer)).await?;
+    ensure!(status == 200 && page.contains("value=\"it is time\""), "{status} {page}");
+    ensure!(server.api(Method::GET, "approvals", None).await?["rows"][0]["status"] == "open", "nothing counts yet");
+    let (status, _) = send(post(&format!("{path}/answer"), &answer)).await?;
+    ensure!(status == 303, "{status}");
+    let row = server.ended(&id).await?;
+    ensure!(row["output"] == json!([[{"go": true, "hosts": 3, "reason": "it is time"}, "api"]]), "{row:#}");
+
+    let (_, page) = send(get(&path)).await?;
+    ensure!(page.contains("by api") && !page.contains("/confirm\""), "{page}");
+    let (status, page) = send(post(&format!("{path}/answer"), &[("hosts", "4")])).await?;
+    ensure!(status == 409 && page.contains("was answered by api"), "{status} {page}");
+    Ok(())
+}
+
 /// Elsewhere nobody learns that something is asked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_is_in_reach_where_its_flow_is() -> Result<()> {

@@ -70,6 +70,28 @@ async fn a_run_is_followed_cancelled_and_run_again() -> Result<()> {
     browser.until_text("#h-output + .document", "again").await
 }
 
+/// Who is asked finds the question, looks at the answer once more, and gives it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_run_is_approved() -> Result<()> {
+    let workspace = Workspace::open()?;
+    workspace.deploy(&["ask-first"]).await?;
+    let id = workspace.start("ask-first", json!({"version": "9.2"})).await?;
+    workspace.until(&id, |row| row["status"] == "WAITING").await?;
+    let (server, browser) = logged_in(&workspace).await?;
+    browser.open(&format!("{}/ui", server.url())).await?;
+    browser.click("nav a", "Approvals").await?;
+    browser.click("tbody th a", "deploy").await?;
+    browser.until_text("h1", "Deploy version 9.2 to production?").await?;
+    browser.click("label", "Deploy").await?;
+    browser.click("button", "Look at the answer").await?;
+    browser.until_text("pre.document", "\"go\": true").await?;
+    browser.click("button", "Answer").await?;
+    browser.until_text(".standing .status", "Answered").await?;
+    let row = workspace.ended(&id).await?;
+    ensure!(row["output"]["deploy"] == true && row["output"]["by"] == "user root", "{row:#}");
+    Ok(())
+}
+
 /// An upgrade check fails while somebody watches; the cause is three clicks from the overview.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_upgrade_check_is_watched_and_its_cause_found_in_three_clicks() -> Result<()> {

@@ -33,20 +33,32 @@ pub(crate) async fn check(request: Request, next: Next) -> Response {
 async fn read(request: Request) -> Answer<Request> {
     let (parts, body) = request.into_parts();
     let bytes = read_body(Request::new(body), BYTES_MAX).await?;
-    let fields = Fields(form_urlencoded::parse(&bytes).into_owned().collect());
-    if let Some(session) = parts.extensions.get::<Caller>().and_then(Caller::session) {
-        let shown = fields.get(CSRF_FIELD).unwrap_or_default();
-        if !bool::from(shown.as_bytes().ct_eq(session.csrf_token.as_bytes())) {
-            let problem = Problem::forbidden("this form is not one that was made for your session");
-            return Err(problem.hint("go back, load the page anew, and send it again"));
-        }
-    }
+    let mut fields = Fields::parse(&bytes);
+    // A field of that name that comes later belongs to the form.
+    let token = fields.0.iter().position(|(name, _)| name == CSRF_FIELD).map(|at| fields.0.remove(at).1);
+    check_token(parts.extensions.get(), token.as_deref().unwrap_or_default())?;
     let mut request = Request::from_parts(parts, Body::empty());
     request.extensions_mut().insert(fields);
     Ok(request)
 }
 
+/// Refuses what does not show the token of the session that it comes with.
+pub(crate) fn check_token(caller: Option<&Caller>, shown: &str) -> Answer<()> {
+    match caller.and_then(Caller::session) {
+        Some(session) if !bool::from(shown.as_bytes().ct_eq(session.csrf_token.as_bytes())) => {
+            let problem = Problem::forbidden("this form is not one that was made for your session");
+            Err(problem.hint("go back, load the page anew, and send it again"))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Fields {
+    /// Those of a form that has no file.
+    pub(crate) fn parse(body: &[u8]) -> Self {
+        Self(form_urlencoded::parse(body).into_owned().collect())
+    }
+
     /// All of them.
     pub(crate) fn pairs(&self) -> &[(String, String)] {
         &self.0

@@ -60,6 +60,7 @@ static NAVIGATION: [(&str, &[Entry]); 3] = [
         &[
             entry("/ui", "Overview", "overview", Role::Viewer, false),
             entry("/ui/executions", "Executions", "executions", Role::Viewer, false),
+            entry("/ui/approvals", "Approvals", "approvals", Role::Viewer, false),
         ],
     ),
     (
@@ -90,6 +91,12 @@ impl Frame {
         }
     }
 
+    /// For tests of a page alone.
+    #[cfg(test)]
+    pub(crate) fn of(who: &str, rights: Rights, now: Timestamp) -> Self {
+        Self { who: who.to_owned(), rights, ..Self::new(None, now, "/ui", "") }
+    }
+
     /// For a page that tells what went wrong, which nobody may have been known at.
     pub(crate) fn for_problem(caller: Option<&Caller>) -> Self {
         Self::new(caller, Timestamp::default(), "", "")
@@ -115,9 +122,18 @@ impl Frame {
         role.parse().is_ok_and(|role: Role| self.rights.in_project(record["project_id"].as_str()) >= Some(role))
     }
 
+    /// Whether who looks has that role in the whole workspace.
+    pub(crate) fn may_everywhere(&self, role: &str) -> bool {
+        role.parse().is_ok_and(|role: Role| self.rights.in_workspace() >= Some(role))
+    }
+
     /// A time in a record, as pages show it.
     pub(super) fn moment(&self, record: &Value, field: &str) -> Moment {
-        Moment { at: time(record, field), now: self.now }
+        self.moment_at(time(record, field))
+    }
+
+    pub(super) fn moment_at(&self, at: Option<Timestamp>) -> Moment {
+        Moment { at, now: self.now }
     }
 
     /// The highest role of who looks.
@@ -160,19 +176,26 @@ impl Frame {
 }
 
 /// What pages say after something was done, by the code in their address: nobody can make them say something else.
-const DONE: [(&str, &str); 12] = [
+const DONE: [(&str, &str); 19] = [
+    ("answered", "The answer is recorded."),
     ("cancelled", "It was asked to end. It does at its next call."),
     ("created", "It was made."),
     ("deleted", "It is in the trash."),
     ("disabled", "It is disabled."),
     ("enabled", "It is enabled."),
+    ("ended", "That session is over."),
     ("gone", "It was deleted for good."),
+    ("logged-out", "That user is logged out everywhere."),
+    ("password", "Your password is another one now. Your other sessions are over."),
     ("paused", "It is paused. Nothing reaches it until it is resumed."),
     ("restored", "It is back from the trash."),
     ("resumed", "It goes on."),
+    ("rotated", "The new value is set. Calls that start from now on use it."),
     ("saved", "It was saved."),
     ("signalled", "The signal is kept until it asks for it."),
     ("started", "It was started. This page follows it."),
+    ("stored", "The file is stored."),
+    ("unlocked", "The lock was taken away, and given to the next one that waited."),
 ];
 
 impl FromRequestParts<App> for Frame {

@@ -1,6 +1,7 @@
 //! The pages of the web UI, in process: what is on them, for whom, and that what comes from outside stays text.
 
 mod access;
+mod approvals;
 mod compare;
 mod connectors;
 mod execution;
@@ -56,6 +57,21 @@ impl Page {
     /// That one text; nothing where there is none.
     pub(crate) fn text(&self, selector: &str) -> String {
         self.texts(selector).into_iter().next().unwrap_or_default()
+    }
+
+    /// Where a form or a deletion led, without what it says was done.
+    #[track_caller]
+    pub(crate) fn led(&self) -> &str {
+        assert_eq!(self.status, 303, "{}", self.text("[role=alert], .wrong"));
+        self.location.split('?').next().unwrap()
+    }
+
+    /// Whether what came from outside stayed text: the page has its own script, and nothing that would run.
+    #[track_caller]
+    pub(crate) fn is_clean(&self) {
+        assert_eq!((self.status, self.count("script")), (200, 1), "{}", self.html);
+        let runs = "main img, [onerror], [onmouseover], [onload], [style], a[href^='javascript:'], svg[onload]";
+        assert_eq!(self.count(runs), 0, "{}", self.html);
     }
 
     pub(crate) fn count(&self, selector: &str) -> usize {
