@@ -103,6 +103,7 @@ impl Server {
         }
         let access = Access::Remote { hosts, token_sha256: hex::encode(Sha256::digest(token.as_bytes())) };
         // Both count in the same place.
+        let metrics = options.metrics.clone();
         let remote = surefoot_web::router(engine.clone(), Options { access, ..options.clone() });
         let local = surefoot_web::router(engine.clone(), options);
         let socket = workspace::socket(&data);
@@ -111,6 +112,11 @@ impl Server {
         let stopped = stop.clone();
         let of_owner = Connections { max: LOCAL_CONNECTIONS_MAX, tls: None, ..connections.clone() };
         listeners.spawn(async move { Ok(surefoot_web::serve_tcp(listener, remote, connections, stopped).await?) });
+        let (remembered, stopped) = (engine.clone(), stop.clone());
+        listeners.spawn(async move {
+            let remember = metrics.remember(&remembered);
+            stopped.run_until_cancelled(remember).await.map_or(Ok(()), |never| match never {})
+        });
         let (path, stopped) = (socket.clone(), stop.clone());
         listeners.spawn(async move {
             let served = surefoot_web::serve_unix(&path, local, of_owner, stopped).await;

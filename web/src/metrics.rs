@@ -1,5 +1,6 @@
 //! `GET /metrics`: what the engine and this crate have counted, as Prometheus reads it.
 
+pub(crate) mod history;
 mod process;
 mod text;
 
@@ -12,12 +13,13 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, StatusCode};
 use axum::response::IntoResponse;
-use surefoot_engine::{Figures, Histogram, Role};
+use surefoot_engine::{Engine, Figures, Histogram, Role};
 
 use crate::app::App;
 use crate::caller::InReach;
 use crate::operation::Operation;
 use crate::problem::Answer;
+use history::{History, INTERVAL, Sample};
 use text::{Family, Text};
 
 /// The media type of Prometheus' text format.
@@ -44,6 +46,7 @@ struct Shared {
     requests: Mutex<Requests>,
     in_flight: Arc<AtomicU64>,
     streams: Arc<AtomicU64>,
+    history: History,
 }
 
 /// One of what is counted while it is there, until it is dropped.
@@ -78,6 +81,25 @@ impl Metrics {
     /// Counts a stream of events as long as it is open.
     pub(crate) fn open_stream(&self) -> Counted {
         Counted::one_of(&self.0.streams)
+    }
+
+    /// Remembers how the engine stands, now and every 90 seconds, for the plots of the system page. Never returns; the
+    /// server runs it beside its listeners.
+    pub async fn remember(&self, engine: &Engine) -> std::convert::Infallible {
+        let mut ticks = tokio::time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match Sample::take(engine).await {
+                Ok(sample) => self.0.history.add(sample),
+                Err(error) => tracing::debug!(%error, "the figures of the server could not be read"),
+            }
+        }
+    }
+
+    /// What was remembered, the oldest first.
+    pub(crate) fn history(&self) -> Vec<Sample> {
+        self.0.history.all()
     }
 
     fn write(&self, text: &mut Text) {

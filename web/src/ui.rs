@@ -27,6 +27,7 @@ mod plot;
 mod record;
 mod run;
 mod schedules;
+mod system;
 mod table;
 mod views;
 mod webhooks;
@@ -64,6 +65,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         webhooks::operations(),
         connectors::operations(),
         approvals::operations(),
+        system::operations(),
     ]
     .into_iter()
     .flatten()

@@ -20,8 +20,8 @@ pub(super) fn write(text: &mut Text) {
         let about = "When the process was started, seconds since 1970.";
         text.gauge("process_start_time_seconds", about, boot + since_boot);
     }
-    if let Some(kib) = number_in("/proc/self/status", "VmRSS:") {
-        text.gauge("process_resident_memory_bytes", "What of the process is in memory.", kib * 1024.0);
+    if let Some(bytes) = memory_bytes() {
+        text.gauge("process_resident_memory_bytes", "What of the process is in memory.", bytes);
     }
     if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
         text.gauge("process_open_fds", "Open files.", open.count());
@@ -29,6 +29,11 @@ pub(super) fn write(text: &mut Text) {
     if let Ok((soft, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
         text.gauge("process_max_fds", "Open files that are allowed.", soft);
     }
+}
+
+/// What of the process is in memory, bytes.
+pub(super) fn memory_bytes() -> Option<u64> {
+    number_in("/proc/self/status", "VmRSS:").map(|kib| kib as u64 * 1024)
 }
 
 /// The first number of the line that begins with that word.

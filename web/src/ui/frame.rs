@@ -72,7 +72,12 @@ static NAVIGATION: [(&str, &[Entry]); 3] = [
             entry("/ui/connectors", "Connectors", "connectors", Role::Viewer, false),
         ],
     ),
-    ("Administration", &[]),
+    (
+        "Administration",
+        &[
+            entry("/ui/system", "System", "system", Role::Viewer, true),
+        ],
+    ),
 ];
 
 impl Frame {

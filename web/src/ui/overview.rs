@@ -149,7 +149,8 @@ async fn failed(engine: &Engine) -> Answer<Vec<Value>> {
     Ok(failed)
 }
 
-fn trouble(app: &App) -> Option<&'static str> {
+/// Why nothing new is taken.
+pub(super) fn trouble(app: &App) -> Option<&'static str> {
     let engine = app.whole_engine();
     match (engine.is_disk_full(), engine.is_degraded()) {
         (true, _) => Some("The disk of the data folder is full. Nothing new is taken until there is room."),

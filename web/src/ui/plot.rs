@@ -32,7 +32,7 @@ const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 140.0;
 
 /// What is left free at the left for the scale, and at the bottom for the first and the last label.
-const LEFT: f64 = 44.0;
+const LEFT: f64 = 60.0;
 const BOTTOM: f64 = 18.0;
 
 impl HtmlSafe for Bars {}

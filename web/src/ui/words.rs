@@ -28,7 +28,7 @@ pub(super) struct Standing {
 }
 
 /// Statuses of executions and approvals, and what else there is to tell apart.
-const STANDINGS: [(&str, &str, &str); 22] = [
+const STANDINGS: [(&str, &str, &str); 25] = [
     ("SCHEDULED", "Scheduled", "scheduled"),
     ("QUEUED", "Queued", "queued"),
     ("RUNNING", "Running", "running"),
@@ -52,6 +52,9 @@ const STANDINGS: [(&str, &str, &str); 22] = [
     ("success", "Success", "good"),
     ("error", "Error", "bad"),
     ("interrupted", "Interrupted", "bad"),
+    ("note", "Note", "queued"),
+    ("well", "Takes work", "good"),
+    ("trouble", "Takes nothing new", "bad"),
 ];
 
 impl Standing {

@@ -8,6 +8,7 @@ mod execution;
 mod flows;
 mod lists;
 mod schedules;
+mod system;
 mod webhooks;
 
 use axum::body::Body;
