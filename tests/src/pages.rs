@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use surefoot_engine::StartRequest;
 use surefoot_engine::query::Kind;
 use surefoot_fixtures::Targets;
@@ -122,6 +122,7 @@ pub async fn fill(workspace: &Workspace, targets: &Targets) -> Result<Samples> {
         samples.insert("approvals", id(approval).to_owned());
     }
     samples.extend(schedule_and_call(workspace).await?);
+    samples.extend(people_and_secrets(workspace).await?);
     for (folder, kind) in [("flows", Kind::Flow), ("connectors", Kind::Connector), ("settings", Kind::Setting)] {
         let first = workspace.rows(kind.as_str(), json!({"and": []})).await?.into_iter().next();
         samples.insert(folder, name_of(&first.context("there is one")?));
@@ -153,6 +154,21 @@ async fn schedule_and_call(workspace: &Workspace) -> Result<Samples> {
     let (call, _) = workspace.engine.start(request).await?;
     workspace.ended(&call).await?;
     Ok(Samples::from([("schedules", name_of(&schedule)), ("webhooks", name_of(&webhook)), ("calls", call)]))
+}
+
+/// A project, somebody who is told, a secret, a user and a token.
+async fn people_and_secrets(workspace: &Workspace) -> Result<Samples> {
+    let project = workspace.save(Kind::Project, "shop", json!({"description": "what customers see"})).await?;
+    let rule = json!({"on": ["failure", "recovery"], "connector_id": "my-smtp-connector", "to": ["ops@example.com"]});
+    let rule = workspace.save(Kind::Notification, "ops", rule).await?;
+    let secret =
+        workspace.save(Kind::Secret, "erp-token", json!({"value": "hush", "description": "of the ERP"})).await?;
+    let role = |role: &str| Map::from_iter([("role".to_owned(), Value::from(role))]);
+    let (user, _) = workspace.engine.create_user("grace", role("operator"), None, "test").await?;
+    let (token, _) = workspace.engine.create_token("ci", role("operator"), "test").await?;
+    let named =
+        [("projects", project), ("notifications", rule), ("secrets", secret), ("users", user), ("tokens", token)];
+    Ok(named.into_iter().map(|(folder, row)| (folder, name_of(&row))).collect())
 }
 
 fn name_of(row: &Value) -> String {

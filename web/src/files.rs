@@ -9,12 +9,13 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use futures::StreamExt;
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use surefoot_engine::Role;
 use surefoot_engine::query::Kind;
+use surefoot_engine::{Engine, Role};
 
 use crate::caller::{Caller, InReach};
 use crate::extract::{BodyCut, InPath, InQuery, chunks, percent_encoded};
@@ -55,17 +56,28 @@ async fn put(
     InQuery(PutQuery { project }): InQuery<PutQuery>,
     request: Request,
 ) -> Answer<Json<Value>> {
+    store(&engine, &name, project, chunks(request.into_body()), &caller.who).await.map(Json)
+}
+
+/// Stores a file of which the content comes from a caller; its record.
+pub(crate) async fn store(
+    engine: &Engine,
+    name: &str,
+    project: Option<String>,
+    content: impl Stream<Item = Result<Bytes, BodyCut>> + Send,
+    who: &str,
+) -> Answer<Value> {
     // The engine cannot tell a body that the caller cut from a store that failed; the caller is told the difference.
     let cut: Mutex<Option<BodyCut>> = Mutex::new(None);
-    let content = chunks(request.into_body()).inspect(|chunk| {
+    let content = content.inspect(|chunk| {
         if let Err(reason) = chunk {
             *cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(*reason);
         }
     });
-    let stored = engine.put_file_in(&name, project, content, &caller.who).await;
+    let stored = engine.put_file_in(name, project, content, who).await;
     match cut.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(reason) => Err(reason.into()),
-        None => Ok(Json(stored?)),
+        None => Ok(stored?),
     }
 }
 

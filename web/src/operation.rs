@@ -114,6 +114,11 @@ impl Operation {
         Self { is_page: true, handlers, ..operation }
     }
 
+    /// What a form with a file sends. The handler reads it, and checks by itself what [`forms::check`] does for others.
+    pub(crate) fn upload<H: Handler<T, App>, T: 'static>(path: impl Into<String>, handler: H) -> Self {
+        Self { is_page: true, ..Self::post(path, handler) }
+    }
+
     pub(crate) fn get<H: Handler<T, App>, T: 'static>(path: impl Into<String>, handler: H) -> Self {
         Self::new(vec![Method::GET], MethodFilter::GET, path, handler)
     }

@@ -16,6 +16,7 @@ mod compare;
 mod connectors;
 mod execution;
 mod executions;
+mod files;
 mod filled;
 mod filter;
 mod flows;
@@ -23,10 +24,14 @@ pub(crate) mod forms;
 mod frame;
 mod login;
 mod overview;
+mod pages;
 mod plot;
+mod projects;
 mod record;
 mod run;
 mod schedules;
+mod secrets;
+mod settings;
 mod system;
 mod table;
 mod views;
@@ -65,6 +70,10 @@ pub(crate) fn operations() -> Vec<Operation> {
         webhooks::operations(),
         connectors::operations(),
         approvals::operations(),
+        files::operations(),
+        settings::operations(),
+        projects::operations(),
+        secrets::operations(),
         system::operations(),
     ]
     .into_iter()

@@ -180,6 +180,31 @@ impl Filled {
         })
     }
 
+    /// A text that is not shown, and never filled in. `manager` is what a password manager is told.
+    pub(super) fn password(&self, name: &str, label: &str, about: &str, manager: &str) -> FormHtml {
+        self.field(name, label, about, |attributes| {
+            format!("<input type=\"password\"{attributes} autocomplete=\"{manager}\" required>")
+        })
+    }
+
+    /// A text of several lines that is not shown again: never filled in.
+    pub(super) fn secret(&self, name: &str, label: &str, about: &str) -> FormHtml {
+        self.field(name, label, about, |attributes| {
+            format!("<textarea rows=\"4\" spellcheck=\"false\" autocomplete=\"off\"{attributes} required></textarea>")
+        })
+    }
+
+    /// A moment in UTC.
+    pub(super) fn moment(&self, name: &str, label: &str, about: &str) -> FormHtml {
+        self.input("datetime-local", name, label, about, " step=\"1\"")
+    }
+
+    /// A field that nobody sees.
+    pub(super) fn hidden(&self, name: &str) -> FormHtml {
+        let value = escaped(self.value(name));
+        FormHtml::of(format!("<input type=\"hidden\" name=\"{name}\" value=\"{value}\">"))
+    }
+
     /// One of these: what is sent, and what people read.
     pub(super) fn choice(&self, name: &str, label: &str, about: &str, choices: &[(&str, &str)]) -> FormHtml {
         let option = |(value, label): &(&str, &str)| {

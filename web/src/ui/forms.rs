@@ -59,6 +59,11 @@ impl Fields {
         Self(form_urlencoded::parse(body).into_owned().collect())
     }
 
+    /// One more, the last.
+    pub(crate) fn push(&mut self, name: String, value: String) {
+        self.0.push((name, value));
+    }
+
     /// All of them.
     pub(crate) fn pairs(&self) -> &[(String, String)] {
         &self.0

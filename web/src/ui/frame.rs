@@ -70,11 +70,15 @@ static NAVIGATION: [(&str, &[Entry]); 3] = [
             entry("/ui/schedules", "Schedules", "schedules", Role::Viewer, false),
             entry("/ui/webhooks", "Webhooks", "webhooks", Role::Viewer, false),
             entry("/ui/connectors", "Connectors", "connectors", Role::Viewer, false),
+            entry("/ui/files", "Files", "files", Role::Viewer, false),
+            entry("/ui/settings", "Settings", "settings", Role::Viewer, false),
+            entry("/ui/projects", "Projects", "projects", Role::Viewer, false),
         ],
     ),
     (
         "Administration",
         &[
+            entry("/ui/secrets", "Secrets", "secrets", Role::Admin, false),
             entry("/ui/system", "System", "system", Role::Viewer, true),
         ],
     ),

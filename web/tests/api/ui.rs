@@ -5,6 +5,7 @@ mod approvals;
 mod compare;
 mod connectors;
 mod execution;
+mod files;
 mod flows;
 mod lists;
 mod schedules;
