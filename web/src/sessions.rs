@@ -134,17 +134,23 @@ fn admit(app: &App, name: &str, client: ClientAddress) -> Answer<()> {
 }
 
 async fn list(State(app): State<App>, caller: Caller) -> Answer<Json<Sessions>> {
+    let rows = of_caller(&app, &caller, !is_admin(&caller)).await?;
+    Ok(Json(Sessions { rows }))
+}
+
+/// The newest sessions: a caller's own, or those of all.
+pub(crate) async fn of_caller(app: &App, caller: &Caller, own_alone: bool) -> Answer<Vec<Session>> {
     let own = caller.session();
-    let user_id = match (is_admin(&caller), own) {
-        (true, _) => None,
-        (false, Some(session)) => Some(session.user_id()),
-        (false, None) => return Err(only_sessions()),
+    let user_id = match (own_alone, own) {
+        (false, _) => None,
+        (true, Some(session)) => Some(session.user_id()),
+        (true, None) => return Err(only_sessions()),
     };
     let mut rows = app.whole_engine().sessions(user_id).await?;
     for row in &mut rows {
         row.is_current = own.is_some_and(|own| own.id == row.id);
     }
-    Ok(Json(Sessions { rows }))
+    Ok(rows)
 }
 
 async fn log_out(State(app): State<App>, caller: Caller) -> Answer<Response> {
@@ -227,9 +233,9 @@ async fn me(caller: Caller) -> Json<Me> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PasswordBody {
     /// The present one.
-    password: String,
+    pub(crate) password: String,
     /// 12 characters or more.
-    new_password: String,
+    pub(crate) new_password: String,
 }
 
 /// A password that was changed.
@@ -244,12 +250,19 @@ async fn change_password(
     State(app): State<App>,
     caller: Caller,
     extensions: Extensions,
-    InJson(PasswordBody { password, new_password }): InJson<PasswordBody>,
+    InJson(body): InJson<PasswordBody>,
 ) -> Answer<Json<PasswordChanged>> {
+    change(&app, &caller, &extensions, body).await?;
+    Ok(Json(PasswordChanged { changed: true }))
+}
+
+/// Changes a caller's own password.
+pub(crate) async fn change(app: &App, caller: &Caller, extensions: &Extensions, body: PasswordBody) -> Answer<()> {
+    let PasswordBody { password, new_password } = body;
     let session = caller.session().ok_or_else(only_sessions)?;
     let name = session.user_name();
-    let client = client(&extensions);
-    admit(&app, name, client)?;
+    let client = client(extensions);
+    admit(app, name, client)?;
     let (user_id, id) = (session.user_id().to_owned(), session.id.clone());
     let change =
         |engine: Engine| async move { engine.change_password(&user_id, &password, &new_password, Some(&id)).await };
@@ -258,7 +271,7 @@ async fn change_password(
         return Err(Problem::forbidden("that is not your present password"));
     }
     app.throttle().succeeded(name, client.ip);
-    Ok(Json(PasswordChanged { changed }))
+    Ok(())
 }
 
 fn client(extensions: &Extensions) -> ClientAddress {

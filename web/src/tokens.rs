@@ -42,15 +42,15 @@ pub(crate) fn operations() -> Vec<Operation> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct TokenBody {
     /// What it is called, in lists and in the audit log.
-    name: String,
+    pub(crate) name: String,
     /// `viewer`, `operator`, `author` or `admin`.
-    role: String,
+    pub(crate) role: String,
     /// RFC 3339. Without it the token is good until it is deleted.
-    expires_at: Option<String>,
+    pub(crate) expires_at: Option<String>,
     /// What it is for.
-    description: Option<String>,
+    pub(crate) description: Option<String>,
     /// Name or id of a project: there it has its role, and nowhere else.
-    project_id: Option<String>,
+    pub(crate) project_id: Option<String>,
 }
 
 async fn create(
@@ -59,6 +59,12 @@ async fn create(
     caller: Caller,
     InJson(body): InJson<TokenBody>,
 ) -> Answer<(StatusCode, Json<Value>)> {
+    let (record, token) = make(&app, engine, &caller, body).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "record": record, "token": token }))))
+}
+
+/// Makes one: its record, and the token, which nobody can learn again.
+pub(crate) async fn make(app: &App, engine: Engine, caller: &Caller, body: TokenBody) -> Answer<(Value, String)> {
     if let Some(text) = &body.expires_at {
         let at = text.parse::<surefoot_engine::Timestamp>();
         if at.is_ok_and(|at| at <= engine.now()) {
@@ -69,7 +75,6 @@ async fn create(
     fields.extend(body.expires_at.map(|at| ("expires_at".to_owned(), at.into())));
     fields.extend(body.description.map(|text| ("description".to_owned(), text.into())));
     fields.extend(body.project_id.map(|project| ("project_id".to_owned(), project.into())));
-    let create = |engine: Engine| async move { engine.create_token(&body.name, fields, &caller.who).await };
-    let (record, token) = app.complete(engine, create).await?;
-    Ok((StatusCode::CREATED, Json(json!({ "record": record, "token": token }))))
+    let who = caller.who.clone();
+    app.complete(engine, |engine| async move { engine.create_token(&body.name, fields, &who).await }).await
 }

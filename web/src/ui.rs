@@ -8,8 +8,10 @@
 //!
 //! Invariant: everything that comes from outside is escaped by the templates. What need not be is a type of [`words`].
 
+mod account;
 mod approvals;
 mod assets;
+mod audit;
 mod bulk;
 mod commands;
 mod compare;
@@ -23,6 +25,7 @@ mod flows;
 pub(crate) mod forms;
 mod frame;
 mod login;
+mod notifications;
 mod overview;
 mod pages;
 mod plot;
@@ -34,6 +37,8 @@ mod secrets;
 mod settings;
 mod system;
 mod table;
+mod tokens;
+mod users;
 mod views;
 mod webhooks;
 mod words;
@@ -73,7 +78,12 @@ pub(crate) fn operations() -> Vec<Operation> {
         files::operations(),
         settings::operations(),
         projects::operations(),
+        notifications::operations(),
         secrets::operations(),
+        users::operations(),
+        tokens::operations(),
+        account::operations(),
+        audit::operations(),
         system::operations(),
     ]
     .into_iter()

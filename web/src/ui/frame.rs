@@ -73,12 +73,16 @@ static NAVIGATION: [(&str, &[Entry]); 3] = [
             entry("/ui/files", "Files", "files", Role::Viewer, false),
             entry("/ui/settings", "Settings", "settings", Role::Viewer, false),
             entry("/ui/projects", "Projects", "projects", Role::Viewer, false),
+            entry("/ui/notifications", "Notifications", "notifications", Role::Viewer, false),
         ],
     ),
     (
         "Administration",
         &[
             entry("/ui/secrets", "Secrets", "secrets", Role::Admin, false),
+            entry("/ui/users", "Users", "people", Role::Admin, true),
+            entry("/ui/tokens", "Tokens", "tokens", Role::Admin, false),
+            entry("/ui/audit", "Audit log", "audit", Role::Admin, true),
             entry("/ui/system", "System", "system", Role::Viewer, true),
         ],
     ),

@@ -8,7 +8,10 @@ mod execution;
 mod files;
 mod flows;
 mod lists;
+mod notifications;
+mod people;
 mod schedules;
+mod settings;
 mod system;
 mod webhooks;
 
