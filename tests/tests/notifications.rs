@@ -350,7 +350,9 @@ async fn a_question_is_told_as_long_as_it_is_open() -> Result<()> {
     let (workspace, receiver) = (
         Workspace::open_with(|config| {
             let link = |path: &str| format!("https://flows.example.com{path}");
-            config.links = Some(surefoot_engine::Links { execution: link("/e/"), answer: link("/approve/") });
+            let links =
+                surefoot_engine::Links { execution: link("/e/"), approval: link("/a/"), answer: link("/approve/") };
+            config.links = Some(links);
             let start = "2026-01-01T00:00:00Z".parse().expect("a time");
             config.clock = surefoot_engine::Clock::Manual(surefoot_engine::ManualClock::new(start));
         })?,
@@ -374,6 +376,7 @@ async fn a_question_is_told_as_long_as_it_is_open() -> Result<()> {
     let asked = workspace.engine.approval_of_token(token).await?;
     assert_eq!((&asked["id"], &asked["execution_id"]), (&approval["id"], &json!(first)));
     assert_eq!(body["data"]["execution"]["url"], format!("https://flows.example.com/e/{first}"));
+    assert_eq!(approval["url"], format!("https://flows.example.com/a/{}", asked["id"].as_str().context("an id")?));
     answer(&first).await?;
 
     workspace.save(Kind::Notification, "told", json!({"is_link_sent": false})).await?;

@@ -54,7 +54,11 @@ impl PublicUrl {
     /// What the links of notifications begin with.
     pub fn links(&self) -> Links {
         let Self { base, .. } = self;
-        Links { execution: format!("{base}{}/executions/", ui::PATH), answer: format!("{base}{}", approve::PATH) }
+        Links {
+            execution: format!("{base}{}/executions/", ui::PATH),
+            approval: format!("{base}{}/approvals/", ui::PATH),
+            answer: format!("{base}{}", approve::PATH),
+        }
     }
 }
 
@@ -67,6 +71,7 @@ mod tests {
         let url: PublicUrl = "https://flows.example.com:8443/surefoot/".parse().unwrap();
         assert_eq!(url.host(), "flows.example.com:8443");
         assert_eq!(url.links().execution, "https://flows.example.com:8443/surefoot/ui/executions/");
+        assert_eq!(url.links().approval, "https://flows.example.com:8443/surefoot/ui/approvals/");
         assert_eq!(url.links().answer, "https://flows.example.com:8443/surefoot/approve/");
         for wrong in
             ["", "flows.example.com", "/approve", "ftp://x", "https://", "https://a@b", "https://b?x", "https://b#x"]

@@ -19,7 +19,9 @@ const QUOTED_MAX: usize = 4000;
 pub struct Links {
     /// The page of an execution.
     pub execution: String,
-    /// The page that answers a question.
+    /// The page of a question, for who has an account.
+    pub approval: String,
+    /// The page that answers a question, for who has its token.
     pub answer: String,
 }
 
@@ -103,7 +105,8 @@ impl Told {
                 let is_wanted = *has_token && rule["is_link_sent"] != false;
                 let link = links.filter(|_| is_wanted).map(|links| format!("{}{HIDDEN_TOKEN}", links.answer));
                 has_link = link.is_some();
-                let headline = question(&mut lines, &mut data, subject, approval, link);
+                let page = links.map(|links| format!("{}{}", links.approval, approval.id));
+                let headline = question(&mut lines, &mut data, subject, approval, (page, link));
                 about(&mut lines, &mut data, subject, execution, links);
                 headline
             }
@@ -165,7 +168,7 @@ fn question(
     data: &mut Value,
     subject: &Subject,
     approval: &Approval,
-    link: Option<String>,
+    (page, link): (Option<String>, Option<String>),
 ) -> String {
     let (name, message) = (plain(&approval.name), cut(&plain(&approval.question.message)));
     let headline = format!("{} {} asks: {name}", subject.kind.as_str(), subject.name);
@@ -183,10 +186,11 @@ fn question(
         lines.line(link);
         lines.line("");
     }
-    lines.line(&format!("With an account: surefoot approval answer {}", approval.id));
+    let with_account = page.clone().unwrap_or_else(|| format!("surefoot approval answer {}", approval.id));
+    lines.line(&format!("With an account: {with_account}"));
     data["approval"] = json!({
         "id": approval.id, "name": name, "message": message,
-        "expires_at": approval.expires_at.map(|at| at.to_string()), "answer_url": link,
+        "expires_at": approval.expires_at.map(|at| at.to_string()), "url": page, "answer_url": link,
     });
     headline
 }
