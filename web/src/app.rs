@@ -21,7 +21,6 @@ use crate::peers::ClientAddress;
 use crate::problem::Problem;
 use crate::rate::Rate;
 use crate::throttle::Throttle;
-use crate::webhooks::Refused;
 
 /// State of the router. Clones are the same.
 #[derive(Clone)]
@@ -35,7 +34,6 @@ struct Shared {
     /// Methods and paths that are open to everybody.
     open: Vec<(Method, String)>,
     throttle: Throttle,
-    refused: Refused,
     since: Timestamp,
     tasks: TaskTracker,
 }
@@ -68,9 +66,9 @@ impl App {
         let rate = options.requests_per_second_max.map(Rate::new);
         let open = operations.iter().filter(|operation| operation.needs == Needs::Nothing);
         let open = open.flat_map(|one| one.methods.iter().map(|method| (method.clone(), one.path.clone()))).collect();
-        let (throttle, refused, since) = (Throttle::default(), Refused::default(), engine.now());
+        let (throttle, since) = (Throttle::default(), engine.now());
         let tasks = TaskTracker::new();
-        Self(Arc::new(Shared { engine, options, paths, rate, open, throttle, refused, since, tasks }))
+        Self(Arc::new(Shared { engine, options, paths, rate, open, throttle, since, tasks }))
     }
 
     /// The engine on behalf of a caller: nothing but what they may reach, with the role that the operation needs.
@@ -92,11 +90,6 @@ impl App {
     /// How often somebody may try a password.
     pub(crate) fn throttle(&self) -> &Throttle {
         &self.0.throttle
-    }
-
-    /// Calls of webhooks that were refused.
-    pub(crate) fn refused(&self) -> &Refused {
-        &self.0.refused
     }
 
     /// When this was made, with the start of the server.

@@ -63,6 +63,7 @@ pub use public_url::{NoPublicUrl, PublicUrl};
 pub use serve::{Connections, serve_tcp, serve_unix};
 pub use setup::path as setup_path;
 pub use tls::{Tls, TlsError};
+pub use webhooks::Refused;
 
 /// Who may call, and how it is checked.
 #[derive(Clone)]
@@ -105,6 +106,8 @@ pub struct Options {
     pub peers: Peers,
     /// Where requests are counted; routers that share it are counted together.
     pub metrics: Metrics,
+    /// Where refused calls of webhooks are remembered; routers that share it show those of all.
+    pub refused: Refused,
 }
 
 impl Options {
@@ -117,6 +120,7 @@ impl Options {
             requests_per_second_max: None,
             peers: Peers::default(),
             metrics: Metrics::default(),
+            refused: Refused::default(),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The web UI under `/ui`: pages that are made here, of what the engine says, for who may see it.
 //!
 //! A page is one module, one view struct and one template. [`frame`] has what all pages share, [`words`] how a status,
-//! a time, a duration is shown, [`forms`] what a form sends, [`pages`] forms and
-//! questions that need no template of their own. Reading works without scripts, and so do the forms; the one script
-//! (`assets/surefoot.js`) asks for the page anew when an event says that something changed, and exchanges the parts that
-//! are marked as live. So there is one way of showing something, and it is here.
+//! a time, a duration is shown, [`forms`] what a form sends, [`pages`] forms and questions that need no template of
+//! their own. Reading works without scripts, and so do the forms; the one script (`assets/surefoot.js`) asks for the
+//! page anew when an event says that something changed, and exchanges the parts that are marked as live. So there is
+//! one way of showing something, and it is here.
 //!
 //! Invariant: everything that comes from outside is escaped by the templates. What need not be is a type of [`words`].
 

@@ -10,7 +10,7 @@ pub(crate) mod credentials;
 pub(crate) mod deliveries;
 mod input;
 pub(crate) mod record;
-mod refused;
+pub(crate) mod refused;
 mod signature;
 
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ use crate::problem::{Answer, Problem};
 use content::{Content, Upload};
 use input::Head;
 use record::Webhook;
-pub(crate) use refused::Refused;
+pub use refused::Refused;
 
 /// Below this webhooks are called.
 const CALLS: &str = "/api/latest/webhook/";

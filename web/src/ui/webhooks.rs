@@ -27,6 +27,7 @@ use crate::operation::Operation;
 use crate::problem::Answer;
 use crate::webhooks::deliveries::{self, Delivery};
 use crate::webhooks::record::methods;
+use crate::webhooks::refused::Refusal;
 
 pub(super) fn operations() -> Vec<Operation> {
     let own = vec![
@@ -247,6 +248,10 @@ struct Webhook {
     examples: Vec<Example>,
     calls: Vec<Call>,
     next: Option<String>,
+    /// Each with when it came, the last of several that are alike.
+    refused: Vec<(Refusal, Moment)>,
+    /// Since when they are remembered.
+    since: Moment,
 }
 
 impl View for Webhook {
@@ -275,7 +280,13 @@ async fn show(
     let flow = flow.map(|flow| (text(&flow, "name").to_owned(), path_of(Kind::Flow, text(&flow, "id"))));
     let url = format!("{}/api/latest/webhook/{}/call", frame.base, percent_encoded(&head.name));
     let examples = examples(&head, &url);
-    Ok(page(&Webhook { frame, head, flow, url, examples, calls, next: page_of_calls.next }))
+    let with_moment = |refusal: Refusal| {
+        let at = frame.moment_at(refusal.at.parse().ok());
+        (refusal, at)
+    };
+    let refused = app.options().refused.of(&head.id).into_iter().map(with_moment).collect();
+    let since = frame.moment_at(Some(app.since()));
+    Ok(page(&Webhook { frame, head, flow, url, examples, calls, next: page_of_calls.next, refused, since }))
 }
 
 /// Commands that call it, with what it asks for.

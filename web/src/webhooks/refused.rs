@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json;
 use axum::extract::State;
@@ -53,20 +53,20 @@ pub(crate) struct Refusals {
 #[schemars(deny_unknown_fields)]
 pub(crate) struct Refusal {
     /// When it came, the last of them.
-    at: String,
+    pub(crate) at: String,
     /// When the first of them came.
     first_at: String,
     /// How many came.
-    times: u64,
-    method: String,
+    pub(crate) times: u64,
+    pub(crate) method: String,
     /// The address that called; null over the socket of the data folder.
-    client: Option<String>,
+    pub(crate) client: Option<String>,
     /// Of the answer.
-    status: u16,
+    pub(crate) status: u16,
     /// Of the answer.
     code: String,
     /// Why, as the caller was told.
-    detail: String,
+    pub(crate) detail: String,
 }
 
 impl Refusal {
@@ -76,12 +76,12 @@ impl Refusal {
     }
 }
 
-/// See the module.
-#[derive(Default)]
-pub(crate) struct Refused(Mutex<HashMap<String, Kept>>);
+/// The last calls of webhooks that were refused. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Refused(Arc<Mutex<HashMap<String, Kept>>>);
 
 /// Of one webhook, the newest last.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Kept {
     rows: VecDeque<Refusal>,
     /// Time of the newest.
@@ -121,7 +121,8 @@ impl Refused {
         }
     }
 
-    fn of(&self, webhook: &str) -> Vec<Refusal> {
+    /// Those of the webhook with that id, the newest first.
+    pub(crate) fn of(&self, webhook: &str) -> Vec<Refusal> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(webhook).map(|kept| kept.rows.iter().rev().cloned().collect()).unwrap_or_default()
     }
@@ -130,7 +131,7 @@ impl Refused {
 /// Notes that a call was refused, if there is a webhook of that name.
 pub(crate) fn note(app: &App, name: &str, method: &Method, client: ClientAddress, problem: &Problem) {
     if let Some(id) = Webhook::id_of(app.whole_engine(), name) {
-        app.refused().note(&id, app.whole_engine().now(), method, client.ip, problem);
+        app.options().refused.note(&id, app.whole_engine().now(), method, client.ip, problem);
     }
 }
 
@@ -140,7 +141,7 @@ async fn list(
     InPath(webhook): InPath<String>,
 ) -> Answer<Json<Refusals>> {
     let webhook = engine.record(Kind::Webhook, &webhook).await?;
-    let rows = app.refused().of(webhook["id"].as_str().unwrap_or_default());
+    let rows = app.options().refused.of(webhook["id"].as_str().unwrap_or_default());
     Ok(Json(Refusals { rows, since: app.since().to_string() }))
 }
 

@@ -114,6 +114,21 @@ async fn its_page_says_how_to_call_it_and_what_came() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn refused_calls_are_shown_with_why() {
+    let server = with_webhook().await;
+    let page = see(&server, "/ui/webhooks/orders").await;
+    assert!(page.text("[aria-labelledby=h-refused] .none").contains("None since the server was started"));
+    let refused = || Request::delete(CALL).body(Body::empty()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(server.request(refused()).await.status, 405);
+    }
+    let page = see(&server, "/ui/webhooks/orders").await;
+    assert_eq!(page.count("[aria-labelledby=h-refused] tbody tr"), 1, "{}", page.html);
+    assert_eq!(page.texts("[aria-labelledby=h-refused] td.number"), ["405", "2"]);
+    assert!(page.text("[aria-labelledby=h-refused] tbody th").contains("DELETE"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_delivered_again() {
     let server = with_webhook().await;
     server.post(CALL, json!({"order": 7})).await.json(200);
