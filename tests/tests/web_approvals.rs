@@ -37,14 +37,16 @@ async fn path_of_form(server: &SurefootProcess) -> Result<String> {
     Ok(content.text().await?)
 }
 
-/// An answer; every one is held against the OpenAPI document.
+/// An answer. All are held against the OpenAPI document but pages, which it does not describe.
 async fn send(request: reqwest::RequestBuilder) -> Result<(StatusCode, String)> {
     let (client, request) = request.build_split();
     let request = request?;
     let (method, path) = (request.method().clone(), request.url().path().to_owned());
     let response = client.execute(request).await?;
     let (status, headers, text) = (response.status(), response.headers().clone(), response.text().await?);
-    conformance::check(&method, &path, status, &headers, text.as_bytes());
+    if !path.starts_with("/ui/") {
+        conformance::check(&method, &path, status, &headers, text.as_bytes());
+    }
     Ok((status, text))
 }
 
@@ -222,7 +224,7 @@ async fn a_page_answers_after_it_has_shown_the_answer_once_more() -> Result<()> 
     let asked = server.api(Method::GET, "approvals", None).await?["rows"][0].clone();
     let path = format!("/ui/approvals/{}", asked["id"].as_str().context("an id")?);
     let (_, list) = send(get("/ui/approvals")).await?;
-    ensure!(list.contains(&path) && list.contains("Deploy &lt;b&gt;7&lt;/b&gt;"), "{list}");
+    ensure!(list.contains(&path) && list.contains("Deploy &#60;b&#62;7&#60;/b&#62;"), "{list}");
     let (_, page) = send(get(&path)).await?;
     ensure!(page.contains("name=\"hosts\"") && page.contains("the role operator"), "{page}");
 

@@ -90,7 +90,7 @@ pub fn decode_row<A: DeserializeOwned>(row: &[u8], records: &mut Vec<Record<A>>)
         Some((&newer, _)) if newer > FORMAT => return Err(DecodeError::Newer(newer)),
         Some((other, _)) => return Err(DecodeError::Damaged(format!("format {other} never existed"))),
     };
-    // From a slice nothing is copied; but a decoder of one does not say where it is. So a mark of ours ends the records.
+    // From a slice nothing is copied; but a decoder of one does not say where it is: a mark of ours ends the records.
     let mut bytes = Vec::with_capacity(rest.len() + 1);
     bytes.extend_from_slice(rest);
     bytes.push(END);

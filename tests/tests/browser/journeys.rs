@@ -1,7 +1,9 @@
 //! The ways that people go.
 
 use anyhow::{Context, Result, ensure};
+use reqwest::Method;
 use serde_json::{Value, json};
+use surefoot_engine::query::Kind;
 use surefoot_fixtures::Targets;
 use surefoot_tests::browser::Browser;
 use surefoot_tests::pages::{PASSWORD, USER, log_in};
@@ -90,6 +92,50 @@ async fn a_waiting_run_is_approved() -> Result<()> {
     let row = workspace.ended(&id).await?;
     ensure!(row["output"]["deploy"] == true && row["output"]["by"] == "user root", "{row:#}");
     Ok(())
+}
+
+/// A schedule is found in the list and disabled: it starts nothing any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_is_disabled() -> Result<()> {
+    let workspace = Workspace::open()?;
+    workspace.deploy(&["hello"]).await?;
+    workspace.save(Kind::Setting, "often", json!({"value": {"every": "1s"}})).await?;
+    let fields = json!({"scheduler_id": "cron", "setting_id": "often", "flow_id": "hello", "is_enabled": true});
+    workspace.save(Kind::Schedule, "pulse", fields).await?;
+    let (server, browser) = logged_in(&workspace).await?;
+    browser.open(&format!("{}/ui", server.url())).await?;
+    browser.click("nav a", "Schedules").await?;
+    browser.click("tbody th a", "pulse").await?;
+    browser.until_text("[aria-labelledby=h-runs] tbody", "Succeeded").await?;
+    browser.click(".actions button", "Disable").await?;
+    browser.until_text(".standing .status", "Disabled").await?;
+    ensure!(workspace.record(Kind::Schedule, "pulse").await?["is_enabled"] == false);
+    let coming = json!({"and": [
+        {"field": "type", "op": "eq", "value": "SCHEDULE"},
+        {"field": "ended_at", "op": "is_null", "value": true},
+    ]});
+    workspace.until_rows("execution", coming, <[Value]>::is_empty).await.map(drop)
+}
+
+/// What a webhook's caller sent is looked at, and delivered again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_delivery_is_replayed() -> Result<()> {
+    let workspace = Workspace::open()?;
+    workspace.deploy(&["hello"]).await?;
+    workspace.webhook("orders", "hello", json!({})).await?;
+    let (server, browser) = logged_in(&workspace).await?;
+    let call = server.webhook(Method::POST, "orders", "").json(&json!({"order": 7}));
+    call.send().await?.error_for_status()?;
+    browser.open(&format!("{}/ui", server.url())).await?;
+    browser.click("nav a", "Webhooks").await?;
+    browser.click("tbody th a", "orders").await?;
+    browser.click("#calls th a", "POST").await?;
+    browser.until_text("[aria-labelledby=h-request]", "\"order\": 7").await?;
+    browser.click("button", "Deliver again").await?;
+    browser.until_text(".done", "It was started").await?;
+    browser.until_text(".standing .status", "Succeeded").await?;
+    browser.click(".crumbs a", "orders").await?;
+    browser.until_count("#calls tbody tr", 2).await
 }
 
 /// An upgrade check fails while somebody watches; the cause is three clicks from the overview.
