@@ -113,6 +113,29 @@ pub(crate) async fn of(engine: &Engine, webhook: &Value, limit: u32, cursor: Opt
     Ok(Deliveries { rows: page.rows.iter().map(Delivery::of).collect(), next: page.next })
 }
 
+/// The execution that a call of the webhook started, whose record this is.
+pub(crate) async fn call_of(engine: &Engine, webhook: &Value, id: &str) -> Answer<Value> {
+    let row = engine.execution(id).await?;
+    if row["webhook_id"] == webhook["id"] {
+        return Ok(row);
+    }
+    let name = webhook["name"].as_str().unwrap_or_default();
+    let problem = Problem::not_found(format!("the execution {id} is no delivery of the webhook `{name}`"));
+    Err(problem.hint("GET /api/v1/webhooks/NAME/deliveries lists those that are"))
+}
+
+/// Delivers a call again, in the flow's present version. The execution that it starts is a call of the webhook too.
+pub(crate) async fn deliver_again(
+    app: &App,
+    engine: Engine,
+    webhook: &Value,
+    id: String,
+    caller: Caller,
+) -> Answer<String> {
+    call_of(&engine, webhook, &id).await?;
+    app.complete(engine, |engine| async move { engine.rerun(&id, None, &caller.who).await }).await
+}
+
 async fn replay(
     State(app): State<App>,
     InReach(engine): InReach,
@@ -120,13 +143,7 @@ async fn replay(
     InPath((webhook, id)): InPath<(String, String)>,
 ) -> Answer<Response> {
     let webhook = engine.record(Kind::Webhook, &webhook).await?;
-    if engine.execution(&id).await?["webhook_id"] != webhook["id"] {
-        let name = webhook["name"].as_str().unwrap_or_default();
-        let problem = Problem::not_found(format!("the execution {id} is no delivery of the webhook `{name}`"));
-        return Err(problem.hint("GET /api/v1/webhooks/NAME/deliveries lists those that are"));
-    }
-    let started = app.complete(engine, |engine| async move { engine.rerun(&id, None, &caller.who).await }).await?;
-    Ok(StartedExecution::answer(started))
+    deliver_again(&app, engine, &webhook, id, caller).await.map(StartedExecution::answer)
 }
 
 impl Delivery {

@@ -5,18 +5,19 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Value;
 use surefoot_engine::query::Kind;
-use surefoot_engine::{Engine, Role};
+use surefoot_engine::Role;
 
 use super::Head;
 use crate::app::App;
 use crate::caller::{Caller, InReach};
 use crate::extract::InPath;
 use crate::operation::Operation;
-use crate::problem::{Answer, Problem};
+use crate::problem::Answer;
 use crate::ui::frame::{Frame, View, page};
 use crate::ui::run::Run;
 use crate::ui::words::{Document, Size, text};
 use crate::webhooks::answer;
+use crate::webhooks::deliveries::{call_of, deliver_again};
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -89,15 +90,6 @@ impl Answered {
     }
 }
 
-/// The execution that a call of this webhook started.
-async fn call_of(engine: &Engine, webhook: &Value, id: &str) -> Answer<Value> {
-    let row = engine.execution(id).await?;
-    match row["webhook_id"] == webhook["id"] {
-        true => Ok(row),
-        false => Err(Problem::not_found(format!("`{id}` is no call of this webhook"))),
-    }
-}
-
 async fn show(
     State(app): State<App>,
     InReach(engine): InReach,
@@ -120,7 +112,6 @@ async fn show(
     Ok(page(&Delivery { frame, head, run, headers, files, input, answer }))
 }
 
-/// The same input, in the flow's present version: a delivery of the same webhook.
 async fn again(
     State(app): State<App>,
     InReach(engine): InReach,
@@ -128,8 +119,6 @@ async fn again(
     InPath((key, id)): InPath<(String, String)>,
 ) -> Answer<Response> {
     let webhook = engine.record(Kind::Webhook, &key).await?;
-    call_of(&engine, &webhook, &id).await?;
-    let rerun = |engine: Engine| async move { engine.rerun(&id, None, &caller.who).await };
-    let new = app.complete(engine, rerun).await?;
+    let new = deliver_again(&app, engine, &webhook, id, caller).await?;
     Ok(Redirect::to(&format!("/ui/webhooks/{}/calls/{new}?done=started", text(&webhook, "id"))).into_response())
 }
