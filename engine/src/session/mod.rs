@@ -444,8 +444,8 @@ impl Session {
         if let Some(start) = past.connection {
             state.connections.add(n, start);
         }
-        if let Some((reply, at)) = past.reply {
-            state.clock = state.clock.max(at);
+        state.clock = state.clock.max(past.at);
+        if let Some(reply) = past.reply {
             return Ok(Some(Turn::Replayed(reply)));
         }
         drop(state);
@@ -500,8 +500,7 @@ impl Session {
     fn show_past(&self, past: &PastCall) -> String {
         let args = past::args(&self.core.readers, past);
         let args = args.unwrap_or_else(|error| Value::String(error.to_string()));
-        let reply = past.reply.as_ref().map(|(reply, _)| reply);
-        show(past.kind, &shown_args(past.kind, &args, past.connection.as_deref(), reply))
+        show(past.kind, &shown_args(past.kind, &args, past.connection.as_deref(), past.reply.as_ref()))
     }
 
     /// Performs a call that touches only our own store, in one transaction with its entry. A refusal becomes the

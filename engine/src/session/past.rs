@@ -27,7 +27,9 @@ pub(super) struct PastCall {
     pub(super) digest: Digest,
     pub(super) due: Option<Timestamp>,
     pub(super) connection: Option<Arc<ConnectionStart>>,
-    pub(super) reply: Option<(Reply, Timestamp)>,
+    /// The time of its answer, until there is one that of the call.
+    pub(super) at: Timestamp,
+    pub(super) reply: Option<Reply>,
     /// The row of the journal that has it.
     row: i64,
 }
@@ -118,12 +120,11 @@ impl Past {
                     return Err(StoreError::Damaged(text));
                 }
                 self.read += 1;
-                let reply = reply.map(|reply| (reply, at));
-                self.calls.push_back(PastCall { kind, digest, due, connection, reply, row });
+                self.calls.push_back(PastCall { kind, digest, due, connection, at, reply, row });
             }
             // A call that waits is answered before the next one is made.
             Record::Reply { n, at, reply } => match self.calls.back_mut() {
-                Some(call) if n + 1 == self.read => call.reply = Some((reply, at)),
+                Some(call) if n + 1 == self.read => (call.at, call.reply) = (at, Some(reply)),
                 _ => {
                     let text = format!("the journal answers call {n}, which does not wait for an answer");
                     return Err(StoreError::Damaged(text));

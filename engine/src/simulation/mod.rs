@@ -114,6 +114,40 @@ fn a_deadline_that_passes_before_the_creation_is_durable_is_kept() {
     assert_eq!(outcome.findings.overdue, 1);
 }
 
+/// Found by seed 8979: a run that waits for the one before it stands in the journal with a time of its own. The clock goes
+/// back, and the execution is read again before the wait ends.
+#[test]
+fn the_time_of_a_call_that_waits_is_not_forgotten() {
+    let connect = |effect: &str, retry| Op::Connect {
+        effect: effect.into(),
+        delay: if effect == "idempotent" { 0 } else { 2 },
+        fail: String::new(),
+        retry,
+        timeout: None,
+    };
+    let script = |ops| Script { ops, holds: Holds::new() };
+    let signal = |name| Op::Signal { name, timeout: None };
+    let child = script(vec![signal(0), connect("idempotent", false), connect("read", true)]);
+    let child = Op::Child { script: child, orphan: false };
+    let script = script(vec![connect("write", false), signal(1), child, Op::Ask { name: 3, timeout: None }]);
+    let plan = Plan {
+        seed: 8979,
+        residents_max: 3,
+        with_cron: true,
+        with_pacer: false,
+        with_notifications: false,
+        max_concurrent: Some(1),
+        events: vec![
+            (0, Event::Start { key: 0, script, deadline: None }),
+            (3, Event::Disk { after: 34, fault: Fault::Full(6) }),
+            (19, Event::Crash { fault: Fault::Kill, again: None }),
+            (25, Event::Disk { after: 15, fault: Fault::SyncFails { forgotten: true } }),
+            (58, Event::ClockJump { millis: -49_272 }),
+        ],
+    };
+    twice(&plan).unwrap_or_else(|error| panic!("{error}"));
+}
+
 /// Plays a plan, and a panic is a failure.
 fn play(plan: &Plan) -> Result<Outcome, String> {
     catch_unwind(AssertUnwindSafe(|| simulate(plan))).unwrap_or_else(|panic| {
