@@ -4,8 +4,8 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Value;
-use surefoot_engine::query::Kind;
 use surefoot_engine::Role;
+use surefoot_engine::query::Kind;
 
 use super::Head;
 use crate::app::App;
