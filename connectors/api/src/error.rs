@@ -61,6 +61,9 @@ pub enum Sent {
     Unknown,
 }
 
+/// How much of a message is kept, in characters.
+const MESSAGE_CHARACTERS_MAX: usize = 1_000;
+
 /// A failed call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
@@ -69,7 +72,8 @@ pub struct CallError {
     pub class: ErrorClass,
     /// What is known about the effect.
     pub sent: Sent,
-    /// For people: a fragment in lower case, without a secret in it.
+    /// For people: a fragment in lower case. What a peer said is quoted as it came, whole: see
+    /// [`shorten`](Self::shorten).
     pub message: String,
     /// The peer's own code, where it has one: `550`, `208`.
     pub peer_code: Option<String>,
@@ -91,10 +95,40 @@ impl CallError {
         Self { class, sent: Sent::Unknown, message: message.into(), peer_code: None }
     }
 
+    /// Puts the message on one line, without control characters and of at most 1,000 characters. A secret in what a peer
+    /// said can be recognised only while nothing of it has been moved or cut, so no connector does this: the engine does
+    /// it, once it has looked for secrets.
+    pub fn shorten(&mut self) {
+        let line = self.message.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut characters = line.chars().filter(|character| !character.is_control());
+        self.message = characters.by_ref().take(MESSAGE_CHARACTERS_MAX).collect();
+        if characters.next().is_some() {
+            self.message.push('…');
+        }
+    }
+
     /// Adds the peer's own code.
     #[must_use]
     pub fn with_peer_code(mut self, code: impl ToString) -> Self {
         self.peer_code = Some(code.to_string());
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortened_message_is_one_short_line() {
+        let shortened = |message: &str| {
+            let mut error = CallError::not_sent(ErrorClass::Refused, message);
+            error.shorten();
+            error.message
+        };
+        assert_eq!(shortened("the server refused it: No\r\n  such \x07file\n"), "the server refused it: No such file");
+        let long = shortened(&"é".repeat(MESSAGE_CHARACTERS_MAX + 1));
+        assert_eq!(long, "é".repeat(MESSAGE_CHARACTERS_MAX) + "…");
+        assert_eq!(shortened(&"é".repeat(MESSAGE_CHARACTERS_MAX)), "é".repeat(MESSAGE_CHARACTERS_MAX));
     }
 }

@@ -65,7 +65,8 @@ pub trait Connector: Send + Sync + 'static {
     }
 
     /// Performs the call. `inputs` have been merged and validated. The future may be dropped at any await, by a
-    /// timeout or because the process ends.
+    /// timeout or because the process ends. The engine takes secrets out of what comes back; an output with a text that
+    /// breaks off says so by `"truncated": true`, or a secret that the end goes through would not be found.
     async fn call(&self, context: &CallContext<'_>, inputs: Inputs) -> Result<Value, CallError>;
 }
 

@@ -7,9 +7,6 @@ use suppaftp::types::Response;
 use suppaftp::{FtpError, FtpResult, Status};
 use surefoot_connector_api::{CallError, ErrorClass};
 
-/// The longest part of a server's answer that is quoted.
-const QUOTED_CHARACTERS_MAX: usize = 200;
-
 /// What a step is for; the same answer means different things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -104,13 +101,14 @@ fn refusal(step: Step, doing: &str, response: &Response) -> CallError {
     let Some(code) = code_of(response) else {
         return lost(step, ErrorClass::Protocol, format!("the answer while {doing} is not FTP"));
     };
-    let said = quoted(response);
+    let said = String::from_utf8_lossy(&response.body);
+    let said = said.trim_end();
     if !(400..600).contains(&code) {
         let message = format!("the server's answer does not fit while {doing}: {said}");
         return lost(step, ErrorClass::Protocol, message).with_peer_code(code);
     }
-    let class = refusal_class(step, code, &said);
-    let hint = refusal_hint(step, class, &said);
+    let class = refusal_class(step, code, said);
+    let hint = refusal_hint(step, class, said);
     CallError::rejected(class, format!("the server refused {doing}: {said}{hint}")).with_peer_code(code)
 }
 
@@ -163,13 +161,6 @@ fn code_of(response: &Response) -> Option<u16> {
     std::str::from_utf8(digits).ok()?.parse().ok().filter(|code| (100..600).contains(code))
 }
 
-/// The server's words on one line, without control characters, not too long.
-fn quoted(response: &Response) -> String {
-    let text = String::from_utf8_lossy(&response.body);
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    text.chars().filter(|character| !character.is_control()).take(QUOTED_CHARACTERS_MAX).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use surefoot_connector_api::Sent;
@@ -206,8 +197,7 @@ mod tests {
         assert_eq!((error.class, error.sent), (ErrorClass::Protocol, Sent::Unknown));
         let error = said(Step::Reading, Status::Unknown, "999 what?");
         assert_eq!((error.class, error.sent), (ErrorClass::Protocol, Sent::No));
-        assert!(
-            said(Step::Reading, Status::FileUnavailable, "550-a\r\n550 b\x07\r\n").message.ends_with("550-a 550 b")
-        );
+        let error = said(Step::Reading, Status::FileUnavailable, "550-a\r\n550 b\r\n");
+        assert!(error.message.ends_with("550-a\r\n550 b"), "{error}");
     }
 }

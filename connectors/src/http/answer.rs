@@ -21,8 +21,7 @@ use super::request;
 use crate::tally::Tally;
 
 /// How much of an unexpected answer is read, in bytes, and how much of it is quoted, in characters.
-const EXCERPT_BYTES_MAX: usize = 4 * 1024;
-const EXCERPT_CHARACTERS_MAX: usize = 300;
+const EXCERPT_BYTES_MAX: usize = 16 * 1024;
 
 /// What a call returns. The body is in `dst`, or in one of `json`, `text` and `base64`, or there is none.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -174,14 +173,11 @@ async fn unexpected(plan: &Plan, hop: &Hop, fate: &Fate, status: StatusCode, mut
             break;
         }
     }
-    let text = plan.without_secrets(&String::from_utf8_lossy(&bytes));
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let excerpt: String =
-        text.chars().filter(|character| !character.is_control()).take(EXCERPT_CHARACTERS_MAX).collect();
+    let excerpt = plan.without_secrets(&String::from_utf8_lossy(&bytes));
     let host = hop.url.host_str().unwrap_or_default();
-    let separator = if excerpt.is_empty() { "" } else { ": " };
-    let message = format!("{host} answered the {} with {status}{separator}{excerpt}", hop.method);
-    fate.refused(class_of(status), status, format!("{message}{}", hint(status)))
+    let separator = if excerpt.trim().is_empty() { "" } else { ": " };
+    let message = format!("{host} answered the {} with {status}{}{separator}{excerpt}", hop.method, hint(status));
+    fate.refused(class_of(status), status, message)
 }
 
 fn class_of(status: StatusCode) -> ErrorClass {

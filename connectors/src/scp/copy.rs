@@ -11,7 +11,7 @@ use surefoot_connector_api::{ByteStream, CallError, ErrorClass, FileAccess, File
 
 use super::ScpOutput;
 use super::inputs::ScpInputs;
-use super::wire::{Sending, Wire, one_line};
+use super::wire::{Sending, Wire};
 use crate::inputs::invalid;
 use crate::ssh_session::Session;
 use crate::tally::Tally;
@@ -216,9 +216,10 @@ async fn next_byte(wire: &mut Wire, stage: Stage) -> Result<u8, CallError> {
 
 /// The line that follows a 1 or 2: what is wrong, in the host's words.
 async fn complaint(wire: &mut Wire, stage: Stage) -> CallError {
-    let said = one_line(&wire.line().await.unwrap_or_default());
+    let said = wire.line().await.unwrap_or_default();
     let class = if said.contains("No such file") { ErrorClass::NotFound } else { ErrorClass::Refused };
-    let message = format!("the host refused the copy: {}", if said.is_empty() { "without a word" } else { &said });
+    let said = said.trim();
+    let message = format!("the host refused the copy: {}", if said.is_empty() { "without a word" } else { said });
     CallError { class, sent: stage.after_complaint(), message, peer_code: None }
 }
 
@@ -235,7 +236,7 @@ async fn expect_success(wire: &mut Wire, stage: Stage) -> Result<(), CallError> 
 }
 
 fn strange_words(first: u8, rest: &str) -> CallError {
-    let said = one_line(&format!("{}{rest}", char::from(first)));
+    let said = format!("{}{rest}", char::from(first));
     not_scp(&format!("it says `{said}`; a login script that prints something disturbs scp"))
 }
 

@@ -10,7 +10,7 @@ use crate::ssh_session::{Session, failure};
 /// The longest line of the protocol, in bytes.
 const LINE_BYTES_MAX: usize = 8 * 1024;
 /// How much of what the command prints as errors is kept, in bytes.
-const STDERR_BYTES_MAX: usize = 2 * 1024;
+const STDERR_BYTES_MAX: usize = 16 * 1024;
 
 /// A channel to a running `scp`.
 pub(super) struct Wire {
@@ -148,16 +148,10 @@ impl Wire {
         }
     }
 
-    /// What the command printed as errors, on one line.
+    /// What the command printed as errors.
     pub(super) fn said(&self) -> String {
-        one_line(&String::from_utf8_lossy(&self.inbox.stderr))
+        String::from_utf8_lossy(&self.inbox.stderr).trim().to_owned()
     }
-}
-
-/// A text of the peer on one line, without control characters, not too long.
-pub(super) fn one_line(text: &str) -> String {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    text.chars().filter(|character| !character.is_control()).take(300).collect()
 }
 
 impl Inbox {

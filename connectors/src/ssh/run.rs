@@ -15,8 +15,8 @@ use crate::ssh_session::{Session, failure};
 
 /// How much is sent at a time, in bytes.
 const CHUNK_BYTES: usize = 32 * 1024;
-/// How much of what the command says about its failure is quoted, in characters.
-const QUOTED_CHARACTERS_MAX: usize = 300;
+/// How much of what the command says about its failure is kept beside a file, in bytes. An error quotes less.
+const QUOTED_BYTES_MAX: usize = 16 * 1024;
 /// The number of standard error among the streams of a channel (RFC 4254, 5.2).
 const STDERR: u32 = 1;
 
@@ -181,7 +181,7 @@ struct Outlet {
 impl Outlet {
     async fn open(files: &dyn FileAccess, file: Option<&str>, bytes_max: usize) -> Result<Self, CallError> {
         let (sink, held_bytes_max) = match file {
-            Some(file) => (Some(files.write(file).await?), bytes_max.min(4 * QUOTED_CHARACTERS_MAX)),
+            Some(file) => (Some(files.write(file).await?), bytes_max.min(QUOTED_BYTES_MAX)),
             None => (None, bytes_max),
         };
         Ok(Self { sink, held: Vec::new(), held_bytes_max, size_bytes: 0 })
@@ -212,12 +212,9 @@ impl Outlet {
         }
     }
 
-    /// The beginning on one line, behind a colon.
+    /// The beginning, behind a colon.
     fn quoted(&self) -> String {
         let text = String::from_utf8_lossy(&self.held);
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let text: String =
-            text.chars().filter(|character| !character.is_control()).take(QUOTED_CHARACTERS_MAX).collect();
-        if text.is_empty() { text } else { format!(": {text}") }
+        if text.trim().is_empty() { String::new() } else { format!(": {text}") }
     }
 }

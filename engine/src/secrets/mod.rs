@@ -172,10 +172,17 @@ impl Redactions {
         match outcome {
             // One that nothing is taken out of is not copied.
             Outcome::Success(_) if self.redactors.is_empty() && !self.hides_tokens => {}
-            Outcome::Success(output) => self.value(output.value_mut()),
+            Outcome::Success(output) => {
+                let output = output.value_mut();
+                self.value(output);
+                if output["truncated"] == true {
+                    self.redactors.iter().for_each(|redactor| redactor.ends(output));
+                }
+            }
             Outcome::Failed(error) => {
                 self.text(&mut error.message);
                 error.peer_code.iter_mut().for_each(|code| self.text(code));
+                error.shorten();
             }
             Outcome::Interrupted | Outcome::Cancelled => {}
         }

@@ -91,6 +91,24 @@ impl Redactor {
         }
     }
 
+    /// Redacts what texts of a document end with that is the beginning of a secret: the rest of it may have been cut off.
+    pub(crate) fn ends(&self, value: &mut Value) {
+        replace_in(value, &|text| self.end(text), &|_| false);
+    }
+
+    fn end<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        // What a character that was cut in two has become.
+        let whole = text.trim_end_matches('\u{FFFD}').as_bytes();
+        let cut_off = |pattern: &Pattern| {
+            let lengths = (SEARCHED_BYTES_MIN..pattern.bytes.len()).rev();
+            lengths.into_iter().find(|length| whole.ends_with(&pattern.bytes[..*length]))
+        };
+        match self.patterns.iter().filter_map(cut_off).max() {
+            Some(length) => Cow::Owned(String::from_utf8_lossy(&whole[..whole.len() - length]).into_owned() + REDACTED),
+            None => Cow::Borrowed(text),
+        }
+    }
+
     /// Redacts in place.
     pub(crate) fn replace(&self, text: &mut String) {
         if let Cow::Owned(redacted) = self.text(text) {

@@ -319,17 +319,21 @@ impl Session {
     pub fn log(&self, level: &str, source: &str, message: &str, fields: Value) -> Result<(), End> {
         let bytes = message.len() + if fields.is_null() { 0 } else { fields.to_string().len() };
         self.check_payload(bytes)?;
+        // Before anything of it is cut.
+        let words = match source {
+            "stderr" => {
+                let mut words = format!("{message}\n");
+                self.redactions()?.text(&mut words);
+                words
+            }
+            _ => String::new(),
+        };
         let mut line = {
             let mut state = lock(&self.state);
             state.budget.take_log_line(&self.resident.started.limits, bytes)?;
-            if source == "stderr" {
-                state.last_words.push_str(message);
-                state.last_words.push('\n');
-                let excess = state.last_words.len().saturating_sub(4096);
-                let cut =
-                    (excess..=state.last_words.len()).find(|at| state.last_words.is_char_boundary(*at)).unwrap_or(0);
-                state.last_words.drain(..cut);
-            }
+            state.last_words.push_str(&words);
+            let cut = state.last_words.ceil_char_boundary(state.last_words.len().saturating_sub(4096));
+            state.last_words.drain(..cut);
             let line = LogLine {
                 call: state.next,
                 line: if is_planted(Bug::LogLinesShareAKey) { 0 } else { state.line },
@@ -466,6 +470,7 @@ impl Session {
             ));
         }
         if let Some(past) = state.past.next() {
+            self.redactions()?.value(&mut args);
             return Err(End::Nondeterminism(format!(
                 "call {n} is not the one that the journal has: recorded: {}; made now: {}. The flow's code is not \
                      deterministic, or it was changed under its journal",
@@ -577,8 +582,7 @@ fn show(kind: CallKind, args: &Value) -> String {
     let name = serde_json::to_value(kind).unwrap_or_default();
     let mut args = args.to_string();
     if args.len() > 300 {
-        let cut = (0..=300).rev().find(|at| args.is_char_boundary(*at)).unwrap_or(0);
-        args.truncate(cut);
+        args.truncate(args.floor_char_boundary(300));
         args.push('…');
     }
     format!("{} {args}", name.as_str().unwrap_or_default())

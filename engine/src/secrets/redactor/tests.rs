@@ -5,8 +5,11 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use serde_json::json;
+use surefoot_connector_api::{CallError, ErrorClass};
 
+use super::super::Redactions;
 use super::*;
+use crate::journal::Outcome;
 
 fn redactor(secrets: &[&str]) -> Redactor {
     Redactor::new(secrets.iter().map(|secret| (*secret).to_owned()))
@@ -184,4 +187,45 @@ fn short_ones_are_not_searched_for() {
     let redactor = Redactor::new(["  padded \n".to_owned()]);
     assert!(redactor.knows("  padded \n"));
     assert_eq!(redactor.text("a padded value"), "a *** value");
+}
+
+fn redactions(secret: &str) -> Redactions {
+    Redactions { redactors: vec![Arc::new(redactor(&[secret]))], hides_tokens: false }
+}
+
+#[test]
+fn a_secret_that_the_end_of_an_output_goes_through_is_redacted() {
+    let secret = "correct horse \"battery\" stäple";
+    let redactions = redactions(secret);
+    for whole in [secret.to_owned(), STANDARD.encode(format!("ab{secret}"))] {
+        for end in 0..=whole.len() {
+            let text = format!("it is {}", String::from_utf8_lossy(&whole.as_bytes()[..end]));
+            let mut outcome = Outcome::Success(json!({"stdout": text, "truncated": true}).into());
+            redactions.outcome(&mut outcome);
+            let Outcome::Success(mut output) = outcome else { panic!("it is a success") };
+            let shown = output.value_mut()["stdout"].as_str().unwrap().to_owned();
+            // In base64, what holds some bits of something else comes before.
+            let known = end.saturating_sub(if whole == secret { 0 } else { 3 });
+            assert_eq!(known >= SEARCHED_BYTES_MIN, shown.ends_with(REDACTED), "{text:?} became {shown:?}");
+            assert!(known < SEARCHED_BYTES_MIN || shown.len() < "it is *** and 3".len(), "{shown:?}");
+        }
+    }
+    let mut whole = Outcome::Success(json!({"stdout": "it is correct"}).into());
+    redactions.outcome(&mut whole);
+    assert_eq!(whole, Outcome::Success(json!({"stdout": "it is correct"}).into()));
+}
+
+#[test]
+fn a_message_is_put_on_a_line_and_cut_when_the_secrets_are_out() {
+    let secret = "correct  horse\nbattery  staple";
+    let redactions = redactions(secret);
+    for before in 950..1_010 {
+        let message = format!("{} {secret} and more", "x".repeat(before));
+        let mut outcome = Outcome::Failed(CallError::not_sent(ErrorClass::Refused, message));
+        redactions.outcome(&mut outcome);
+        let Outcome::Failed(error) = outcome else { panic!("it is a failure") };
+        let rest = error.message.trim_start_matches('x').trim_start();
+        assert!("*** and more".starts_with(rest.trim_end_matches('…')), "{rest:?}");
+        assert!(error.message.chars().count() <= 1_001, "{rest:?}");
+    }
 }
