@@ -81,6 +81,7 @@ pub async fn call_with(
         Err(error) => {
             assert_no_secret(&rules, &inputs, error);
             // As the engine does then.
+            error.put_on_a_line();
             error.shorten();
         }
     }

@@ -95,14 +95,18 @@ impl CallError {
         Self { class, sent: Sent::Unknown, message: message.into(), peer_code: None }
     }
 
-    /// Puts the message on one line, without control characters and of at most 1,000 characters. A secret in what a peer
-    /// said can be recognised only while nothing of it has been moved or cut, so no connector does this: the engine does
-    /// it, once it has looked for secrets.
-    pub fn shorten(&mut self) {
+    /// Puts the message on one line, without control characters. A secret in what a peer said can be recognised only while
+    /// nothing of it has been moved or cut, so no connector does this, nor [`shorten`](Self::shorten): the engine does,
+    /// and looks for secrets before each.
+    pub fn put_on_a_line(&mut self) {
         let line = self.message.split_whitespace().collect::<Vec<_>>().join(" ");
-        let mut characters = line.chars().filter(|character| !character.is_control());
-        self.message = characters.by_ref().take(MESSAGE_CHARACTERS_MAX).collect();
-        if characters.next().is_some() {
+        self.message = line.chars().filter(|character| !character.is_control()).collect();
+    }
+
+    /// Cuts the message after 1,000 characters.
+    pub fn shorten(&mut self) {
+        if let Some((end, _)) = self.message.char_indices().nth(MESSAGE_CHARACTERS_MAX) {
+            self.message.truncate(end);
             self.message.push('…');
         }
     }
@@ -120,9 +124,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shortened_message_is_one_short_line() {
+    fn a_message_becomes_one_short_line() {
         let shortened = |message: &str| {
             let mut error = CallError::not_sent(ErrorClass::Refused, message);
+            error.put_on_a_line();
             error.shorten();
             error.message
         };

@@ -20,7 +20,7 @@ use super::redirect::Hop;
 use super::request;
 use crate::tally::Tally;
 
-/// How much of an unexpected answer is read, in bytes, and how much of it is quoted, in characters.
+/// How much of an unexpected answer is read, in bytes. An error shows less.
 const EXCERPT_BYTES_MAX: usize = 16 * 1024;
 
 /// What a call returns. The body is in `dst`, or in one of `json`, `text` and `base64`, or there is none.

@@ -182,6 +182,11 @@ impl Redactions {
             Outcome::Failed(error) => {
                 self.text(&mut error.message);
                 error.peer_code.iter_mut().for_each(|code| self.text(code));
+                // A connector keeps no more than the beginning of a long answer.
+                self.redactors.iter().for_each(|redactor| redactor.end(&mut error.message));
+                error.put_on_a_line();
+                // What white space and control characters stood in.
+                self.text(&mut error.message);
                 error.shorten();
             }
             Outcome::Interrupted | Outcome::Cancelled => {}

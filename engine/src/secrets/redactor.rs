@@ -93,10 +93,17 @@ impl Redactor {
 
     /// Redacts what texts of a document end with that is the beginning of a secret: the rest of it may have been cut off.
     pub(crate) fn ends(&self, value: &mut Value) {
-        replace_in(value, &|text| self.end(text), &|_| false);
+        replace_in(value, &|text| self.without_end(text), &|_| false);
     }
 
-    fn end<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    /// The same in a text.
+    pub(crate) fn end(&self, text: &mut String) {
+        if let Cow::Owned(redacted) = self.without_end(text) {
+            *text = redacted;
+        }
+    }
+
+    fn without_end<'a>(&self, text: &'a str) -> Cow<'a, str> {
         // What a character that was cut in two has become.
         let whole = text.trim_end_matches('\u{FFFD}').as_bytes();
         let cut_off = |pattern: &Pattern| {

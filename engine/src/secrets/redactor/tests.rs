@@ -217,15 +217,19 @@ fn a_secret_that_the_end_of_an_output_goes_through_is_redacted() {
 
 #[test]
 fn a_message_is_put_on_a_line_and_cut_when_the_secrets_are_out() {
-    let secret = "correct  horse\nbattery  staple";
-    let redactions = redactions(secret);
-    for before in 950..1_010 {
-        let message = format!("{} {secret} and more", "x".repeat(before));
+    let redactions = redactions("correct horse battery staple");
+    let check = |message: String| {
         let mut outcome = Outcome::Failed(CallError::not_sent(ErrorClass::Refused, message));
         redactions.outcome(&mut outcome);
         let Outcome::Failed(error) = outcome else { panic!("it is a failure") };
         let rest = error.message.trim_start_matches('x').trim_start();
         assert!("*** and more".starts_with(rest.trim_end_matches('…')), "{rest:?}");
         assert!(error.message.chars().count() <= 1_001, "{rest:?}");
+    };
+    for before in 950..1_010 {
+        check(format!("{} correct horse battery staple and more", "x".repeat(before)));
+        // What is one after the white space has gone.
+        check(format!("{} correct\r\n  horse b\x07attery\tstaple and more", "x".repeat(before)));
     }
+    check("x correct horse battery st".to_owned());
 }
