@@ -100,7 +100,7 @@ impl Engine {
         };
         let (core, grant, digest) = (self.core.clone(), self.grant.clone(), sha256_hex(secret.as_bytes()));
         let begun = self.write(move |connection| {
-            let present = records::get(connection, Kind::User, &row.user_id)?.unwrap_or_default();
+            let present = records::by_id(connection, Kind::User, &row.user_id)?.unwrap_or_default();
             if present["is_enabled"] != true || present["password_hash"] != user["password_hash"] {
                 return Ok(None);
             }
@@ -157,7 +157,7 @@ impl Engine {
         self.read(move |_, connection| {
             let rows = sessions::list(connection, user_id.as_deref(), over, LISTED_MAX)?;
             let with_name = |row: SessionRow| {
-                let user = records::get(connection, Kind::User, &row.user_id)?.unwrap_or_default();
+                let user = records::by_id(connection, Kind::User, &row.user_id)?.unwrap_or_default();
                 Ok(shown(row, &user))
             };
             rows.into_iter().map(with_name).collect()
@@ -182,7 +182,7 @@ impl Engine {
                 return Ok(false);
             }
             sessions::delete(connection, &id)?;
-            let user = records::get(connection, Kind::User, &row.user_id)?.unwrap_or_default();
+            let user = records::by_id(connection, Kind::User, &row.user_id)?.unwrap_or_default();
             let before = json!({ "id": row.user_id, "name": user["name"], "session_id": id });
             audit::note(&core, connection, &grant, &by, Deed { action, kind: Kind::User, before, after: Value::Null })?;
             Ok(true)

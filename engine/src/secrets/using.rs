@@ -140,7 +140,7 @@ impl Core {
         if execution.flow_id.starts_with("native:") {
             return Ok(secret.project_id.as_deref() == connector.record["project_id"].as_str());
         }
-        let flow = self.readers.read(|connection| records::get(connection, Kind::Flow, &execution.flow_id))?;
+        let flow = self.readers.read(|connection| records::by_id(connection, Kind::Flow, &execution.flow_id))?;
         Ok(flow.is_some_and(|flow| secret.project_id.as_deref() == flow["project_id"].as_str()))
     }
 }

@@ -53,15 +53,21 @@ pub(crate) struct Stamp {
     pub(crate) execution: Option<Key>,
 }
 
-/// The record with that name, or else with that id, that is not in the trash.
+/// The record with that id, or else with that name, that is not in the trash. No name is the id of another record: see
+/// [`check_unambiguous`].
 pub(crate) fn get(connection: &Connection, kind: Kind, key: &str) -> StoreResult<Option<Value>> {
     let (columns, rows) = source(kind);
     let sql = format!(
         "SELECT {columns} FROM {rows} WHERE kind = ?1 AND (name = ?2 OR id = ?2) AND deleted_at IS NULL ORDER \
-             BY name = ?2 DESC LIMIT 1"
+             BY id = ?2 DESC LIMIT 1"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     statement.query_row(params![kind.as_str(), key], |row| Ok(to_json(row))).optional()?.transpose()
+}
+
+/// The record with exactly that id, that is not in the trash: for ids that the engine itself has stored.
+pub(crate) fn by_id(connection: &Connection, kind: Kind, id: &str) -> StoreResult<Option<Value>> {
+    Ok(get(connection, kind, id)?.filter(|record| record["id"] == id))
 }
 
 /// Like [`get`], refusing when there is none.
@@ -229,6 +235,9 @@ pub(crate) fn write(
             if id.is_some_and(|id| id != present_id) {
                 return Err(StoreError::invalid(format!("the id of {} `{key}` cannot change", kind.as_str())));
             }
+            if record["name"] != name.as_str() {
+                check_unambiguous(connection, kind, present_id, &name)?;
+            }
             update(connection, kind, present_id, &name, &document, stamp)?;
             present_id.to_owned()
         }
@@ -239,7 +248,8 @@ pub(crate) fn write(
             id
         }
     };
-    Ok(Saved { after: require(connection, kind, &id)?, before: present })
+    let after = by_id(connection, kind, &id)?.ok_or_else(|| StoreError::not_found(kind.as_str(), &id))?;
+    Ok(Saved { after, before: present })
 }
 
 /// Sets fields that only the engine sets, such as a flow's version.
@@ -288,20 +298,45 @@ pub(crate) fn delete(
 
 /// Takes a record out of the trash.
 pub(crate) fn restore(connection: &Connection, kind: Kind, id: &str) -> StoreResult<Value> {
-    let changed = connection
-        .prepare_cached(
-            "UPDATE records SET deleted_at = NULL, revision = revision + 1 WHERE kind = ?1 AND id = \
-             ?2 AND deleted_at IS NOT NULL",
-        )?
+    let name: Option<String> = connection
+        .prepare_cached("SELECT name FROM records WHERE kind = ?1 AND id = ?2 AND deleted_at IS NOT NULL")?
+        .query_row(params![kind.as_str(), id], |row| row.get(0))
+        .optional()?;
+    let Some(name) = name else {
+        let text = format!("there is no {} with id `{id}` in the trash", kind.as_str());
+        return Err(StoreError::Refused(Refusal::NotFound(text)));
+    };
+    check_unambiguous(connection, kind, id, &name)?;
+    connection
+        .prepare_cached("UPDATE records SET deleted_at = NULL, revision = revision + 1 WHERE kind = ?1 AND id = ?2")?
         .execute(params![kind.as_str(), id])
-        .map_err(|error| name_taken(error, kind, id))?;
-    match changed {
-        0 => Err(StoreError::Refused(Refusal::NotFound(format!(
-            "there is no {} with id `{id}` in the trash",
-            kind.as_str()
-        )))),
-        _ => require(connection, kind, id),
+        .map_err(|error| match name_taken(error, kind, &name) {
+            StoreError::Refused(_) => {
+                let kind = kind.as_str();
+                let text = format!("there is another {kind} named `{name}` now; rename or delete that one first");
+                StoreError::Refused(Refusal::Conflict(text))
+            }
+            failed => failed,
+        })?;
+    require(connection, kind, id)
+}
+
+/// Refuses a name that is the id of another record, and an id that is the name of one: whatever names a record, by name
+/// or id, must go on to mean the same one. What is in the trash keeps its id.
+fn check_unambiguous(connection: &Connection, kind: Kind, id: &str, name: &str) -> StoreResult<()> {
+    let conflict = |text: String| Err(StoreError::Refused(Refusal::Conflict(text)));
+    let word = kind.as_str();
+    let mut has_id = connection.prepare_cached("SELECT 1 FROM records WHERE kind = ?1 AND id = ?2")?;
+    if name != id && has_id.exists([word, name])? {
+        return conflict(format!("the name `{name}` is the id of another {word}; choose another name"));
     }
+    let mut has_name = connection
+        .prepare_cached("SELECT 1 FROM records WHERE kind = ?1 AND name = ?2 AND id <> ?2 AND deleted_at IS NULL")?;
+    if has_name.exists([word, id])? {
+        let text = format!("the id `{id}` is the name of another {word}; choose another id, or rename that one first");
+        return conflict(text);
+    }
+    Ok(())
 }
 
 /// Inserts a record as it is.
@@ -313,6 +348,7 @@ pub(crate) fn insert(
     document: &Map<String, Value>,
     stamp: &Stamp,
 ) -> StoreResult<()> {
+    check_unambiguous(connection, kind, id, name)?;
     connection
         .prepare_cached(&format!(
             "INSERT INTO {} (kind, id, name, revision, created_at, created_by, modified_at, modified_by, data)
@@ -563,4 +599,29 @@ fn to_json(row: &Row<'_>) -> StoreResult<Value> {
         record["locked_by"] = locked_by;
     }
     Ok(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::open_for_writing;
+
+    /// A workspace of before may have a record whose name is the id of another one.
+    #[test]
+    fn an_id_is_found_before_a_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (connection, _) = open_for_writing(&folder.path().join("surefoot.db"), 7).unwrap();
+        let stamp =
+            Stamp { who: "test".into(), now: Timestamp(1), new_id: String::new(), acts_as: None, execution: None };
+        for id in ["one", "two"] {
+            insert(&connection, Kind::Connector, id, &format!("named {id}"), &Map::new(), &stamp).unwrap();
+        }
+        connection.execute("UPDATE records SET name = 'one' WHERE id = 'two'", []).unwrap();
+        let id_of = |key: &str| get(&connection, Kind::Connector, key).unwrap().map(|record| record["id"].clone());
+        assert_eq!(id_of("one"), Some(json!("one")));
+        assert_eq!(id_of("named one"), Some(json!("one")));
+        assert!(by_id(&connection, Kind::Connector, "named one").unwrap().is_none());
+        delete(&connection, Kind::Connector, "one", false, &stamp).unwrap();
+        assert!(by_id(&connection, Kind::Connector, "one").unwrap().is_none());
+    }
 }

@@ -128,6 +128,47 @@ async fn a_new_record_says_where_it_is_and_may_choose_its_id() {
     assert_eq!((&renamed["name"], &renamed["id"]), (&json!("r"), &json!("my/id")));
 }
 
+/// Whoever could give his record the id of another one as its name, or its name as an id, would get what is meant for
+/// that one: the calls of a connector, the values of a secret, the starts of a flow.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_never_the_id_of_another_record() {
+    let server = Server::local();
+    let with_secret = WRITABLE.into_iter().chain([("secrets", r#"{"value": "hush"}"#)]);
+    for (kinds, fields) in with_secret {
+        let (path, fields) = (format!("/api/v1/{kinds}"), serde_json::from_str::<Value>(fields).unwrap());
+        let victim = server.create(kinds, "victim", fields.clone()).await;
+        let mine = server.create(kinds, "mine", fields.clone()).await;
+        let id = victim["id"].as_str().unwrap();
+
+        let named_so = server.patch(&format!("{path}/mine"), json!({ "name": id })).await.problem(409, "conflict");
+        assert!(named_so.contains("is the id of another"), "{named_so}");
+        let with = |name: &str, id: &str| {
+            let mut fields = fields.clone();
+            (fields["name"], fields["id"]) = (name.into(), id.into());
+            fields
+        };
+        server.post(&path, with("other", "victim")).await.problem(409, "conflict");
+        server.post(&path, with("victim", "other")).await.problem(409, "conflict");
+        // A record may have its own id as its name.
+        server.post(&path, with("same", "same")).await.json(201);
+        assert_eq!(server.get(&format!("{path}/{id}")).await.json(200), victim, "{kinds}");
+        assert_eq!(server.get(&format!("{path}/mine")).await.json(200), mine, "{kinds}");
+
+        // What is in the trash keeps its id, and its name only until another one has it.
+        server.send(Method::DELETE, &format!("{path}/victim"), "").await.json(200);
+        server.patch(&format!("{path}/mine"), json!({ "name": id })).await.problem(409, "conflict");
+        server.patch(&format!("{path}/mine"), json!({"name": "victim"})).await.json(200);
+        let restore = format!("{path}/{id}/restore");
+        let taken = server.post(&restore, Value::Null).await.problem(409, "conflict");
+        assert!(taken.contains("named `victim`"), "{taken}");
+        server.patch(&format!("{path}/victim"), json!({"name": "mine"})).await.json(200);
+        server.post(&path, with("squatter", "victim")).await.json(201);
+        server.post(&restore, Value::Null).await.problem(409, "conflict");
+        server.send(Method::DELETE, &format!("{path}/squatter?permanently=true"), "").await.json(200);
+        assert_eq!(server.post(&restore, Value::Null).await.json(200)["name"], "victim", "{kinds}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn schedules_and_webhooks_are_enabled_and_disabled() {
     let server = Server::local();
