@@ -15,6 +15,7 @@ use crate::journal::{DigestVersion, Outcome, Record, Started, Status, shown_args
 use crate::notifications::{self, NOTIFY};
 use crate::people::{Rights, Role};
 use crate::query::{Cursor, FieldType, Filter, Kind, Page, Query};
+use crate::references;
 use crate::schedules;
 use crate::secrets;
 use crate::store::executions::{self, ExecutionType, Key, NewExecution};
@@ -39,12 +40,16 @@ impl Core {
         let mut fields = fields.clone();
         name_projects_by_id(connection, &mut fields)?;
         if kind == Kind::Notification {
-            notifications::name_by_id(connection, &mut fields)?;
+            references::name_by_id(connection, kind, &mut fields)?;
         }
         let sealing = self.take_secrets(connection, kind, saving, &mut fields)?;
         let mut saved = records::write(connection, kind, saving, &fields, stamp)?;
         if let Some(sealing) = sealing {
             saved.after = self.seal(connection, kind, saved.after, &sealing, stamp)?;
+        }
+        references::check_named(self, connection, kind, saved.before.as_ref(), &saved.after)?;
+        if let Some(before) = &saved.before {
+            references::check_change(connection, kind, before, &saved.after)?;
         }
         match kind {
             Kind::User => {
@@ -70,6 +75,9 @@ impl Core {
             // What other rules tell of from now on.
             notified::forget_subject(connection, id_of(before))?;
         }
+        if saved.before.as_ref().is_none_or(|before| before["project_id"] != saved.after["project_id"]) {
+            schedules::go_on(self, connection, kind, &saved.after)?;
+        }
         Ok(saved)
     }
 
@@ -86,6 +94,7 @@ impl Core {
             return Err(StoreError::invalid("approvals are not deleted; they go with their execution"));
         }
         let Some(mut record) = records::get(connection, kind, key)? else { return Ok(false) };
+        references::check_delete(connection, kind, &record)?;
         if kind == Kind::Schedule {
             record["is_enabled"] = false.into();
             schedules::reconcile(self, connection, None, &record)?;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
+use serde_json::Value;
 use surefoot_connector_api::{Connector, Dialer, EgressPolicy, InputRules};
 use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, Semaphore, SetOnce, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -25,13 +26,14 @@ use crate::native::NativeFlow;
 use crate::notifications::{Links, Rules};
 use crate::overview::Overview;
 use crate::people::People;
+use crate::query::Kind;
 use crate::reserve::Reserve;
 use crate::retention::{Attention, Retention};
 use crate::secrets::{Redaction, Secrets, SecretsKey};
 use crate::store::executions::{Active, ActiveState, Execution, Key};
 use crate::store::journal::Connections;
 use crate::store::records::Stamp;
-use crate::store::{Readers, RecordCache, Writer};
+use crate::store::{Readers, RecordCache, Writer, schedules};
 
 /// How an engine is to run.
 #[derive(Clone)]
@@ -116,14 +118,18 @@ pub(crate) enum Event {
     InstanceGone(Key, Departure),
     /// A connection of this execution has been recorded.
     CallRecorded(Key),
-    /// A flow was saved or deleted: others may run because of it.
-    FlowChanged(String),
-    /// A schedule was saved or deleted.
-    ScheduleChanged(String),
-    /// A setting was saved: iterations may have ended and begun because of it.
-    SettingChanged(String),
+    /// A record was saved, deleted or restored that executions follow from: see [`schedules::concerned`].
+    RecordChanged(Kind, String),
     /// A commit failed.
     StoreFailed,
+}
+
+impl Event {
+    /// What follows from a change of that record has to be looked at.
+    pub(crate) fn of_record(kind: Kind, record: &Value) -> Option<Self> {
+        let id = record["id"].as_str().filter(|_| schedules::may_concern(kind))?;
+        Some(Self::RecordChanged(kind, id.to_owned()))
+    }
 }
 
 /// Why an instance is gone.

@@ -232,10 +232,9 @@ fn end(
         }) {
             Ok(key) => woken.extend(key),
             Err(StoreError::Refused(refusal)) => {
-                let text = format!(
-                    "the schedule has no next iteration: {refusal}; save the schedule again when that is mended"
-                );
+                let text = format!("the schedule has no next iteration: {refusal}");
                 note(connection, execution, finish, actions.len(), &text, Value::Null)?;
+                schedules::set_last_error(core, connection, schedule_id, Some(&text))?;
             }
             Err(failed) => return Err(failed),
         }
@@ -295,12 +294,7 @@ fn perform(
 }
 
 fn touched(connection: &Connection, kind: Kind, record: &Value) -> StoreResult<Vec<Key>> {
-    match kind {
-        Kind::Schedule => store_schedules::unended(connection, record["id"].as_str().unwrap_or_default()),
-        Kind::Flow => places::holders(connection, record["id"].as_str().unwrap_or_default()),
-        Kind::Setting => store_schedules::unended_with_setting(connection, record["id"].as_str().unwrap_or_default()),
-        _ => Ok(Vec::new()),
-    }
+    store_schedules::concerned(connection, kind, record["id"].as_str().unwrap_or_default())
 }
 
 /// A line of the engine's own at the end of the log.

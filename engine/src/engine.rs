@@ -44,10 +44,12 @@ use crate::notifications::Rules;
 use crate::overview::Overview;
 use crate::people::{People, Rights, Role};
 use crate::query::Kind;
+use crate::references::CRON;
 use crate::reserve::Reserve;
 use crate::retention::Retention;
 use crate::secrets::Secrets;
-use crate::store::records::Saving;
+use crate::store::records::{Saving, Stamp};
+use crate::store::writer::guarded;
 use crate::store::{self, Concerns, Readers, RecordCache, Refusal, StoreError, StoreResult, Urgency, Writer};
 
 pub use attachments::{Attachment, Attachments};
@@ -267,11 +269,11 @@ impl Engine {
     fn settle_in(&self) {
         let (core, stamp) = (self.core.clone(), self.core.stamp("surefoot"));
         let ticket = self.core.writer.submit(Urgency::Now, Concerns::None, move |connection| {
-            if store::records::get(connection, Kind::Scheduler, "cron")?.is_none() {
-                let fields = json!({"id": "cron", "flow_id": "native:cron", "description": "Starts a flow at the times \
-                         of a cron expression."});
-                let fields = fields.as_object().cloned().unwrap_or_default();
-                core.save_record(connection, Kind::Scheduler, &Saving::Either("cron".into()), &fields, &stamp)?;
+            match guarded(connection, |connection| bring_cron(&core, connection, &stamp)) {
+                Ok(()) => {}
+                // The schedules of other schedulers are no worse for it.
+                Err(StoreError::Refused(refusal)) => tracing::error!(%refusal, "the scheduler `cron` is not there"),
+                Err(failed) => return Err(failed),
             }
             crate::schedules::reconcile_all(&core, connection)
         });
@@ -372,4 +374,19 @@ impl Engine {
         let joined = tokio::task::spawn_blocking(move || core.readers.read(|connection| read(&core, connection))).await;
         Ok(joined.map_err(|error| EngineError::Failed(error.to_string()))??)
     }
+}
+
+/// Makes sure of the built-in scheduler, which may be in the trash of a workspace of before.
+fn bring_cron(core: &Core, connection: &rusqlite::Connection, stamp: &Stamp) -> StoreResult<()> {
+    if store::records::by_id(connection, Kind::Scheduler, CRON)?.is_some() {
+        return Ok(());
+    }
+    if store::records::in_trash(connection, Kind::Scheduler, CRON)?.is_some() {
+        return store::records::restore(connection, Kind::Scheduler, CRON).map(drop);
+    }
+    let fields = json!({
+        "id": CRON, "flow_id": "native:cron", "description": "Starts a flow at the times of a cron expression.",
+    });
+    let fields = fields.as_object().cloned().unwrap_or_default();
+    core.save_record(connection, Kind::Scheduler, &Saving::New(CRON.into()), &fields, stamp).map(drop)
 }

@@ -18,10 +18,11 @@ use crate::core::{Core, Departure, Event, Resident, lock};
 use crate::endings;
 use crate::journal::Record;
 use crate::planted::{Bug, is_planted};
+use crate::query::Kind;
 use crate::session::{End, Session};
 use crate::store::executions::{self, Active, ActiveState, Key};
 use crate::store::journal::Onwards;
-use crate::store::places::{self, Place};
+use crate::store::places::Place;
 use crate::store::{Concerns, StoreError, StoreResult, Urgency, journal, schedules};
 
 /// Deaths of the process in a row, without progress between them, after which an execution is paused.
@@ -69,7 +70,7 @@ impl Executor {
             Event::Begin(resident, place) => self.begin(resident, place),
             Event::InstanceGone(key, departure) => self.instance_gone(key, departure),
             Event::CallRecorded(key) => self.call_recorded(key),
-            Event::FlowChanged(_) | Event::ScheduleChanged(_) | Event::SettingChanged(_) => self.record_changed(event),
+            Event::RecordChanged(kind, id) => self.record_changed(kind, id),
             Event::StoreFailed => self.reopen().await,
         }
     }
@@ -237,21 +238,15 @@ impl Executor {
         }
     }
 
-    fn record_changed(&mut self, event: Event) {
-        let unended = self.core.readers.read(|connection| match &event {
-            Event::FlowChanged(id) => places::holders(connection, id),
-            Event::ScheduleChanged(id) => schedules::unended(connection, id),
-            Event::SettingChanged(id) => schedules::unended_with_setting(connection, id),
-            _ => Ok(Vec::new()),
-        });
-        match unended {
+    fn record_changed(&mut self, kind: Kind, id: String) {
+        match self.core.readers.read(|connection| schedules::concerned(connection, kind, &id)) {
             Ok(keys) => keys.into_iter().for_each(|key| self.wake(key)),
             Err(error) => {
-                tracing::error!(?event, %error, "the store cannot be read; trying again");
+                tracing::error!(?kind, id, %error, "the store cannot be read; trying again");
                 let core = self.core.clone();
                 self.core.tasks.spawn(async move {
                     tokio::time::sleep(AGAIN_AFTER).await;
-                    core.send(event);
+                    core.send(Event::RecordChanged(kind, id));
                 });
             }
         }

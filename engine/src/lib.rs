@@ -33,6 +33,7 @@ mod people;
 mod planted;
 mod policy;
 pub mod query;
+mod references;
 mod reserve;
 mod restarts;
 mod retention;

@@ -335,16 +335,6 @@ fn call_of(
     }))
 }
 
-/// The records that a rule names, by their ids, so that they may get other names.
-pub(crate) fn name_by_id(connection: &Connection, fields: &mut Map<String, Value>) -> StoreResult<()> {
-    for (field, kind) in [("flow_id", Kind::Flow), ("connector_id", Kind::Connector)] {
-        if let Some(Value::String(key)) = fields.get_mut(field) {
-            *key = records::require(connection, kind, key)?["id"].as_str().unwrap_or_default().to_owned();
-        }
-    }
-    Ok(())
-}
-
 /// After a rule was saved: whether it can tell anything, and what it forgets because it is another one now.
 pub(crate) fn saved(core: &Core, connection: &Connection, before: Option<&Value>, after: &Value) -> StoreResult<()> {
     let differs = |fields: &[&str]| {

@@ -18,6 +18,7 @@ use crate::people::{ACTS_AS, Rights, Role};
 use crate::query::Kind;
 use crate::session::QueryCall;
 use crate::store::executions::{self, Execution, ExecutionType, Finish, Key};
+use crate::store::records::LAST_ERROR;
 use crate::store::schedules::{self, ScheduleState};
 use crate::store::writer::guarded;
 use crate::store::{StoreError, StoreResult, records, restored};
@@ -28,6 +29,9 @@ const DELAY_MAX: Duration = Duration::from_secs(3600);
 
 /// The shortest time between the beginnings of two iterations: a scheduler that returns at once must not spin.
 const ITERATION_MIN: Duration = Duration::from_secs(1);
+
+/// What the record of a schedule says of an error, at most, characters.
+const ERROR_MAX: usize = 500;
 
 /// The fields of a schedule whose change begins a new iteration.
 pub(crate) const TERMS: [&str; 4] = ["scheduler_id", "setting_id", "flow_id", "project_id"];
@@ -62,7 +66,7 @@ pub(crate) fn reconcile(
     if enabled {
         check_plan(core, connection, schedule)?;
     }
-    let state = state.unwrap_or(ScheduleState { iteration: 0, errors: 0, execution_id: String::new() });
+    let state = state.unwrap_or_default();
     begin_anew(core, connection, schedule, state, live.map(|(key, _)| key))
 }
 
@@ -96,7 +100,7 @@ pub(crate) fn setting_saved(
     if before.is_some_and(|before| before["value"] == setting["value"]) {
         return Ok(());
     }
-    for id in schedules::enabled_with_setting(connection, setting)? {
+    for id in schedules::enabled_with(connection, Kind::Setting, setting)? {
         let schedule = records::require(connection, Kind::Schedule, &id)?;
         if !is_built_in(connection, &schedule)? {
             continue;
@@ -141,6 +145,62 @@ fn check_plan(core: &Core, connection: &Connection, schedule: &Value) -> StoreRe
     next.map_err(|error| StoreError::invalid(error.to_string()))
 }
 
+/// A flow, setting, scheduler or project was made, restored or moved: enabled schedules that have it, and that stand
+/// still or wait because something was wrong, begin anew at once.
+pub(crate) fn go_on(core: &Core, connection: &Connection, kind: Kind, record: &Value) -> StoreResult<()> {
+    for id in schedules::enabled_with(connection, kind, record)? {
+        let state = schedules::state(connection, &id)?;
+        let Some(schedule) = records::by_id(connection, Kind::Schedule, &id)? else { continue };
+        let live = match &state {
+            Some(state) => executions::get(connection, &state.execution_id)?,
+            None => None,
+        };
+        let live = live.filter(|(_, row)| row["ended_at"].is_null());
+        // One that waits for its first moment follows one that failed, or was cancelled.
+        let is_waiting = |row: &Value| row["status"] == "QUEUED" && !schedule[LAST_ERROR].is_null();
+        if live.as_ref().is_some_and(|(_, row)| !is_waiting(row)) {
+            continue;
+        }
+        let state = state.unwrap_or_default();
+        let begin = |connection: &Connection| {
+            check_plan(core, connection, &schedule)?;
+            begin_anew(core, connection, &schedule, state.clone(), live.map(|(key, _)| key))
+        };
+        settle(core, connection, &schedule, begin)?;
+    }
+    Ok(())
+}
+
+/// Lets an enabled schedule begin, and says in its record when it cannot.
+fn settle(
+    core: &Core,
+    connection: &Connection,
+    schedule: &Value,
+    begin: impl FnOnce(&Connection) -> StoreResult<Option<Key>>,
+) -> StoreResult<Option<Key>> {
+    let id = schedule["id"].as_str().unwrap_or_default();
+    match guarded(connection, begin) {
+        Ok(None) => Ok(None),
+        Ok(begun) => set_last_error(core, connection, id, None).map(|()| begun),
+        Err(StoreError::Refused(refusal)) => {
+            tracing::error!(schedule = %schedule["name"], %refusal, "an enabled schedule cannot run");
+            let text = format!("the schedule has no next iteration: {refusal}");
+            set_last_error(core, connection, id, Some(&text)).map(|()| None)
+        }
+        Err(failed) => Err(failed),
+    }
+}
+
+/// Says in the record of a schedule what is wrong with it, or that nothing is any more.
+pub(crate) fn set_last_error(core: &Core, connection: &Connection, id: &str, error: Option<&str>) -> StoreResult<()> {
+    let Some(schedule) = records::by_id(connection, Kind::Schedule, id)? else { return Ok(()) };
+    let error = error.map(|text| text.chars().take(ERROR_MAX).collect::<String>());
+    if schedule[LAST_ERROR].as_str() == error.as_deref() {
+        return Ok(());
+    }
+    records::set_computed(connection, Kind::Schedule, id, &json!({ LAST_ERROR: error }), &core.stamp("surefoot"))
+}
+
 /// At the opening of the workspace: begins an iteration for enabled schedules that have none, because something they
 /// need was missing.
 pub(crate) fn reconcile_all(core: &Core, connection: &Connection) -> StoreResult<Vec<Key>> {
@@ -150,13 +210,8 @@ pub(crate) fn reconcile_all(core: &Core, connection: &Connection) -> StoreResult
         let call = QueryCall { kind: "schedule".into(), filter: Some(filter.clone()), cursor, ..QueryCall::default() };
         let page = records::list(connection, &call.parse()?)?;
         for schedule in page.rows {
-            match guarded(connection, |connection| reconcile(core, connection, None, &schedule)) {
-                Ok(key) => begun.extend(key),
-                Err(StoreError::Refused(refusal)) => {
-                    tracing::error!(schedule = %schedule["name"], %refusal, "an enabled schedule cannot run");
-                }
-                Err(failed) => return Err(failed),
-            }
+            let begin = |connection: &Connection| reconcile(core, connection, None, &schedule);
+            begun.extend(settle(core, connection, &schedule, begin)?);
         }
         match page.next {
             Some(next) => cursor = Some(next),
@@ -181,7 +236,12 @@ pub(crate) fn after_iteration(
     }
     state.execution_id.clear();
     let succeeded = finish.status == Status::EndedSuccess;
-    state.errors = if succeeded { 0 } else { state.errors + 1 };
+    state.errors = match finish.status {
+        Status::EndedSuccess => 0,
+        // Somebody wanted that: nothing is wrong.
+        Status::EndedCancelled => state.errors,
+        _ => state.errors + 1,
+    };
     let schedule =
         records::get(connection, Kind::Schedule, schedule_id)?.filter(|schedule| schedule["is_enabled"] == true);
     let Some(schedule) = schedule else {
@@ -194,9 +254,17 @@ pub(crate) fn after_iteration(
         let earliest = ended.created_at.min(now).after(ITERATION_MIN);
         (earliest > now).then_some(earliest)
     } else {
-        let doublings = u32::try_from(state.errors - 1).unwrap_or(u32::MAX).min(16);
+        let doublings = match finish.status {
+            Status::EndedCancelled => 0,
+            _ => u32::try_from(state.errors - 1).unwrap_or(u32::MAX).min(16),
+        };
         Some(now.after(core.config.schedule_retry_delay.saturating_mul(1 << doublings).min(DELAY_MAX)))
     };
+    match finish.status {
+        Status::EndedSuccess => set_last_error(core, connection, schedule_id, None)?,
+        Status::EndedError => set_last_error(core, connection, schedule_id, Some(&finish.message))?,
+        _ => {}
+    }
     // What was dealt with before a failure is dealt with after it.
     let previous = if succeeded { finish.output.clone() } else { ended.input["previous"].clone() };
     begin_iteration(core, connection, &schedule, state, not_before, previous, true).map(Some)

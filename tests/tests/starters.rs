@@ -158,10 +158,12 @@ async fn a_webhook_acts_as_who_saved_it() -> Result<()> {
     assert_eq!(world.value("site-setting").await?, "saved");
 
     // The flow goes, and another project makes one of that name: it is not started.
+    world.server.api(Method::POST, "webhooks/hook/disable", None).await?;
     world.server.api(Method::DELETE, "flows/shop-flow?permanently=true", None).await?;
     let component = std::fs::read(xtask::flows::component("test-guest")?)?;
     world.server.deploy_component("shop-flow", component).await?;
     world.server.save("flows/shop-flow", json!({"project_id": "site"})).await?;
+    world.server.api(Method::POST, "webhooks/hook/enable", None).await?;
     assert!(call("hook", json!({"do": "log", "message": "x"})).await.is_err());
     let filter = json!({"field": "created_by", "op": "eq", "value": "webhook hook"}).to_string();
     let path = format!("executions?filter={}", surefoot_tests::server_process::percent_encoded(&filter));

@@ -152,7 +152,7 @@ async fn start(app: &App, name: &str, path: String, request: Request) -> Answer<
             let detail = format!("webhook `{}` could not start its flow", webhook.name);
             let hint = "the server's log says why; often the flow does not exist or was never deployed, or who saved \
                         the webhook last may not start it";
-            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "start_failed", detail).hint(hint))
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "start_failed", detail).hint(hint))
         }
         Err(error) => Err(error.into()),
     }

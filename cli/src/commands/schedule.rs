@@ -26,6 +26,7 @@ const KIND: Kind = Kind {
         name_of("PROJECT", "project_id", "projects"),
         time("MODIFIED", "modified_at"),
         plain("REASON", "disabled_reason"),
+        plain("LAST ERROR", "last_error"),
     ],
 };
 

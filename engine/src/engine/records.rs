@@ -9,6 +9,8 @@ use super::{Engine, EngineError, EngineResult};
 use crate::audit::{self, Deed};
 use crate::core::Event;
 use crate::query::{Kind, Page, Query};
+use crate::references;
+use crate::schedules;
 use crate::session::QueryCall;
 use crate::store::locks::{self, Lock};
 use crate::store::places;
@@ -74,7 +76,7 @@ impl Engine {
             audit::note(&core, connection, &grant, &stamp.who, deed)?;
             Ok(core.present(kind, after))
         };
-        let saved = self.write_and_wake(save, move |record| record_changed(kind, record)).await?;
+        let saved = self.write_and_wake(save, move |record| Event::of_record(kind, record)).await?;
         self.tell_people(kind);
         Ok(saved)
     }
@@ -100,7 +102,7 @@ impl Engine {
             audit::note(&core, connection, &grant, &stamp.who, deed)?;
             Ok((true, Some(record)))
         };
-        let follows = move |(_, record): &(bool, Option<Value>)| record_changed(kind, record.as_ref()?);
+        let follows = move |(_, record): &(bool, Option<Value>)| Event::of_record(kind, record.as_ref()?);
         let (deleted, _) = self.write_and_wake(delete, follows).await?;
         self.tell_people(kind);
         Ok(deleted)
@@ -132,16 +134,18 @@ impl Engine {
         let (core, grant, id, by) = (self.core.clone(), self.grant.clone(), id.to_owned(), by.to_owned());
         let restore = move |connection: &rusqlite::Connection| {
             let record = records::restore(connection, kind, &id)?;
+            references::check_restore(&core, connection, kind, &record)?;
             match kind {
                 Kind::Flow => places::flow_saved(connection, None, &record)?,
-                Kind::Schedule => drop(crate::schedules::reconcile(&core, connection, None, &record)?),
+                Kind::Schedule => drop(schedules::reconcile(&core, connection, None, &record)?),
                 _ => {}
             }
+            schedules::go_on(&core, connection, kind, &record)?;
             let deed = Deed { action: "restore", kind, before: Value::Null, after: record.clone() };
             audit::note(&core, connection, &grant, &by, deed)?;
             Ok(core.present(kind, record))
         };
-        self.write_and_wake(restore, move |record| record_changed(kind, record)).await
+        self.write_and_wake(restore, move |record| Event::of_record(kind, record)).await
     }
 
     /// Stores a file from a stream of chunks.
@@ -252,15 +256,4 @@ impl Engine {
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.last().map(ToString::to_string).unwrap_or_default()
-}
-
-/// What follows from a change of that record has to be looked at.
-fn record_changed(kind: Kind, record: &Value) -> Option<Event> {
-    let id = record["id"].as_str()?.to_owned();
-    match kind {
-        Kind::Flow => Some(Event::FlowChanged(id)),
-        Kind::Schedule => Some(Event::ScheduleChanged(id)),
-        Kind::Setting => Some(Event::SettingChanged(id)),
-        _ => None,
-    }
 }

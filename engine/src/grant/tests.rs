@@ -550,8 +550,13 @@ async fn a_schedule_acts_as_who_saved_it() {
     let journal = world.engine.journal(&run).await.unwrap();
     assert_eq!(journal[0]["acts_as"], json!(world.rights_in("a", Role::Author)));
 
-    // Its flow goes to another project: what it could not have been saved with it does not start.
-    world.save(Kind::Flow, "sleeper-a", "b", json!({})).await;
+    // Its flow stays where it reaches it. And if it does not: what it could not have been saved with it does not start.
+    let elsewhere = object(json!({ "project_id": world.projects["b"] }));
+    let refused = world.engine.save(Kind::Flow, "sleeper-a", elsewhere, "test").await;
+    assert!(matches!(refused, Err(EngineError::Refused(Refusal::Conflict(_)))), "{refused:?}");
+    let b = world.projects["b"].clone();
+    let moved = "UPDATE records SET data = json_set(data, '$.project_id', ?1) WHERE name = 'sleeper-a'";
+    world.engine.write(move |connection| Ok(connection.execute(moved, [b])?)).await.unwrap();
     let filter = json!({"and": [
         {"field": "schedule_id", "op": "eq", "value": saved["id"]},
         {"field": "status", "op": "eq", "value": "ENDED_ERROR"},

@@ -99,6 +99,7 @@ const SCHEDULE: &[Field] = &[
     data("project_id", Text),
     data("is_enabled", Bool),
     computed("disabled_reason", Text),
+    computed("last_error", Text),
     data("description", Text),
     hidden(ACTS_AS),
 ];

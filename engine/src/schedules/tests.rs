@@ -368,3 +368,86 @@ async fn a_cancelled_iteration_loses_no_time() {
     still.waits_for("03:00").await;
     still.until_runs(&["01:00", "02:00"]).await;
 }
+
+/// Out of the store, as only somebody can do it who has the database: the API refuses that.
+async fn vanish(still: &Still, kind: Kind, name: &'static str) -> String {
+    let id = still.engine.record(kind, name).await.unwrap()["id"].as_str().unwrap().to_owned();
+    let sql = "UPDATE records SET deleted_at = 1 WHERE kind = ?1 AND name = ?2";
+    still.engine.write(move |connection| Ok(connection.execute(sql, [kind.as_str(), name])?)).await.unwrap();
+    id
+}
+
+impl Still {
+    /// Waits until the record says that of an error.
+    async fn until_error(&self, says: &str) {
+        let looking = async {
+            loop {
+                let schedule = self.engine.record(Kind::Schedule, "ticks").await.unwrap();
+                let error = schedule["last_error"].as_str().unwrap_or_default();
+                if error.contains(says) && says.is_empty() == error.is_empty() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looking).await.expect("the record says so");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_that_lacks_something_says_so_and_goes_on_when_it_is_back() {
+    for (kind, name, says) in [
+        (Kind::Scheduler, "cron", "there is no scheduler `cron`"),
+        (Kind::Setting, "times", "there is no setting `times`"),
+        (Kind::Flow, "quick", "quick"),
+    ] {
+        let still = Still::with(json!({"cron": "0 * * * *"}), "quick").await;
+        still.waits_for("01:00").await;
+        let id = vanish(&still, kind, name).await;
+        still.move_to("01:00");
+        still.until_error(says).await;
+        assert_eq!(still.engine.record(Kind::Schedule, "ticks").await.unwrap()["is_enabled"], true);
+        still.engine.restore(kind, &id, "test").await.unwrap();
+        still.until_error("").await;
+        // The flow's run of 01:00 has failed, and is made up for; what the others lacked is the next time.
+        still.waits_for("02:00").await;
+        still.move_to("02:00");
+        still
+            .until("FLOW", |rows| rows.iter().any(|row| row["input"]["scheduled_for"] == at("02:00").to_string()))
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_built_in_scheduler_is_brought_back_at_the_opening() {
+    let still = Still::with(json!({"cron": "0 * * * *"}), "quick").await;
+    still.waits_for("01:00").await;
+    vanish(&still, Kind::Scheduler, "cron").await;
+    let still = still.down_until("01:30").await;
+    still.until_runs(&["01:00"]).await;
+    assert_eq!(still.engine.record(Kind::Scheduler, "cron").await.unwrap()["flow_id"], "native:cron");
+
+    // Another one has its name: the other schedules are none the worse.
+    vanish(&still, Kind::Scheduler, "cron").await;
+    still.save(Kind::Scheduler, "cron", json!({"flow_id": "native:cron"})).await.unwrap_err();
+    let rename = "UPDATE records SET name = 'cron', deleted_at = NULL WHERE kind = 'scheduler' AND id = 'second'";
+    still.save(Kind::Scheduler, "second", json!({"id": "second", "flow_id": "native:cron"})).await.unwrap();
+    still.engine.write(move |connection| Ok(connection.execute(rename, [])?)).await.unwrap();
+    let still = still.down_until("02:30").await;
+    still.until_runs(&["01:00", "02:00"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_iteration_is_followed_after_a_minute_each_time() {
+    let still = Still::with(json!({"cron": "0 * * * *"}), "quick").await;
+    still.waits_for("01:00").await;
+    for (now, next) in [("00:10", "00:11"), ("00:20", "00:21"), ("00:30", "00:31")] {
+        still.move_to(now);
+        let live = still.rows("SCHEDULE").await.pop().unwrap();
+        still.engine.cancel(live["id"].as_str().unwrap(), "test").await.unwrap();
+        let next = at(next).to_string();
+        let begins = |row: &Value| row["status"] == "QUEUED" && row["scheduled_for"] == next.as_str();
+        still.until("SCHEDULE", |rows| rows.last().is_some_and(begins)).await;
+    }
+    assert!(still.engine.record(Kind::Schedule, "ticks").await.unwrap()["last_error"].is_null());
+}

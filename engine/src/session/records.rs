@@ -134,14 +134,12 @@ impl Session {
                     .store_call(n, call, move |connection| {
                         let kind = writable_kind(&kind)?;
                         let deleted = grant.delete(&core, connection, kind, &key, permanently, &stamp)?;
-                        let id = deleted.as_ref().and_then(|record| Some((kind, record["id"].as_str()?.to_owned())));
-                        Ok((Reply::Bool(deleted.is_some()), id))
+                        let follows = deleted.as_ref().and_then(|record| Event::of_record(kind, record));
+                        Ok((Reply::Bool(deleted.is_some()), follows))
                     })
                     .await?;
-                match deleted.flatten() {
-                    Some((Kind::Flow, id)) => self.core.send(Event::FlowChanged(id)),
-                    Some((Kind::Schedule, id)) => self.core.send(Event::ScheduleChanged(id)),
-                    _ => {}
+                if let Some(event) = deleted.flatten() {
+                    self.core.send(event);
                 }
                 reply
             }
@@ -196,12 +194,8 @@ impl Session {
     /// may have crashed before it looked.
     fn after_record_change(&self, kind: &str, reply: &Reply) {
         let Reply::Json(Some(record)) = reply else { return };
-        let id = record["id"].as_str().unwrap_or_default().to_owned();
-        match Kind::parse(kind) {
-            Ok(Kind::Flow) => self.core.send(Event::FlowChanged(id)),
-            Ok(Kind::Schedule) => self.core.send(Event::ScheduleChanged(id)),
-            Ok(Kind::Setting) => self.core.send(Event::SettingChanged(id)),
-            _ => {}
+        if let Some(event) = Kind::parse(kind).ok().and_then(|kind| Event::of_record(kind, record)) {
+            self.core.send(event);
         }
     }
 

@@ -16,6 +16,9 @@ use crate::deadline::MILLIS_MAX;
 use crate::people::{ACTS_AS, Rights, Role};
 use crate::query::{Cursor, FieldType, Kind, Page, Query, plan};
 
+/// The field of a schedule that says why it has no iteration, or how the last one failed.
+pub(crate) const LAST_ERROR: &str = "last_error";
+
 /// Names and ids, characters.
 const NAME_MAX: usize = 256;
 
@@ -68,6 +71,14 @@ pub(crate) fn get(connection: &Connection, kind: Kind, key: &str) -> StoreResult
 /// The record with exactly that id, that is not in the trash: for ids that the engine itself has stored.
 pub(crate) fn by_id(connection: &Connection, kind: Kind, id: &str) -> StoreResult<Option<Value>> {
     Ok(get(connection, kind, id)?.filter(|record| record["id"] == id))
+}
+
+/// The record with exactly that id that is in the trash.
+pub(crate) fn in_trash(connection: &Connection, kind: Kind, id: &str) -> StoreResult<Option<Value>> {
+    let (columns, rows) = source(kind);
+    let sql = format!("SELECT {columns} FROM {rows} WHERE kind = ?1 AND id = ?2 AND deleted_at IS NOT NULL");
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_row(params![kind.as_str(), id], |row| Ok(to_json(row))).optional()?.transpose()
 }
 
 /// Like [`get`], refusing when there is none.
@@ -220,6 +231,7 @@ pub(crate) fn write(
                 if field_name == "is_enabled" {
                     // Who decides it now knows better than what decided it before.
                     document.remove("disabled_reason");
+                    document.remove(LAST_ERROR);
                 }
             }
         }
@@ -250,6 +262,21 @@ pub(crate) fn write(
     };
     let after = by_id(connection, kind, &id)?.ok_or_else(|| StoreError::not_found(kind.as_str(), &id))?;
     Ok(Saved { after, before: present })
+}
+
+/// Ids of the connectors whose stored inputs name one of these secrets.
+pub(crate) fn connectors_with_secret(connection: &Connection, names: &[&str]) -> StoreResult<Vec<String>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id FROM records WHERE kind = 'connector' AND deleted_at IS NULL AND instr(data, ?1) ORDER BY name",
+    )?;
+    let mut ids = Vec::new();
+    for name in names {
+        // As it stands in JSON: a secret's name has nothing that is escaped there.
+        let found = statement.query_map([format!("\"secret({name})\"")], |row| row.get(0))?;
+        ids.extend(found.collect::<Result<Vec<String>, _>>()?);
+    }
+    ids.dedup();
+    Ok(ids)
 }
 
 /// Sets fields that only the engine sets, such as a flow's version.
@@ -298,14 +325,11 @@ pub(crate) fn delete(
 
 /// Takes a record out of the trash.
 pub(crate) fn restore(connection: &Connection, kind: Kind, id: &str) -> StoreResult<Value> {
-    let name: Option<String> = connection
-        .prepare_cached("SELECT name FROM records WHERE kind = ?1 AND id = ?2 AND deleted_at IS NOT NULL")?
-        .query_row(params![kind.as_str(), id], |row| row.get(0))
-        .optional()?;
-    let Some(name) = name else {
+    let Some(record) = in_trash(connection, kind, id)? else {
         let text = format!("there is no {} with id `{id}` in the trash", kind.as_str());
         return Err(StoreError::Refused(Refusal::NotFound(text)));
     };
+    let name = record["name"].as_str().unwrap_or_default().to_owned();
     check_unambiguous(connection, kind, id, &name)?;
     connection
         .prepare_cached("UPDATE records SET deleted_at = NULL, revision = revision + 1 WHERE kind = ?1 AND id = ?2")?
@@ -414,6 +438,10 @@ pub(crate) fn check_name(kind: Kind, name: &str) -> StoreResult<()> {
         "cannot stand in an address"
     } else if name.trim() != name {
         "begins or ends with a space"
+    } else if kind == Kind::Flow && name.starts_with("native:") {
+        "begins with `native:`, as built-in flows do"
+    } else if kind == Kind::Connector && name.starts_with("type:") {
+        "begins with `type:`, as connector types do"
     } else if kind == Kind::Secret && !is_secret_name(name) {
         "has other characters than letters and digits of ASCII, `_`, `-` and `.`"
     } else {

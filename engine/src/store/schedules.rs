@@ -3,12 +3,13 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 
-use super::StoreResult;
 use super::executions::Key;
+use super::{StoreResult, places};
 use crate::clock::Timestamp;
+use crate::query::Kind;
 
 /// Which iteration of a schedule is alive.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct ScheduleState {
     pub(crate) iteration: i64,
     /// Iterations in a row that did not succeed.
@@ -54,27 +55,52 @@ pub(crate) fn unended_runs(connection: &Connection, schedule_id: &str) -> StoreR
     Ok(runs.collect::<Result<_, _>>()?)
 }
 
-/// Ids of the enabled schedules that have a setting, which they name by id or by name.
-pub(crate) fn enabled_with_setting(connection: &Connection, setting: &Value) -> StoreResult<Vec<String>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id FROM records WHERE kind = 'schedule' AND data ->> '$.setting_id' IN (?1, ?2) AND deleted_at IS NULL
-             AND data ->> '$.is_enabled' ORDER BY rowid",
-    )?;
-    let ids = statement.query_map([setting["id"].as_str(), setting["name"].as_str()], |row| row.get(0))?;
+/// The field by which schedules name records of a kind, if they do.
+fn term(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Flow => Some("flow_id"),
+        Kind::Setting => Some("setting_id"),
+        Kind::Scheduler => Some("scheduler_id"),
+        Kind::Project => Some("project_id"),
+        _ => None,
+    }
+}
+
+/// Ids of the enabled schedules that have this flow, setting, scheduler or project, which they name by id or by name.
+pub(crate) fn enabled_with(connection: &Connection, kind: Kind, record: &Value) -> StoreResult<Vec<String>> {
+    let Some(term) = term(kind) else { return Ok(Vec::new()) };
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT id FROM records WHERE kind = 'schedule' AND data ->> '$.{term}' IN (?1, ?2) AND deleted_at IS NULL
+             AND data ->> '$.is_enabled' ORDER BY rowid"
+    ))?;
+    let ids = statement.query_map([record["id"].as_str(), record["name"].as_str()], |row| row.get(0))?;
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-/// Iterations that have not ended, of the schedules that have a setting.
-pub(crate) fn unended_with_setting(connection: &Connection, setting_id: &str) -> StoreResult<Vec<Key>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT executions.rowid FROM records setting
+/// Whether anything follows for executions from a change of a record of that kind.
+pub(crate) fn may_concern(kind: Kind) -> bool {
+    kind == Kind::Schedule || term(kind).is_some()
+}
+
+/// Executions that a change of a record concerns: iterations of a schedule, or of the schedules that have it, and what
+/// waits for a place of a flow.
+pub(crate) fn concerned(connection: &Connection, kind: Kind, id: &str) -> StoreResult<Vec<Key>> {
+    let mut keys = match kind {
+        Kind::Schedule => return unended(connection, id),
+        Kind::Flow => places::holders(connection, id)?,
+        _ => Vec::new(),
+    };
+    let Some(term) = term(kind) else { return Ok(keys) };
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT executions.rowid FROM records named
          JOIN records schedule
-             ON schedule.kind = 'schedule' AND schedule.data ->> '$.setting_id' IN (setting.id, setting.name)
+             ON schedule.kind = 'schedule' AND schedule.data ->> '$.{term}' IN (named.id, named.name)
          JOIN executions ON executions.schedule_id = schedule.id
-         WHERE setting.kind = 'setting' AND setting.id = ?1 AND executions.ended_at IS NULL
-             AND executions.type = 'SCHEDULE'",
-    )?;
-    let keys = statement.query_map([setting_id], |row| row.get(0).map(Key))?.collect::<Result<Vec<_>, _>>()?;
+         WHERE named.kind = ?1 AND named.id = ?2 AND executions.ended_at IS NULL AND executions.type = 'SCHEDULE'"
+    ))?;
+    for key in statement.query_map([kind.as_str(), id], |row| row.get(0).map(Key))? {
+        keys.push(key?);
+    }
     Ok(keys)
 }
 

@@ -160,7 +160,7 @@ async fn list(InReach(engine): InReach, frame: Frame, InQuery(query): InQuery<Li
             name: text(row, "name").to_owned(),
             description: text(row, "description").to_owned(),
             standing: Standing::of_enabled(is_enabled),
-            reason: text(row, "disabled_reason").to_owned(),
+            reason: [text(row, "disabled_reason"), text(row, "last_error")].concat(),
             is_enabled,
             flow: names.of(Kind::Flow, text(row, "flow_id")).to_owned(),
             words,
@@ -216,10 +216,10 @@ impl Schedule {
 
     /// Why there are no times.
     fn trouble(&self) -> Option<&str> {
-        match (&self.when, text(&self.row, "disabled_reason")) {
-            (When::Wrong(reason), _) => Some(reason),
-            (_, "") => None,
-            (_, reason) => Some(reason),
+        match (&self.when, text(&self.row, "disabled_reason"), text(&self.row, "last_error")) {
+            (When::Wrong(reason), ..) => Some(reason),
+            (_, "", "") => None,
+            (_, "", reason) | (_, reason, _) => Some(reason),
         }
     }
 

@@ -44,6 +44,7 @@ async fn all_that_match_are_cancelled_and_no_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_done_to_one_is_done_to_many() {
     let server = Server::local();
+    server.create("flows", "x", json!({})).await;
     for name in ["a", "b"] {
         server.create("webhooks", name, json!({"flow_id": "x"})).await;
     }

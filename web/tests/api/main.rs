@@ -16,6 +16,7 @@ mod people;
 mod problems;
 mod projects;
 mod records;
+mod references;
 mod remote;
 mod roles;
 mod secrets;

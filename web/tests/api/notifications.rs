@@ -44,5 +44,5 @@ async fn a_rule_that_could_tell_nothing_is_refused() {
         assert!(said.contains(says), "{fields}: {said}");
     }
     let fields = json!({"name": "n", "on": ["failure"], "connector_id": "d"});
-    server.post("/api/v1/notifications", fields).await.problem(404, "not_found");
+    server.post("/api/v1/notifications", fields).await.problem(422, "invalid");
 }

@@ -18,6 +18,7 @@ const WRITABLE: [(&str, &str); 7] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn records_of_every_kind_live_and_die() {
     let server = Server::local();
+    server.create("flows", "x", json!({})).await;
     for (kinds, fields) in WRITABLE {
         let path = format!("/api/v1/{kinds}/my-record");
         server.get(&path).await.problem(404, "not_found");
@@ -66,6 +67,7 @@ async fn a_stale_revision_is_a_conflict() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_fields_say_which_and_what_there_is() {
     let server = Server::local();
+    server.create("flows", "x", json!({})).await;
     let wrong = |mut fields: Value| {
         if let Some(fields) = fields.as_object_mut() {
             fields.insert("name".into(), "w".into());
@@ -133,6 +135,7 @@ async fn a_new_record_says_where_it_is_and_may_choose_its_id() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_is_never_the_id_of_another_record() {
     let server = Server::local();
+    server.create("flows", "x", json!({})).await;
     let with_secret = WRITABLE.into_iter().chain([("secrets", r#"{"value": "hush"}"#)]);
     for (kinds, fields) in with_secret {
         let (path, fields) = (format!("/api/v1/{kinds}"), serde_json::from_str::<Value>(fields).unwrap());
@@ -172,6 +175,7 @@ async fn a_name_is_never_the_id_of_another_record() {
 #[tokio::test(flavor = "multi_thread")]
 async fn schedules_and_webhooks_are_enabled_and_disabled() {
     let server = Server::local();
+    server.create("flows", "x", json!({})).await;
     server.create("settings", "often", json!({"value": {"cron": "0 3 * * *"}})).await;
     server.create("flows", "f", json!({})).await;
     let schedule = json!({"scheduler_id": "cron", "flow_id": "f", "setting_id": "often"});
@@ -200,6 +204,7 @@ async fn names_with_slashes_spaces_and_umlauts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn secrets_are_not_shown() {
     let server = Server::local();
+    server.create("flows", "x", json!({})).await;
     let fields = json!({"type": "probe", "config": {"text": "shown", "password": "hunter2"}});
     server.create("connectors", "c", fields).await;
     let webhook = server.create("webhooks", "w", json!({"flow_id": "x"})).await;
@@ -216,6 +221,7 @@ async fn secrets_are_not_shown() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_of_a_webhook_must_be_named() {
     let server = Server::local();
+    server.create("flows", "x", json!({})).await;
     server.create("webhooks", "w", json!({"flow_id": "x"})).await;
     server.post("/api/v1/webhooks/w/key", json!({})).await.problem(422, "invalid");
     server.post("/api/v1/webhooks/w/key", json!({"key": ""})).await.problem(422, "invalid");

@@ -100,10 +100,15 @@ async fn a_flow_that_fails_is_a_problem_with_its_code_and_the_execution() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flow_that_cannot_start_is_never_a_success() {
-    let server = server(json!({"is_enabled": true, "is_key_required": false, "flow_id": "no-such"})).await;
+    let server = server(json!({"is_enabled": true, "is_key_required": false})).await;
+    server.create("flows", "never-deployed", json!({})).await;
+    server.patch("/api/v1/webhooks/w", json!({"flow_id": "never-deployed"})).await.json(200);
     for query in ["", "?async=1"] {
-        let text = server.post(&format!("{CALL}{query}"), json!({})).await.problem(500, "start_failed");
-        assert!(text.contains("log says why") && !text.contains("no-such"), "{text}");
+        let reply = server.post(&format!("{CALL}{query}"), json!({})).await;
+        let text = reply.problem(503, "start_failed");
+        assert!(text.contains("log says why") && !text.contains("never-deployed"), "{text}");
+        // Nothing says that it will be better soon.
+        assert!(!reply.headers.contains_key("retry-after"));
     }
     assert_eq!(executions(&server).await, 0);
 }
