@@ -60,7 +60,7 @@ pub use engine::{
     Attachment, Attachments, Engine, EngineError, EngineResult, FlowVersion, JournalPlace, JournalReader, KnownSession,
     Link, LinkFor, Origin, Session, StartRequest, Watch, WebhookCredential,
 };
-pub use host::{ComponentError, Maker, made_with};
+pub use host::{ComponentError, Maker, check_component, made_with};
 pub use id::Entropy;
 pub use journal::Status;
 pub use metrics::{Calls, Distribution, Ended, Figures, Histogram};
@@ -74,6 +74,7 @@ pub use retention::Retention;
 pub use secrets::{Redaction, SecretsKey, WeakKey};
 pub use storage::Storage;
 pub use store::logs::LogLine;
+pub use store::records::check_fields;
 pub use store::{Refusal, StoreError};
 pub use times::{Explanation, NamedTime, Times, TimesError};
 pub use upkeep::{BackupFile, Manifest, MissingContent, Restored, restore};

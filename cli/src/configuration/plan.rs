@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use surefoot_connector_api::InputRules;
 use surefoot_engine::Role;
 use surefoot_engine::query::Kind;
 
@@ -137,8 +138,9 @@ impl Workspace {
                 let (one, two) = (other.display(), item.file.display());
                 return Err(Failure::usage(format!("{one} and {two} are the same {}", item.kind.as_str())).into());
             }
-            self.check_references(&item, &known)?;
-            check_secrets(&item, self.records.get(&key), client).await?;
+            self.check_references(&item, &known, prune)?;
+            self.check_fields(&item)?;
+            check_config(&item, self.records.get(&key), client).await?;
             match self.change(item)? {
                 Some(change) => plan.changes.push(change),
                 None => plan.unchanged += 1,
@@ -191,7 +193,23 @@ impl Workspace {
         Err(failure.hint("Keep a user with `role = \"admin\"` and without `is_enabled = false`.").into())
     }
 
-    fn check_references(&self, item: &Item, known: &[(usize, String)]) -> Result<()> {
+    /// Refuses what the workspace would refuse, before anything is changed.
+    fn check_fields(&self, item: &Item) -> Result<()> {
+        let present = self.records.get(&(position(item.kind), item.name.clone()));
+        let mut fields = present.map(|record| self.in_files(item.kind, record)).unwrap_or_default();
+        fields.extend(item.fields.clone());
+        let in_api = |(name, value): (String, Value)| {
+            let reference = REFERENCES.iter().find(|(_, in_file, _)| *in_file == name);
+            (reference.map_or(name, |(field, ..)| (*field).to_owned()), value)
+        };
+        let fields = fields.into_iter().map(in_api).collect();
+        let checked = surefoot_engine::check_fields(item.kind, &item.name, &fields);
+        Ok(checked.map_err(|error| Failure::usage(format!("{}: {error}", item.file.display())))?)
+    }
+
+    /// With `prune`, what has no file is on its way out.
+    fn check_references(&self, item: &Item, known: &[(usize, String)], prune: bool) -> Result<()> {
+        let stays = |record: &Value| !prune || is_built_in(record);
         let named = REFERENCES.iter().filter_map(|(_, field, kind)| {
             let name = item.fields.get(*field)?.as_str()?;
             Some((*field, name, *kind))
@@ -199,7 +217,7 @@ impl Workspace {
         let roles = item.fields.get(PROJECT_ROLES).and_then(Value::as_object).into_iter().flatten();
         for (field, name, kind) in named.chain(roles.map(|(name, _)| (PROJECT_ROLES, name.as_str(), Kind::Project))) {
             let key = (position(kind), name.to_owned());
-            if !known.contains(&key) && !self.records.contains_key(&key) {
+            if !known.contains(&key) && !self.records.get(&key).is_some_and(stays) {
                 let (file, kind) = (item.file.display(), kind.as_str());
                 let failure = Failure::usage(format!("{file}: there is no {kind} `{name}`, here or in the workspace"));
                 return Err(failure.hint(format!("Add a file for it, or correct `{field}`.")).into());
@@ -224,6 +242,8 @@ impl Workspace {
         let component = match item.component {
             Some(path) => {
                 let bytes = std::fs::read(&path).map_err(|error| Failure::place("read", &path, &error))?;
+                surefoot_engine::check_component(&bytes)
+                    .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
                 let digest = hex::encode(Sha256::digest(&bytes));
                 let version = present.map(|record| record["version"].clone()).unwrap_or_default();
                 let is_other = version != digest.as_str();
@@ -311,13 +331,16 @@ fn is_built_in(record: &Value) -> bool {
     record["flow_id"].as_str().is_some_and(|flow| flow.starts_with("native:"))
 }
 
-/// Files are read by many. A secret in one is refused, and what cannot be left as it is, too.
-async fn check_secrets(item: &Item, present: Option<&Value>, client: &Client) -> Result<()> {
+/// Files are read by many. A secret in one is refused, and what cannot be left as it is, too; and what the connector
+/// type does not take.
+async fn check_config(item: &Item, present: Option<&Value>, client: &Client) -> Result<()> {
     let (Kind::Connector, Some(config)) = (item.kind, item.fields.get("config").and_then(Value::as_object)) else {
         return Ok(());
     };
     let ty = item.fields.get("type").or_else(|| present?.get("type")).and_then(Value::as_str).unwrap_or_default();
     let schema = commands::connector::input_schema(client, ty).await?;
+    let checked = InputRules::new(schema.clone()).validate_stored(config);
+    checked.map_err(|error| Failure::usage(format!("{}: `config`: {error}", item.file.display())))?;
     for (name, value) in config {
         if schema["properties"][name]["writeOnly"] != true {
             continue;

@@ -62,8 +62,13 @@ impl InputRules {
 
     /// Checks `inputs` against the schema.
     pub fn validate(&self, inputs: &Value) -> Result<(), InputError> {
+        self.check_names(inputs.as_object().into_iter().flat_map(Map::keys))?;
+        self.check_values(inputs, false)
+    }
+
+    fn check_names<'a>(&self, names: impl Iterator<Item = &'a String>) -> Result<(), InputError> {
         let known = self.schema["properties"].as_object();
-        for name in inputs.as_object().into_iter().flat_map(Map::keys) {
+        for name in names {
             if !known.is_some_and(|known| known.contains_key(name)) {
                 let nearest = known
                     .into_iter()
@@ -76,6 +81,28 @@ impl InputRules {
                 return Err(InputError::Extra { name: name.chars().take(NAME_BYTES_MAX).collect(), nearest });
             }
         }
+        Ok(())
+    }
+
+    /// Checks inputs that are stored: each for itself, since a call may bring what is missing. What is no secret shows
+    /// no password.
+    pub fn validate_stored(&self, inputs: &Inputs) -> Result<(), InputError> {
+        self.check_names(inputs.keys())?;
+        if let Some((name, _)) = inputs.iter().find(|(name, value)| !self.is_secret(name) && has_password(value)) {
+            return Err(InputError::Invalid(format!(
+                "input `{name}`: an address with a password in it would be shown; leave the password out, and \
+                 give it in an input that is secret"
+            )));
+        }
+        // A reference is replaced by its value, which nobody knows yet; what is redacted is stored already.
+        let is_known =
+            |value: &Value| value.as_str().is_none_or(|text| text != REDACTED && secret_reference(text).is_none());
+        let known = inputs.iter().filter(|(_, value)| is_known(value) && !value.is_null());
+        let known = known.map(|(name, value)| (name.clone(), value.clone()));
+        self.check_values(&Value::Object(known.collect()), true)
+    }
+
+    fn check_values(&self, inputs: &Value, is_part: bool) -> Result<(), InputError> {
         let validator = self
             .validator
             .as_ref()
@@ -83,7 +110,10 @@ impl InputRules {
         if validator.is_valid(inputs) {
             return Ok(());
         }
-        let Some(error) = validator.iter_errors(inputs).next() else { return Ok(()) };
+        // What is wrong with the inputs as a whole is what belongs together.
+        let mut errors = validator.iter_errors(inputs);
+        let error = errors.find(|error| !is_part || !error.instance_path().to_string().is_empty());
+        let Some(error) = error else { return Ok(()) };
         let at = error.instance_path().to_string();
         let at = at.trim_start_matches('/');
         // The message of the library quotes the value, which may be a secret.
@@ -100,6 +130,13 @@ impl InputRules {
         };
         inputs.iter().map(shown).collect()
     }
+}
+
+/// Whether it is an address such as `https://name:password@host`.
+fn has_password(value: &Value) -> bool {
+    let authority = value.as_str().and_then(|text| text.split_once("://")?.1.split(['/', '?', '#']).next());
+    let user = authority.and_then(|authority| authority.rsplit_once('@'));
+    user.is_some_and(|(user, _)| user.contains(':'))
 }
 
 /// What stands in the place of a secret wherever something is shown or recorded.
@@ -126,6 +163,32 @@ mod tests {
         {
             assert_eq!(secret_reference(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn what_is_stored_is_checked_as_far_as_it_goes() {
+        let schema = serde_json::json!({
+            "properties": {"url": {"type": "string"}, "port": {"type": "integer"}, "password": {"writeOnly": true}},
+            "required": ["url"],
+        });
+        let rules = InputRules::new(schema);
+        let refused = |inputs: Value| {
+            let checked = rules.validate_stored(inputs.as_object().expect("an object"));
+            checked.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        for good in [
+            serde_json::json!({}),
+            serde_json::json!({"port": 1, "password": "***"}),
+            serde_json::json!({"port": "secret(port)", "url": null}),
+            serde_json::json!({"url": "https://user@host/a:b@c"}),
+            serde_json::json!({"password": "https://user:word@host"}),
+        ] {
+            assert_eq!(refused(good.clone()), "", "{good}");
+        }
+        assert!(refused(serde_json::json!({"prot": 1})).contains("did you mean `port`"));
+        assert!(refused(serde_json::json!({"port": "one"})).contains("input `port`"));
+        let shown = refused(serde_json::json!({"url": "https://user:hunter2@host/"}));
+        assert!(shown.contains("input `url`") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]

@@ -96,6 +96,21 @@ pub(crate) struct WasmHost {
     pub(crate) holds: Holds,
 }
 
+/// Refuses bytes that are no component, as far as that can be seen without compiling them.
+pub fn check_component(component: &[u8]) -> Result<(), ComponentError> {
+    if component.len() > COMPONENT_BYTES_MAX {
+        return Err(ComponentError::Invalid(format!("the component is larger than {COMPONENT_BYTES_MAX} bytes")));
+    }
+    if component.starts_with(b"\0asm\x0d\0\x01\0") {
+        return Ok(());
+    }
+    let what = if component.starts_with(b"\0asm\x01\0\0\0") { "a core module" } else { "no WebAssembly at all" };
+    Err(ComponentError::Invalid(format!(
+        "this is {what}, not a WebAssembly component; build the flow with `surefoot build`, which uses the target \
+         wasm32-wasip2"
+    )))
+}
+
 impl WasmHost {
     /// A host that keeps components in `folder`.
     pub(crate) fn new(folder: &Path, key: &[u8; 32]) -> wasmtime::Result<Self> {
@@ -128,17 +143,7 @@ impl WasmHost {
 
     /// Checks, stores and compiles a component. Returns its digest; it stays while the rest is held.
     pub(crate) fn install(&self, component: &[u8]) -> Result<(String, Held), ComponentError> {
-        if component.len() > COMPONENT_BYTES_MAX {
-            return Err(ComponentError::Invalid(format!("the component is larger than {COMPONENT_BYTES_MAX} bytes")));
-        }
-        if !component.starts_with(b"\0asm\x0d\0\x01\0") {
-            let what =
-                if component.starts_with(b"\0asm\x01\0\0\0") { "a core module" } else { "no WebAssembly at all" };
-            return Err(ComponentError::Invalid(format!(
-                "this is {what}, not a WebAssembly component; build the flow with `surefoot build`, which uses \
-                     the target wasm32-wasip2"
-            )));
-        }
+        check_component(component)?;
         let digest = sha256_hex(component);
         let held = self.holds.hold_blocking(&digest);
         let path = self.folder.join(format!("{digest}.wasm"));

@@ -3,7 +3,7 @@
 
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
-use surefoot_connector_api::{InputRules, REDACTED, secret_reference};
+use surefoot_connector_api::{InputError, InputRules, REDACTED, secret_reference};
 
 use super::VALUE;
 use crate::core::Core;
@@ -93,15 +93,20 @@ impl Core {
             None => return Ok(None),
             Some(config) => config.as_object_mut(),
         };
-        let known = connector.rules.schema()["properties"].as_object();
         let stored = sealed::of(connection, Kind::Connector, present["id"].as_str().unwrap_or_default())?;
+        if let Some(config) = &config {
+            let checked = connector.rules.validate_stored(config);
+            checked.map_err(|error| match error {
+                InputError::Extra { name, .. } => {
+                    let known = connector.rules.schema()["properties"].as_object();
+                    let known: Vec<_> = known.into_iter().flat_map(Map::keys).cloned().collect();
+                    let known = known.join(", ");
+                    StoreError::invalid(format!("connector type `{ty}` has no input `{name}`; inputs are {known}"))
+                }
+                error => StoreError::invalid(format!("`config` of the connector: {error}")),
+            })?;
+        }
         for (name, value) in config.into_iter().flatten() {
-            if !known.is_some_and(|known| known.contains_key(name)) {
-                let known: Vec<_> = known.into_iter().flat_map(Map::keys).cloned().collect();
-                let known = known.join(", ");
-                let text = format!("connector type `{ty}` has no input `{name}`; inputs are {known}");
-                return Err(StoreError::invalid(text));
-            }
             if !is_sealed(&connector.rules, name, value) {
                 continue;
             }

@@ -475,6 +475,19 @@ fn set_field(kind: Kind, document: &mut Map<String, Value>, name: &str, value: &
     Ok(())
 }
 
+/// Whether a record of that kind may have that name and these fields, as far as it can be told without a workspace.
+///
+/// # Errors
+/// Invalid, saying which and why.
+pub fn check_fields(kind: Kind, name: &str, fields: &Map<String, Value>) -> StoreResult<()> {
+    let mut document = Map::new();
+    for (field, value) in fields {
+        set_field(kind, &mut document, field, value)?;
+    }
+    check_name(kind, name)?;
+    validate(kind, &document)
+}
+
 /// Rules between the fields of a kind.
 fn validate(kind: Kind, document: &Map<String, Value>) -> StoreResult<()> {
     let missing = |field: &str| !document.contains_key(field);

@@ -129,6 +129,23 @@ fn a_change_of_a_file_is_shown_and_made_and_what_has_no_file_goes_only_when_aske
     assert_eq!(cli_names(&cli, "schedule"), json!([]));
     assert_eq!(cli.json(&["schedule", "list", "--trash"])[0]["name"], "nightly");
 
+    // What the workspace would refuse is refused before anything is changed, also by a look.
+    for (file, text, says) in [
+        ("webhooks/check.toml", "flow = \"hello\"\nmethods = [\"FETCH\"]\n", "`methods` of a webhook"),
+        ("flows/hello.toml", "component = \"hello.toml\"\n", "no WebAssembly at all"),
+        ("connectors/files.toml", "type = \"ftp\"\n[config]\nport = \"many\"\n", "input `port`"),
+    ] {
+        let path = cli.folder().join("config").join(file);
+        let before = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text).unwrap();
+        cli.run(&["apply", "config", "--dry-run"]).refused(64, &[says]);
+        fs::write(&path, before).unwrap();
+    }
+    let (there, aside) = (cli.folder().join("config/flows/hello.toml"), cli.folder().join("hello.toml"));
+    fs::rename(&there, &aside).unwrap();
+    cli.run(&["apply", "config", "--dry-run", "--prune"]).refused(64, &["there is no flow `hello`"]);
+    fs::rename(&aside, &there).unwrap();
+
     fs::write(cli.folder().join("config/schedulers/own.toml"), "flow = \"neverland\"\n").unwrap();
     cli.run(&["apply", "config", "--yes"]).refused(64, &["own.toml: there is no flow `neverland`", "correct `flow`"]);
     fs::write(cli.folder().join("config/schedulers/two.toml"), "name = \"own\"\nflow = \"hello\"\n").unwrap();
