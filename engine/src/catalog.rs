@@ -81,43 +81,46 @@ impl Core {
         Ok(saved)
     }
 
-    /// Deletes a record of any kind. False when there was none.
+    /// Deletes a record of any kind, or one that is in the trash for good.
     pub(crate) fn delete_record(
         &self,
         connection: &Connection,
         kind: Kind,
-        key: &str,
+        record: &Value,
         permanently: bool,
         stamp: &Stamp,
-    ) -> StoreResult<bool> {
+    ) -> StoreResult<()> {
         if kind == Kind::Approval {
             return Err(StoreError::invalid("approvals are not deleted; they go with their execution"));
         }
-        let Some(mut record) = records::get(connection, kind, key)? else { return Ok(false) };
-        references::check_delete(connection, kind, &record)?;
+        if record["deleted_at"].is_string() {
+            // What follows from its end followed when it went to the trash.
+            return records::delete(connection, kind, id_of(record), permanently, stamp);
+        }
+        references::check_delete(connection, kind, record)?;
         if kind == Kind::Schedule {
-            record["is_enabled"] = false.into();
-            schedules::reconcile(self, connection, None, &record)?;
+            let mut disabled = record.clone();
+            disabled["is_enabled"] = false.into();
+            schedules::reconcile(self, connection, None, &disabled)?;
         }
         if kind == Kind::Setting {
-            locks::check_delete(connection, &Lock::of(&record), stamp.execution)?;
+            locks::check_delete(connection, &Lock::of(record), stamp.execution)?;
         }
-        let is_deleted = records::delete(connection, kind, key, permanently, stamp)?;
+        records::delete(connection, kind, id_of(record), permanently, stamp)?;
         match kind {
             Kind::User => {
-                keep_an_admin(connection, &record)?;
-                sessions::delete_of_user(connection, id_of(&record), None)?;
-                sessions::delete_links(connection, Some(id_of(&record)))?;
+                keep_an_admin(connection, record)?;
+                sessions::delete_of_user(connection, id_of(record), None)?;
+                sessions::delete_links(connection, Some(id_of(record)))
             }
             Kind::Flow => {
-                places::give(connection, id_of(&record))?;
-                notified::forget_subject(connection, id_of(&record))?;
+                places::give(connection, id_of(record))?;
+                notified::forget_subject(connection, id_of(record))
             }
-            Kind::Schedule => notified::forget_subject(connection, id_of(&record))?,
-            Kind::Notification => notified::forget_rule(connection, id_of(&record))?,
-            _ => {}
+            Kind::Schedule => notified::forget_subject(connection, id_of(record)),
+            Kind::Notification => notified::forget_rule(connection, id_of(record)),
+            _ => Ok(()),
         }
-        Ok(is_deleted)
     }
 
     /// A record as users see it: without secrets.

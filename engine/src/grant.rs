@@ -20,7 +20,7 @@ use crate::people::{Rights, Role};
 use crate::query::Kind;
 use crate::secrets::OpenConnector;
 use crate::store::records::{self, Saved, Saving, Stamp};
-use crate::store::{Refusal, StoreError, StoreResult, executions};
+use crate::store::{Refusal, StoreError, StoreResult, executions, trash};
 
 /// What somebody may do, and the role that it takes for what they ask.
 #[derive(Clone, Debug)]
@@ -121,8 +121,11 @@ impl Grant {
     /// Refuses an execution, or a connection of one, that is not in reach. Executions are where their flow is,
     /// iterations of a schedule where the schedule is.
     pub(crate) fn check_execution(&self, connection: &Connection, id: &str) -> StoreResult<()> {
-        let Some(projects) = self.projects() else { return Ok(()) };
         let id = crate::id::parse_connection_id(id).map_or(id, |(parent, _)| parent);
+        if trash::is_being_purged(connection, id)? {
+            return Err(StoreError::not_found("execution", id));
+        }
+        let Some(projects) = self.projects() else { return Ok(()) };
         if executions::is_in(connection, id, &projects)? {
             return Ok(());
         }
@@ -248,7 +251,7 @@ impl Grant {
         Ok(saved)
     }
 
-    /// Deletes a record of any kind. None where there is none in reach.
+    /// Deletes a record of any kind: for good also one in the trash, by its id. None where there is none in reach.
     pub(crate) fn delete(
         &self,
         core: &Core,
@@ -258,9 +261,14 @@ impl Grant {
         permanently: bool,
         stamp: &Stamp,
     ) -> StoreResult<Option<Value>> {
-        let Some(record) = self.find(connection, kind, key)? else { return Ok(None) };
-        core.delete_record(connection, kind, key, permanently, stamp)?;
-        Ok(Some(record))
+        let mut found = self.find(connection, kind, key)?;
+        if found.is_none() && permanently {
+            found = self.in_sight(connection, kind, records::in_trash(connection, kind, key)?)?;
+        }
+        if let Some(record) = &found {
+            core.delete_record(connection, kind, record, permanently, stamp)?;
+        }
+        Ok(found)
     }
 
     /// Points the name of a file at a content.

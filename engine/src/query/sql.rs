@@ -22,6 +22,12 @@ pub(crate) fn plan(query: &Query) -> Plan {
     let mut plan = Plan { sql: String::from("WHERE "), parameters: Vec::new() };
     let null = if query.deleted { "IS NOT NULL" } else { "IS NULL" };
     let _ = write!(plan.sql, "deleted_at {null}");
+    if query.kind == Kind::Execution && query.deleted {
+        // What was deleted for good is not in the trash any more, whatever is left of it.
+        plan.sql.push_str(
+            " AND id NOT IN (SELECT gone.id FROM trash JOIN executions gone ON gone.rowid = root WHERE state = 3)",
+        );
+    }
     if !query.kind.is_of_executions() {
         let kind = plan.parameter(Sql::from(query.kind.as_str().to_owned()));
         let _ = write!(plan.sql, " AND kind = {kind}");

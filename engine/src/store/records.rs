@@ -296,18 +296,14 @@ pub(crate) fn set_computed(
     Ok(())
 }
 
-/// Moves the record to the trash, or deletes it for good. False when there was none.
+/// Moves the record with that id to the trash, or deletes it for good.
 pub(crate) fn delete(
     connection: &Connection,
     kind: Kind,
-    key: &str,
+    id: &str,
     permanently: bool,
     stamp: &Stamp,
-) -> StoreResult<bool> {
-    let Some(record) = get(connection, kind, key)? else {
-        return Ok(false);
-    };
-    let id = record["id"].as_str().unwrap_or_default();
+) -> StoreResult<()> {
     if permanently {
         connection
             .prepare_cached("DELETE FROM records WHERE kind = ?1 AND id = ?2")?
@@ -320,7 +316,7 @@ pub(crate) fn delete(
             )?
             .execute(params![kind.as_str(), id, stamp.now.0, stamp.who])?;
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Takes a record out of the trash.

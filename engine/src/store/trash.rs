@@ -99,6 +99,15 @@ pub(crate) fn holds(connection: &Connection, key: Key) -> StoreResult<bool> {
     Ok(state_of(connection, trees::root_of(connection, key)?.0)?.is_some())
 }
 
+/// Whether that is the root of a tree that was deleted for good. Its rows may stay for a while: the newest of all does
+/// until there is a newer one, and what is still at work until it has ended.
+pub(crate) fn is_being_purged(connection: &Connection, id: &str) -> StoreResult<bool> {
+    let mut statement = connection.prepare_cached(
+        "SELECT 1 FROM executions JOIN trash ON trash.root = executions.rowid WHERE executions.id = ?1 AND state = ?2",
+    )?;
+    Ok(statement.exists(params![id, PURGING])?)
+}
+
 fn state_of(connection: &Connection, root: Key) -> StoreResult<Option<i64>> {
     let mut statement = connection.prepare_cached("SELECT state FROM trash WHERE root = ?1")?;
     Ok(statement.query_row([root.0], |row| row.get(0)).optional()?)

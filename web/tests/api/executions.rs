@@ -142,6 +142,16 @@ async fn what_has_ended_goes_to_the_trash_and_comes_back() {
     let bytes = |field: &str| system[field].as_u64().unwrap();
     assert!(0 < bytes("database_used_bytes") && bytes("database_used_bytes") <= bytes("database_bytes"), "{system}");
     assert_eq!(system["retention"]["executions_max"], 1_000_000);
+
+    // Whatever is left of it for a while: the newest row of all stays until there is a newer one.
+    assert_eq!(delete("?permanently=true").await.json(200), json!({"deleted": true}));
+    for (method, below) in
+        [(Method::GET, ""), (Method::GET, "/log"), (Method::GET, "/journal"), (Method::POST, "/rerun")]
+    {
+        server.send(method, &format!("{path}{below}"), "").await.problem(404, "not_found");
+    }
+    assert_eq!(delete("?permanently=true").await.json(200), json!({"deleted": false}));
+    assert_eq!((rows("").await, rows("?deleted=true").await), (json!([]), json!([])));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,13 +19,13 @@ const WRITABLE: [(&str, &str); 7] = [
 async fn records_of_every_kind_live_and_die() {
     let server = Server::local();
     server.create("flows", "x", json!({})).await;
-    for (kinds, fields) in WRITABLE {
+    for (kinds, fields_text) in WRITABLE {
         let path = format!("/api/v1/{kinds}/my-record");
         server.get(&path).await.problem(404, "not_found");
 
-        server.send(Method::PATCH, &path, fields).await.problem(404, "not_found");
+        server.send(Method::PATCH, &path, fields_text).await.problem(404, "not_found");
 
-        let fields: Value = serde_json::from_str(fields).unwrap();
+        let fields: Value = serde_json::from_str(fields_text).unwrap();
         let created = server.create(kinds, "my-record", fields.clone()).await;
         let mut again = fields;
         again["name"] = "my-record".into();
@@ -46,6 +46,17 @@ async fn records_of_every_kind_live_and_die() {
         let restored = server.post(&format!("/api/v1/{kinds}/{id}/restore"), Value::Null).await.json(200);
         assert_eq!(restored["name"], "my-record");
         server.post(&format!("/api/v1/{kinds}/{id}/restore"), Value::Null).await.problem(404, "not_found");
+
+        // What is in the trash is deleted for good by its id, and only so.
+        server.send(Method::DELETE, &path, "").await.json(200);
+        for (key, deleted) in
+            [("my-record?permanently=true", false), (id, false), (&format!("{id}?permanently=true"), true)]
+        {
+            let gone = server.send(Method::DELETE, &format!("/api/v1/{kinds}/{key}"), "").await.json(200);
+            assert_eq!(gone, json!({ "deleted": deleted }), "{kinds}: {key}");
+        }
+        server.post(&format!("/api/v1/{kinds}/{id}/restore"), Value::Null).await.problem(404, "not_found");
+        server.create(kinds, "my-record", serde_json::from_str(fields_text).unwrap()).await;
 
         let gone = server.send(Method::DELETE, &format!("{path}?permanently=true"), "").await.json(200);
         assert_eq!(gone, json!({ "deleted": true }));
