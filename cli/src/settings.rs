@@ -234,8 +234,12 @@ impl Effective {
     /// When one cannot be used: the failure names the key, and where the value stands.
     pub(crate) fn settings(&self) -> Result<Settings> {
         let mut tables = toml::Table::new();
-        for Setting { key, value, .. } in &self.0 {
+        for Setting { key, value, source } in &self.0 {
             let (table, name) = key.parts();
+            if table == "limits" && *value == Some(toml::Value::Integer(0)) {
+                let text = format!("the setting `{}` ({source}) is wrong: with 0 nothing could be done", key.name);
+                return Err(Failure::usage(text).hint(format!("It is a {} above 0. {}", key.shape, key.about)).into());
+            }
             let table = tables.entry(table).or_insert_with(|| toml::Table::new().into());
             if let (Some(value), toml::Value::Table(table)) = (value, table) {
                 table.insert(name.to_owned(), value.clone());

@@ -416,7 +416,12 @@ fn keep_an_admin(connection: &Connection, before: &Value) -> StoreResult<()> {
         return Ok(());
     }
     let is = |field: &str, value: Value| json!({"field": field, "op": "eq", "value": value});
-    let filter = json!({"and": [is("role", Role::Admin.as_str().into()), is("is_enabled", true.into())]});
+    let mut filter = vec![is("role", Role::Admin.as_str().into()), is("is_enabled", true.into())];
+    if before["has_password"] == true {
+        // Who has none cannot take this one's place yet.
+        filter.push(is("has_password", true.into()));
+    }
+    let filter = json!({ "and": filter });
     let admins = Query::parse(Kind::User, Some(&filter), None, Some(1), None);
     let admins = admins.map_err(|error| StoreError::invalid(error.to_string()))?;
     if !records::list(connection, &admins)?.rows.is_empty() {
@@ -424,8 +429,8 @@ fn keep_an_admin(connection: &Connection, before: &Value) -> StoreResult<()> {
     }
     let name = before["name"].as_str().unwrap_or_default();
     let text = format!(
-        "`{name}` is the last enabled admin of the workspace: make another one first. `surefoot user reset {name}` \
-         takes the password away and logs them out"
+        "`{name}` is the last enabled admin of the workspace who can log in: make another one first, who has set a \
+         password. `surefoot user reset {name}` takes the password away and logs them out"
     );
     Err(StoreError::Refused(Refusal::Conflict(text)))
 }

@@ -97,12 +97,48 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for InForm<T> {
 
 /// A JSON document: 400 when it is none, 422 when it is another one than asked for.
 pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| match error.is_data() {
+    let document = serde_json::from_slice(bytes).map_err(|error| match error.is_data() {
         true => Problem::invalid(format!("the body does not fit: {error}")),
         false if bytes.is_empty() => Problem::malformed("the body is empty; it must be a JSON document"),
         false => Problem::malformed(format!("the body is not JSON: {error}")),
-    })
+    })?;
+    match too_big_integer(bytes) {
+        None => Ok(document),
+        Some(number) => Err(Problem::invalid(format!(
+            "the number {number} is larger than 64 bits hold, and would be changed; send it as a text"
+        ))),
+    }
 }
+
+/// The first whole number in a JSON document that 64 bits do not hold: it would be read as another number, near it.
+fn too_big_integer(json: &[u8]) -> Option<String> {
+    let mut rest = json;
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'-' | b'0'..=b'9')) {
+        rest = &rest[at..];
+        if rest[0] == b'"' {
+            let mut is_escaped = false;
+            let end = rest[1..].iter().position(|byte| {
+                let is_end = *byte == b'"' && !is_escaped;
+                is_escaped = *byte == b'\\' && !is_escaped;
+                is_end
+            });
+            rest = &rest[end.map_or(rest.len(), |end| end + 2)..];
+            continue;
+        }
+        let is_other = |byte: &u8| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+        let (number, after) = rest.split_at(rest.iter().position(is_other).unwrap_or(rest.len()));
+        let number = String::from_utf8_lossy(number);
+        let is_whole = !number.contains(['.', 'e', 'E']);
+        if is_whole && number.parse::<i64>().is_err() && number.parse::<u64>().is_err() {
+            return Some(number.chars().take(NUMBER_CHARS_MAX).collect());
+        }
+        rest = after;
+    }
+    None
+}
+
+/// So much of a number is shown.
+const NUMBER_CHARS_MAX: usize = 40;
 
 /// The whole body of a request, at most that long.
 pub(crate) async fn read_body(request: Request, bytes_max: usize) -> Result<Bytes, Problem> {
@@ -188,6 +224,28 @@ pub(crate) fn percent_encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_numbers_are_kept_or_refused() {
+        for kept in [
+            "18446744073709551615",
+            "-9223372036854775808",
+            "1e400",
+            "18446744073709551616.0",
+            r#""18446744073709551616""#,
+            r#"{"a\\": 1, "b\"18446744073709551616": [0, -1]}"#,
+            "[]",
+        ] {
+            assert_eq!(too_big_integer(kept.as_bytes()), None, "{kept}");
+        }
+        for (text, number) in [
+            ("18446744073709551616", "18446744073709551616"),
+            ("-9223372036854775809", "-9223372036854775809"),
+            (r#"{"a\\": "\"", "b": [1, 99999999999999999999]}"#, "99999999999999999999"),
+        ] {
+            assert_eq!(too_big_integer(text.as_bytes()).as_deref(), Some(number), "{text}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stands_still_is_given_up() {

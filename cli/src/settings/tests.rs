@@ -37,6 +37,16 @@ impl Given {
 }
 
 #[test]
+fn a_limit_of_nothing_is_refused() {
+    for key in KEYS.iter().filter(|key| key.name.starts_with("limits.") && key.shape != Shape::Switch) {
+        let mut given = Given::file("");
+        given.flags = Flags::with(&[(key.name, "0")]);
+        let refusal = given.refusal();
+        assert!(refusal.contains(key.name) && refusal.contains("nothing could be done"), "{refusal}");
+    }
+}
+
+#[test]
 fn the_defaults_are_good_and_those_of_the_engine_and_the_web() {
     let settings = Given::file("").settings().unwrap();
     assert_eq!(settings.retention.of_engine(), surefoot_engine::Retention::default());

@@ -248,6 +248,10 @@ async fn the_last_admin_stays_one() {
         assert_eq!(remote.server.get(&path).await.json(200)["role"], "admin");
     };
     refused("ada").await;
+    // Somebody who has no password yet cannot take the place.
+    remote.server.post("/api/v1/users", json!({"name": "max", "role": "admin"})).await.json(201);
+    refused("ada").await;
+    remote.server.send(Method::DELETE, "/api/v1/users/max", "").await.json(200);
     // Somebody who is not let in is no admin.
     remote.user("joan", json!({"role": "admin", "is_enabled": false})).await;
     refused("ada").await;

@@ -118,6 +118,16 @@ async fn lists_filter_order_and_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_number_is_kept_or_refused() {
+    let server = Server::local();
+    let kept = server.send(Method::POST, "/api/v1/settings", r#"{"name": "n", "value": 18446744073709551615}"#).await;
+    assert!(String::from_utf8_lossy(&kept.body).contains(r#""value":18446744073709551615"#));
+    let changed = r#"{"name": "m", "value": {"id": 18446744073709551616}}"#;
+    let text = server.send(Method::POST, "/api/v1/settings", changed).await.problem(422, "invalid");
+    assert!(text.contains("18446744073709551616 is larger"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_list_is_an_error_and_never_empty() {
     let server = Server::local();
     server.get("/api/v1/flows?filter=%7B").await.problem(400, "invalid");
