@@ -171,8 +171,8 @@ async fn twenty_secrets_are_found_nowhere() -> Result<()> {
     Ok(())
 }
 
-/// Who calls again after a secret was changed uses the new value, a replay asks nothing again, and a reference in what
-/// callers may pass on is a text like any other.
+/// Who calls again after a secret was changed uses the new value, a replay asks nothing again, a reference in an input
+/// that is not secret is a text like any other, and one that the flow was called with is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_changed_while_flows_run() -> Result<()> {
     let (workspace, echo) = (Workspace::open()?, EchoServer::start()?);
@@ -184,10 +184,12 @@ async fn a_secret_is_changed_while_flows_run() -> Result<()> {
     let steps = json!([
         call(json!({})),
         { "do": "signal", "name": "go" },
-        call(json!({ "secret_query": { "other": "secret(key)" } })),
-        call(json!({ "query": { "open": "secret(key)" } })),
-        call(json!({ "secret_query": { "key": "secret(missing)" } })),
+        call(json!({ "secret_query": { "other": "own(key)" } })),
+        call(json!({ "query": { "open": "secret(open)" } })),
+        { "do": "caught", "step": call(json!({ "secret_query": { "other": "secret(of-caller)" } })) },
+        call(json!({ "secret_query": { "key": "own(missing)" } })),
     ]);
+    workspace.save(Kind::Secret, "of-caller", json!({ "value": "not the caller's value" })).await?;
     let run = workspace.start("test-guest", json!({ "mode": "script", "steps": steps })).await?;
     workspace.until(&run, |row| row["status"] == "WAITING").await?;
     workspace.save(Kind::Secret, "key", json!({ "value": "the second value" })).await?;
@@ -199,7 +201,7 @@ async fn a_secret_is_changed_while_flows_run() -> Result<()> {
     assert!(message.contains("there is no secret `missing`"), "{row:#}");
     let told = echo.told();
     let of_interest: Vec<_> = told.iter().filter(|told| told.contains("value") || told.contains("secret(")).collect();
-    assert_eq!(of_interest, ["the first value", "the second value", "secret(key)", "the second value"]);
+    assert_eq!(of_interest, ["the first value", "the second value", "secret(open)", "the second value"]);
     Ok(())
 }
 

@@ -70,8 +70,9 @@ pub(crate) fn open_secret(vault: &Vault, connection: &Connection, key: &str) -> 
 impl Core {
     /// Replaces the references in the inputs of a call by the values of secrets: what is stored with the connector may
     /// name secrets of the connector's project, what the call passed those of its flow's project, and both those of no
-    /// project. Of what the call passed only inputs that are secret count: anything else may come from whoever called
-    /// the flow. Returns what is to be redacted in what comes back.
+    /// project. Of what the call passed only inputs that are secret count, and no reference that stands in the input of
+    /// the execution: anything else may come from whoever called the flow. Returns what is to be redacted in what comes
+    /// back.
     ///
     /// # Errors
     /// Refused, when there is no such secret for it.
@@ -86,6 +87,9 @@ impl Core {
         let mut secrets = Vec::new();
         for (name, value) in merged {
             let (is_passed, is_secret) = (passed.contains_key(name), rules.is_secret(name));
+            if is_secret && is_passed && !execution.flow_id.starts_with("native:") {
+                refuse_from_input(value, &execution.input)?;
+            }
             if is_secret || !is_passed {
                 self.resolve(value, &mut |secret| match is_passed {
                     true => self.may_pass(execution, connector, secret),
@@ -142,6 +146,32 @@ impl Core {
         }
         let flow = self.readers.read(|connection| records::by_id(connection, Kind::Flow, &execution.flow_id))?;
         Ok(flow.is_some_and(|flow| secret.project_id.as_deref() == flow["project_id"].as_str()))
+    }
+}
+
+/// Refuses a reference that whoever called the flow has brought: they would use secrets that are not theirs.
+fn refuse_from_input(value: &Value, input: &Value) -> StoreResult<()> {
+    match value {
+        Value::String(text) if secret_reference(text).is_some() && holds(input, text) => {
+            let text = format!(
+                "`{text}` stands in the input of the execution; a secret is named by the flow's own code or by \
+                 a stored connector, not by who calls the flow"
+            );
+            Err(StoreError::invalid(text))
+        }
+        Value::Array(items) => items.iter().try_for_each(|item| refuse_from_input(item, input)),
+        Value::Object(members) => members.values().try_for_each(|member| refuse_from_input(member, input)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a document has that text anywhere.
+fn holds(document: &Value, text: &str) -> bool {
+    match document {
+        Value::String(found) => found.contains(text),
+        Value::Array(items) => items.iter().any(|item| holds(item, text)),
+        Value::Object(members) => members.iter().any(|(name, member)| name.contains(text) || holds(member, text)),
+        _ => false,
     }
 }
 

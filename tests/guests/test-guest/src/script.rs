@@ -16,7 +16,8 @@ pub(crate) enum Step {
     Signal { name: String, timeout_ms: Option<u64> },
     /// Asks, writes the path of its form into a file and to the log, and gives `[payload, sender]` or `{timeout}`.
     Ask { name: String, message: String, schema: Option<Value>, timeout_ms: Option<u64>, path_file: String },
-    /// Calls a connector, and gives `{output}` or `{failure}`.
+    /// Calls a connector, and gives `{output}` or `{failure}`. The text `own(NAME)` stands for `secret(NAME)`, which
+    /// this flow's own code writes then.
     Connect { connector: String, inputs: Value },
     /// Runs a flow to its end, and gives `{output}` or `{failure}`.
     Child { flow: String, inputs: Value },
@@ -77,7 +78,7 @@ fn perform(system: &System, this: &Execution, step: Step) -> Result<Value> {
                 Err(other) => Err(other),
             }
         }
-        Step::Connect { connector, inputs } => caught(this.connect(connector).inputs(inputs).run()),
+        Step::Connect { connector, inputs } => caught(this.connect(connector).inputs(with_secrets(inputs)).run()),
         Step::Child { flow, inputs } => caught(this.flow(flow).inputs(inputs).run()),
         Step::Write { file, content } => system.file(&file).write(content).map(|_| Value::Null),
         Step::Read { file } => system.file(&file).read_text().map(Value::from),
@@ -105,5 +106,19 @@ fn perform(system: &System, this: &Execution, step: Step) -> Result<Value> {
             Ok(Value::Null)
         }
         Step::ContinueAsNew { inputs } => this.continue_as_new(inputs),
+    }
+}
+
+/// See [`Step::Connect`].
+fn with_secrets(inputs: Value) -> Value {
+    match inputs {
+        Value::String(text) => match text.strip_prefix("own(") {
+            Some(rest) => format!("secret({rest}").into(),
+            None => text.into(),
+        },
+        Value::Object(members) => {
+            Value::Object(members.into_iter().map(|(name, member)| (name, with_secrets(member))).collect())
+        }
+        other => other,
     }
 }
