@@ -48,9 +48,22 @@ pub(crate) enum Waited {
     Stopping,
 }
 
-/// Cancelled when the server stops, so that nobody is kept waiting then. A router that is called directly never stops.
+/// That the server stops. A router that is called directly never does.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Stopping(pub(crate) CancellationToken);
+pub(crate) struct Stopping {
+    /// Cancelled when it begins to.
+    pub(crate) begun: CancellationToken,
+    /// For how long requests may go on then.
+    pub(crate) drain_max: Duration,
+}
+
+impl Stopping {
+    /// Comes when who waits for an execution must be answered, since the connection will not be there much longer.
+    async fn is_near(&self) {
+        self.begun.cancelled().await;
+        tokio::time::sleep(self.drain_max.mul_f32(0.9)).await;
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for Stopping {
     type Rejection = std::convert::Infallible;
@@ -142,7 +155,7 @@ impl App {
     ) -> Result<Waited, Problem> {
         tokio::select! {
             ended = engine.wait_ended(id, Some(timeout)) => Ok(ended?.map_or(Waited::TimeOver, Waited::Ended)),
-            () = stopping.0.cancelled() => Ok(Waited::Stopping),
+            () = stopping.is_near() => Ok(Waited::Stopping),
         }
     }
 }

@@ -121,7 +121,7 @@ async fn test(
 pub(crate) async fn tested(app: &App, engine: &Engine, id: String, stopping: &Stopping) -> Answer<Json<Tested>> {
     match app.wait_ended(engine, &id, app.options().webhook_deadline, stopping).await? {
         Waited::Ended(row) => Ok(Json(result(&id, &row))),
-        Waited::Stopping => Err(Problem::stopping().execution(&id)),
+        Waited::Stopping => Err(Problem::stops_before(&id)),
         Waited::TimeOver => {
             let detail = "the call has not ended within the time that a caller is kept waiting; it goes on";
             let hint = format!("see how it ends: /api/v1/executions/{id}");

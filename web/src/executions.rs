@@ -144,7 +144,7 @@ async fn wait(
     match app.wait_ended(&engine, &id, timeout, &stopping).await? {
         Waited::Ended(row) => Ok(Json(row)),
         Waited::TimeOver => Ok(Json(last_of_chain(&engine, id).await?)),
-        Waited::Stopping => Err(Problem::stopping()),
+        Waited::Stopping => Err(Problem::stops_before(&id)),
     }
 }
 

@@ -37,7 +37,7 @@ async fn health() -> Json<Health> {
 }
 
 async fn readiness(State(app): State<App>, stopping: Stopping) -> Answer<Json<Health>> {
-    if stopping.0.is_cancelled() {
+    if stopping.begun.is_cancelled() {
         return Err(Problem::stopping());
     }
     if app.whole_engine().is_degraded() || app.whole_engine().is_disk_full() {

@@ -141,6 +141,16 @@ impl Problem {
         Self::unavailable("stopping", "the server stops; what runs goes on when it is started again")
     }
 
+    /// 503 because the server stops before the end of that execution. To come again with the same request could begin
+    /// another one.
+    pub(crate) fn stops_before(id: &str) -> Self {
+        let detail = "the server stops before the execution has ended; it goes on when the server is started again";
+        let hint = format!(
+            "do not start another one: ask /api/v1/executions/{id}/wait, or repeat a call with the same Idempotency-Key"
+        );
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail).hint(hint).execution(id)
+    }
+
     fn unavailable(code: &str, detail: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).header(RETRY_AFTER, RETRY_AFTER_SECONDS.into())
     }

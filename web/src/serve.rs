@@ -81,8 +81,8 @@ impl Default for Connections {
     }
 }
 
-/// Serves connections of a TCP port until `shutdown` is cancelled. Who waits for an execution then is told at once that
-/// the server stops; other requests get their time to be answered.
+/// Serves connections of a TCP port until `shutdown` is cancelled. Requests under way have
+/// [`Connections::drain_max`] to be answered; who still waits for an execution shortly before is told that it goes on later.
 ///
 /// # Errors
 /// None so far.
@@ -221,7 +221,8 @@ impl Http {
             .max_headers(limits.headers_max)
             .max_header_size(limits.head_bytes_max)
             .max_buf_size(limits.head_bytes_max.max(BUFFER_BYTES_MIN));
-        Self { builder, router, write_max: limits.write_max, stopping: Stopping(shutdown) }
+        let stopping = Stopping { begun: shutdown, drain_max: limits.drain_max };
+        Self { builder, router, write_max: limits.write_max, stopping }
     }
 
     async fn attend_tcp(self, stream: TcpStream, ip: IpAddr, tls: Option<Tls>, watcher: Watcher) {
@@ -235,7 +236,7 @@ impl Http {
         // Who has not said anything yet loses nothing at a shutdown.
         let accepted = tokio::select! {
             accepted = tls.accept(stream) => accepted,
-            () = self.stopping.0.cancelled() => return,
+            () = self.stopping.begun.cancelled() => return,
         };
         match accepted {
             Ok(stream) => self.attend(stream, peer, watcher).await,

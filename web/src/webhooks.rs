@@ -184,7 +184,7 @@ async fn finish(app: &App, stopping: &Stopping, id: &str) -> Response {
             let hint = format!("see /api/v1/executions/{id}, or repeat the call with the same Idempotency-Key");
             Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail).hint(hint).execution(id).into_response()
         }
-        Ok(Waited::Stopping) => Problem::stopping().execution(id).into_response(),
+        Ok(Waited::Stopping) => Problem::stops_before(id).into_response(),
         Err(problem) => problem.execution(id).into_response(),
     }
 }

@@ -74,7 +74,7 @@ impl Listener {
     pub(super) async fn wait(&mut self, news: impl Future<Output = ()>) -> Option<Event> {
         tokio::select! {
             () = news => {}
-            () = self.stopping.0.cancelled() => {
+            () = self.stopping.begun.cancelled() => {
                 return Some(Event::default().comment("the server stops").retry(RECONNECT_AFTER));
             }
             _ = self.people.changed() => self.people.mark_changed(),
