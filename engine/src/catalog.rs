@@ -306,6 +306,7 @@ impl Core {
                         "created_by": format!("execution {parent_id}"), "started_at": at.to_string(), "ended_at": null,
                         "scheduled_for": null, "deadline": null, "priority": 0,
                         "input": input, "output": null, "response": null,
+                        "response_status": null,
                         "continued_as": null, "restarted_from": null, "restarted_from_call": null,
                         "attempts": [], "cached_at": null,
                     }));

@@ -24,8 +24,8 @@ impl Engine {
         self.read(move |core, connection| core.query(connection, &Query { projects, ..query.parse()? })).await
     }
 
-    /// Like [`query`](Self::query), of executions without their inputs, outputs and responses, which may be long: of a
-    /// response only its status is there.
+    /// Like [`query`](Self::query), of executions without their inputs, outputs and responses, which may be
+    /// long.
     pub async fn outline(&self, query: QueryCall) -> EngineResult<Page> {
         let projects = self.grant.projects();
         self.read(move |core, connection| {

@@ -208,6 +208,7 @@ const EXECUTION: &[Field] = &[
     column("input", Json, true),
     column("output", Json, true),
     column("response", Json, false),
+    column("response_status", Integer, false),
     column("continued_as", Text, false),
     column("restarted_from", Text, false),
     column("restarted_from_call", Integer, false),

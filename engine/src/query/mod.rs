@@ -39,7 +39,7 @@ pub struct Query {
     pub deleted: bool,
     /// Only what is in the projects with these ids; none for everything.
     pub projects: Option<Vec<String>>,
-    /// Executions without their inputs, outputs and responses, which may be long; of a response its status stays.
+    /// Executions without their inputs, outputs and responses, which may be long.
     pub without_documents: bool,
 }
 

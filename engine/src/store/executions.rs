@@ -510,7 +510,7 @@ pub(crate) fn finish(connection: &Connection, key: Key, finish: &Finish) -> Stor
     let changed = connection
         .prepare_cached(
             "UPDATE executions SET status = ?2, error_code = ?3, error_message = ?4, output = ?5, response = ?6,
-                 ended_at = ?7, scheduled_for = NULL,
+                 response_status = ?8, ended_at = ?7, scheduled_for = NULL,
                  journal_tail = (SELECT journal_tail FROM active WHERE execution = ?1)
              WHERE rowid = ?1 AND ended_at IS NULL",
         )?
@@ -522,6 +522,7 @@ pub(crate) fn finish(connection: &Connection, key: Key, finish: &Finish) -> Stor
             finish.output.to_string(),
             finish.response.as_ref().map(Value::to_string),
             finish.at.0,
+            finish.response.as_ref().and_then(|response| response["status"].as_i64()),
         ])?;
     let limited_flow = connection
         .prepare_cached("DELETE FROM active WHERE execution = ?1 RETURNING limited_flow")?
@@ -592,7 +593,8 @@ pub(crate) fn count_deaths(connection: &Connection) -> StoreResult<()> {
 
 const COLUMNS: &str = "id, type, name, status, message, error_code, error_message, flow_id, version, parent_id, orphan,
     schedule_id, webhook_id, created_at, created_by, started_at, ended_at, scheduled_for, input, output,
-    response, continued_as, rowid, deleted_at, deadline, priority, restarted_from, restarted_from_call";
+    response, continued_as, rowid, deleted_at, deadline, priority, restarted_from, restarted_from_call,
+    response_status";
 
 /// The execution with that id as users see it, and its number.
 pub(crate) fn get(connection: &Connection, id: &str) -> StoreResult<Option<(Key, Value)>> {
@@ -614,15 +616,11 @@ pub(crate) fn get_with_projects(
     Ok(Some((row?, serde_json::from_str(&projects).unwrap_or_default())))
 }
 
-/// Of an answer to a webhook's caller, its status alone.
-const RESPONSE_STATUS: &str = "CASE WHEN json_valid(response) AND json_extract(response, '$.status') IS NOT NULL
-    THEN json_object('status', json_extract(response, '$.status')) END";
-
 /// One page of executions that have rows of their own.
 pub(crate) fn list(connection: &Connection, query: &Query) -> StoreResult<Page> {
     let plan = plan(query);
     let columns = match query.without_documents {
-        true => COLUMNS.replacen("input, output", "NULL, NULL", 1).replacen("response", RESPONSE_STATUS, 1),
+        true => COLUMNS.replacen("input, output,\n    response", "NULL, NULL, NULL", 1),
         false => COLUMNS.to_owned(),
     };
     let mut statement = connection.prepare_cached(&format!("SELECT {columns} FROM executions {}", plan.sql))?;
@@ -643,6 +641,7 @@ fn to_json(row: &Row<'_>) -> StoreResult<Value> {
         "parent_id": text(9)?, "orphan": row.get::<_, bool>(10)?, "schedule_id": text(11)?, "webhook_id": text(12)?,
         "created_at": time(13)?, "created_by": text(14)?, "started_at": time(15)?, "ended_at": time(16)?,
         "scheduled_for": time(17)?, "input": document(18)?, "output": document(19)?, "response": document(20)?,
+        "response_status": row.get::<_, Option<u32>>(28)?,
         "continued_as": text(21)?, "deadline": time(24)?,
         "priority": row.get::<_, i64>(25)?, "restarted_from": text(26)?,
         "restarted_from_call": row.get::<_, Option<u32>>(27)?,

@@ -24,6 +24,7 @@ pub(super) const STEPS: &[&str] = &[
     include_str!("0015_restarts.sql"),
     include_str!("0016_digests.sql"),
     include_str!("0017_locks.sql"),
+    include_str!("0018_answers.sql"),
 ];
 
 /// Brings a database to the newest format, in one transaction: a failure leaves it as it was. A newer one is refused.
@@ -77,6 +78,7 @@ mod tests {
                 "5b4d48dbdcd5ddd48e9b8a2cd9b5b1f240ab57b4ca362d52f42c87e2f00081c9",
                 "cb8c6ce8ec7997b97a4721685a66fc5d09cf7a899821bc05f77aa14bcbfc125e",
                 "bfb1a9b246c3ba838c7adfeedafdfc1c4c66c3ff5574a5f098388d9b14e734be",
+                "42c8a50805158bb34ab20e087c940d471237217f8aa67997ff394c80ed59ce4f",
             ]
         );
     }
@@ -126,6 +128,24 @@ mod tests {
         assert_eq!(rights("webhook"), Rights::of_executions());
         assert_eq!(rights("schedule"), Rights::of_executions());
         assert_eq!(rights("flow"), Rights::default());
+    }
+
+    /// Lists are filtered by it, also those of what ended before it was a column.
+    #[test]
+    fn answers_have_their_status_in_a_column() {
+        let answers = STEPS.iter().position(|step| step.contains("response_status")).unwrap();
+        let mut connection = Connection::open_in_memory().unwrap();
+        run_steps(&mut connection, &STEPS[..answers]).unwrap();
+        for response in [r#"{"status": 555, "body": ""}"#, r#"{"status": "x"}"#, "{worse", "null"] {
+            let insert = "INSERT INTO executions
+                 (id, type, name, status, flow_id, version, created_at, created_by, input, response)
+                 VALUES (?1, 'FLOW', 'x', 'ENDED_SUCCESS', '', '', length(?1), '', 'null', ?1)";
+            connection.execute(insert, [response]).unwrap();
+        }
+        run_steps(&mut connection, STEPS).unwrap();
+        let sql =
+            "SELECT group_concat(coalesce(response_status, '-'), ' ') FROM (SELECT * FROM executions ORDER BY rowid)";
+        assert_eq!(connection.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap(), "555 - - -");
     }
 
     /// A step that fails takes those before it, of the same run, back with it.

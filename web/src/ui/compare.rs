@@ -13,7 +13,7 @@ use surefoot_engine::{Engine, Role};
 
 use super::execution::{Head, Story};
 use super::frame::{Frame, View, page};
-use super::run::{Run, unsuccessful};
+use super::run::{Run, are_unsuccessful};
 use super::words::{Excerpt, Moment, text, time};
 use crate::caller::InReach;
 use crate::extract::InQuery;
@@ -29,9 +29,6 @@ pub(super) fn operations() -> Vec<Operation> {
 
 /// Calls of each that are compared.
 const CALLS_MAX: u32 = 1000;
-
-/// How many runs that came to their end are looked at for one that also answered well.
-const GOOD_LOOKED_AT_MAX: u32 = 200;
 
 /// Records of a kind that are told to have changed.
 const CHANGED_MAX: u32 = 20;
@@ -117,11 +114,11 @@ pub(super) async fn last_good(engine: &Engine, row: &Value) -> Answer<Option<Val
     let filter = json!({"and": [
         of_same_flow(row),
         {"field": "status", "op": "eq", "value": "ENDED_SUCCESS"},
+        {"not": are_unsuccessful()},
         {"field": "created_at", "op": "lt", "value": row["created_at"]},
     ]});
-    let found = rows(engine, filter, GOOD_LOOKED_AT_MAX).await?.into_iter().find(|row| unsuccessful(row).is_none());
-    match found {
-        Some(found) => Ok(Some(engine.execution(text(&found, "id")).await?)),
+    match rows(engine, filter, 1).await?.first() {
+        Some(found) => Ok(Some(engine.execution(text(found, "id")).await?)),
         None => Ok(None),
     }
 }

@@ -27,7 +27,7 @@ const VIEWS: [(&str, &str); 6] = [
     ("Everything", ""),
     ("Runs", "parent_id=null"),
     ("Under way", "status=RUNNING,WAITING,QUEUED,PAUSED"),
-    ("Failed", "status=ENDED_ERROR parent_id=null"),
+    ("Failed", "status=ENDED_ERROR or response_status>=500 parent_id=null"),
     ("Coming up", "status=SCHEDULED"),
     ("Paused", "status=PAUSED"),
 ];

@@ -1,8 +1,9 @@
 //! What people write in a filter bar: the query language, or its short form, which becomes the same documents.
 //!
 //! The short form is terms with spaces between them, all of which must hold: `status=ENDED_ERROR`, `name~backup`,
-//! `priority>0`, `type=FLOW,SCHEDULE`, `parent_id=null`. A word alone is looked for in the name. Values with spaces
-//! stand in double quotes. What begins with `{` is the query language itself.
+//! `priority>0`, `type=FLOW,SCHEDULE`, `parent_id=null`. Of terms with `or` between them one must hold; it binds closer
+//! than a space. A word alone is looked for in the name. Values with spaces stand in double quotes. What begins with
+//! `{` is the query language itself.
 
 use serde_json::{Value, json};
 use surefoot_engine::query::{FieldType, Kind};
@@ -10,6 +11,9 @@ use surefoot_engine::query::{FieldType, Kind};
 /// The comparisons, the longer ones first, with the operation that each is.
 const COMPARISONS: [(&str, &str); 7] =
     [("!=", "neq"), ("<=", "lte"), (">=", "gte"), ("=", "eq"), ("<", "lt"), (">", "gt"), ("~", "like")];
+
+/// What stands between two terms of which one must hold.
+const OR: &str = "or";
 
 /// The filter that somebody wrote; none where they wrote nothing.
 ///
@@ -23,11 +27,30 @@ pub(super) fn parse(kind: Kind, text: &str) -> Result<Option<Value>, String> {
     if text.starts_with('{') {
         return serde_json::from_str(text).map(Some).map_err(|error| format!("this is not JSON: {error}"));
     }
-    let terms: Vec<Value> = terms(text)?.iter().map(|term| term_of(kind, term)).collect::<Result<_, _>>()?;
-    Ok(Some(match <[Value; 1]>::try_from(terms) {
-        Ok([term]) => term,
-        Err(terms) => json!({ "and": terms }),
-    }))
+    let mut all: Vec<Vec<Value>> = Vec::new();
+    let mut is_other = false;
+    for term in terms(text)? {
+        match (term.as_str(), all.last_mut()) {
+            (OR, Some(_)) if !is_other => is_other = true,
+            (term, Some(others)) if is_other => {
+                others.push(term_of(kind, term)?);
+                is_other = false;
+            }
+            (term, _) => all.push(vec![term_of(kind, term)?]),
+        }
+    }
+    if is_other {
+        return Err(format!("`{OR}` stands between two terms; to look for the word, write name~{OR}"));
+    }
+    Ok(Some(joined("and", all.into_iter().map(|others| joined("or", others)).collect())))
+}
+
+/// All of them, or one, as `how` says; one alone is itself.
+fn joined(how: &str, filters: Vec<Value>) -> Value {
+    match <[Value; 1]>::try_from(filters) {
+        Ok([filter]) => filter,
+        Err(filters) => json!({ how: filters }),
+    }
 }
 
 /// Both hold; one alone where there is no other.
@@ -122,6 +145,18 @@ mod tests {
                 {"field": "name", "op": "like", "value": "%a b%"},
             ]})
         );
+    }
+
+    #[test]
+    fn one_of_two_terms_is_enough_with_an_or_between() {
+        let status = |value: &str| json!({"field": "status", "op": "eq", "value": value});
+        assert_eq!(parsed("status=A or status=B"), json!({"or": [status("A"), status("B")]}));
+        let priority = json!({"field": "priority", "op": "gt", "value": 0});
+        let both = json!({"and": [{"or": [status("A"), status("B"), status("C")]}, priority]});
+        assert_eq!(parsed("status=A or status=B or status=C priority>0"), both);
+        let named = json!({"field": "name", "op": "like", "value": "%or%"});
+        assert_eq!((parsed("or"), parsed("name~or")), (named.clone(), named));
+        assert!(parse(Kind::Execution, "status=A or").unwrap_err().contains("between two terms"));
     }
 
     #[test]

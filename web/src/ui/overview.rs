@@ -13,7 +13,7 @@ use surefoot_engine::{Engine, Role, Timestamp};
 
 use super::frame::{Frame, View, page};
 use super::plot::{Bar, Bars};
-use super::run::{Run, standing, unsuccessful};
+use super::run::{Run, are_unsuccessful, standing};
 use super::words::{text, time};
 use crate::app::App;
 use crate::caller::InReach;
@@ -27,9 +27,6 @@ pub(super) fn operations() -> Vec<Operation> {
 
 /// Rows of each short list.
 const ROWS: u32 = 8;
-
-/// How many of the last answers are looked at for those that say that something failed.
-const ANSWERS_LOOKED_AT_MAX: u32 = 200;
 
 /// Columns of the plots.
 const COLUMNS: i64 = 24;
@@ -135,15 +132,11 @@ async fn show(
 
 /// The last ones that failed, or that answered that what they test did.
 async fn failed(engine: &Engine) -> Answer<Vec<Value>> {
-    let (mut failed, _) =
-        rows(engine, json!({"and": [with_status("ENDED_ERROR"), top_level()]}), "-created_at", ROWS).await?;
-    let answered = json!({"and": [
-        with_status("ENDED_SUCCESS"),
-        top_level(),
-        {"field": "response", "op": "is_null", "value": false},
-    ]});
-    let (answered, _) = rows(engine, answered, "-created_at", ANSWERS_LOOKED_AT_MAX).await?;
-    failed.extend(answered.into_iter().filter(|row| unsuccessful(row).is_some()));
+    // Each has an index of its own.
+    let mut failed = Vec::new();
+    for which in [with_status("ENDED_ERROR"), are_unsuccessful()] {
+        failed.extend(rows(engine, json!({"and": [which, top_level()]}), "-created_at", ROWS).await?.0);
+    }
     failed.sort_by(|one, other| text(other, "created_at").cmp(text(one, "created_at")));
     failed.truncate(ROWS as usize);
     Ok(failed)

@@ -1,15 +1,22 @@
 //! An execution as lists show it.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use surefoot_engine::Timestamp;
 
 use super::words::{Moment, Standing, Took, text, time};
 
+/// The least status of an answer that says that what was tested does not work.
+const UNSUCCESSFUL: u64 = 500;
+
 /// The status of its answer, where a run came to a good end and answered that what it tests did not: a verdict that is
-/// none of the engine's, and what people look for.
+/// none of the engine's, and what people look for. Nothing but a good end has an answer.
 pub(super) fn unsuccessful(row: &Value) -> Option<u64> {
-    let status = row["response"]["status"].as_u64().filter(|status| *status >= 500);
-    status.filter(|_| row["status"] == "ENDED_SUCCESS")
+    row["response_status"].as_u64().filter(|status| *status >= UNSUCCESSFUL)
+}
+
+/// The filter for those that are [`unsuccessful`].
+pub(super) fn are_unsuccessful() -> Value {
+    json!({"field": "response_status", "op": "gte", "value": UNSUCCESSFUL})
 }
 
 /// How an execution stands, for people.

@@ -29,10 +29,31 @@ fn component() -> Vec<u8> {
 
 /// Deploys a flow that answers, with these fields; its id.
 pub(crate) async fn deploy(server: &Server, name: &str, fields: Value) -> String {
+    deploy_component(server, name, fields, component()).await
+}
+
+/// Deploys a flow that does what its input says, as `guest.wat` has it; its id.
+pub(crate) async fn deploy_guest(server: &Server, name: &str) -> String {
+    deploy_component(server, name, json!({}), wat::parse_str(include_str!("guest.wat")).unwrap()).await
+}
+
+async fn deploy_component(server: &Server, name: &str, fields: Value, component: Vec<u8>) -> String {
     server.create("flows", name, fields).await;
     let encoded = crate::support::percent_encoded(name);
-    let flow = server.send(Method::POST, &format!("/api/v1/flows/{encoded}/deploy"), component()).await.json(200);
+    let flow = server.send(Method::POST, &format!("/api/v1/flows/{encoded}/deploy"), component).await.json(200);
     flow["id"].as_str().unwrap().to_owned()
+}
+
+/// Starts a flow; the id of its run.
+pub(crate) async fn start(server: &Server, flow: &str, input: Value) -> String {
+    let started = server.post(&format!("/api/v1/flows/{flow}/run"), json!({ "input": input })).await.json(201);
+    started["id"].as_str().unwrap().to_owned()
+}
+
+/// Runs a flow to its end; the row of the run.
+pub(crate) async fn run(server: &Server, flow: &str, input: Value) -> Value {
+    let id = start(server, flow, input).await;
+    server.get(&format!("/api/v1/executions/{id}/wait")).await.json(200)
 }
 
 /// Waits for the end of what a form has started.

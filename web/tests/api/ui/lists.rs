@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::flows::{deploy_guest, run, start};
 use super::{see, see_as, submit, submit_as};
 use crate::remote::{Cookie, Remote};
 use crate::support::{Server, encoded};
@@ -41,6 +42,37 @@ async fn runs_are_listed_with_their_status_and_reason() {
     let overview = see(&server, "/ui").await;
     assert_eq!(overview.count("figure.plot"), 2);
     assert!(overview.texts("section h2").contains(&"Failed last".to_owned()));
+}
+
+/// A check that came to its end and says that what it checks does not work is what people look for, however many others
+/// have answered since.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unsuccessful_check_is_among_those_that_failed() {
+    let server = Server::local();
+    deploy_guest(&server, "check").await;
+    let good = run(&server, "check", json!(200)).await;
+    let bad = run(&server, "check", json!(555)).await;
+    assert_eq!((&bad["status"], &bad["response_status"]), (&json!("ENDED_SUCCESS"), &json!(555)), "{bad}");
+    let mut later = Vec::new();
+    for _ in 0..201 {
+        later.push(start(&server, "check", json!(200)).await);
+    }
+    for id in later {
+        server.get(&format!("/api/v1/executions/{id}/wait")).await.json(200);
+    }
+    let [good, bad] = [&good, &bad].map(|row| format!("/ui/executions/{}", row["id"].as_str().unwrap()));
+    let failed = see(&server, "/ui/executions").await.attributes(".tabs a", "href");
+    let failed = failed.into_iter().find(|path| path.contains("ENDED_ERROR")).unwrap();
+    let page = see(&server, &format!("/ui/executions{}", failed.trim_start_matches("/ui/executions"))).await;
+    assert_eq!(page.attributes("tbody th a", "href"), [bad.clone()], "{}", page.html);
+    assert_eq!(page.texts(".tabs a[aria-current]"), ["Failed"]);
+    let overview = see(&server, "/ui").await;
+    assert_eq!(overview.attributes("[aria-labelledby=h-failed] tbody th a", "href"), [bad.clone()]);
+    // By the API as well; and what went well before it is found behind everything that did not.
+    let filter = encoded(&json!({"field": "response_status", "op": "gte", "value": 500}));
+    let found = server.get(&format!("/api/v1/executions?filter={filter}")).await.json(200);
+    assert_eq!(found["rows"].as_array().map(Vec::len), Some(1), "{found}");
+    assert!(see(&server, &bad).await.attributes("[aria-labelledby=h-since] a", "href").contains(&good));
 }
 
 #[tokio::test(flavor = "multi_thread")]

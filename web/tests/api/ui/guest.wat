@@ -1,0 +1,72 @@
+;; A flow that does what its input says: `555` answers a webhook's caller with that status, `"ask"` asks a question and
+;; waits for the answer.
+(component $guest
+  (import "surefoot:flow/types@0.1.0" (instance $types
+    (type $failure (record (field "execution-id" string) (field "name" string) (field "status" string)
+      (field "code" string) (field "message" string)))
+    (export "failure" (type $failure-out (eq $failure)))
+    (type $error (variant (case "dependency-failed" $failure-out) (case "dependency-timeout" (list string))
+      (case "signal-timeout" string) (case "not-found" string) (case "invalid-input" string)
+      (case "extra-input" string) (case "permission-denied" string) (case "conflict" string)
+      (case "limit-exceeded" string)))
+    (export "error" (type (eq $error)))))
+  (alias export $types "error" (type $error))
+  (import "surefoot:flow/execution@0.1.0" (instance $execution
+    (alias outer $guest $error (type $error-in))
+    (export "error" (type $error (eq $error-in)))
+    (type $question (record (field "message" string) (field "schema" (option string)) (field "roles" (list string))
+      (field "users" (list string)) (field "timeout-ms" (option u64)) (field "with-token" bool)))
+    (export "question" (type $question-out (eq $question)))
+    (type $asked (record (field "id" string) (field "token" (option string))))
+    (export "asked" (type $asked-out (eq $asked)))
+    (type $signal (record (field "id" string) (field "payload" string) (field "sender" string)))
+    (export "signal-received" (type $signal-out (eq $signal)))
+    (type $response (record (field "status" u16) (field "headers" (list (tuple string string)))
+      (field "body" (list u8))))
+    (export "response" (type $response-out (eq $response)))
+    (export "ask" (func (param "name" string) (param "question" $question-out)
+      (result (result $asked-out (error $error)))))
+    (export "wait-answer" (func (param "id" string) (result (result $signal-out (error $error)))))
+    (export "webhook-response" (func (param "response" $response-out)))))
+  (core module $libc
+    (memory (export "memory") 2)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+  (core instance $libc (instantiate $libc))
+  (core func $ask (canon lower (func $execution "ask") (memory $libc "memory") (realloc (func $libc "realloc"))))
+  (core func $wait (canon lower (func $execution "wait-answer") (memory $libc "memory")
+    (realloc (func $libc "realloc"))))
+  (core func $respond (canon lower (func $execution "webhook-response") (memory $libc "memory")))
+  (core module $module
+    (import "libc" "memory" (memory 2))
+    (import "host" "ask" (func $ask
+      (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32)))
+    (import "host" "wait" (func $wait (param i32 i32 i32)))
+    (import "host" "respond" (func $respond (param i32 i32 i32 i32 i32)))
+    (data (i32.const 16) "\00\00\00\00\40\00\00\00\04\00\00\00")
+    (data (i32.const 64) "\22ok\22")
+    (data (i32.const 128) "deploy")
+    (data (i32.const 160) "Deploy 9.2 <b>now</b>?")
+    (func $digit (param $at i32) (result i32) (i32.sub (i32.load8_u (local.get $at)) (i32.const 48)))
+    (func (export "handler") (param $input i32) (param i32) (result i32)
+      (if (i32.eq (i32.load8_u (local.get $input)) (i32.const 34))
+        (then
+          (call $ask (i32.const 128) (i32.const 6) (i32.const 160) (i32.const 22)
+            (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+            (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 512))
+          (call $wait (i32.load (i32.const 516)) (i32.load (i32.const 520)) (i32.const 512)))
+        (else
+          (call $respond
+            (i32.add (i32.mul (call $digit (local.get $input)) (i32.const 100))
+              (i32.add (i32.mul (call $digit (i32.add (local.get $input) (i32.const 1))) (i32.const 10))
+                (call $digit (i32.add (local.get $input) (i32.const 2)))))
+            (i32.const 0) (i32.const 0) (i32.const 64) (i32.const 4))))
+      (i32.const 16))
+    (func (export "post-return") (param i32)))
+  (core instance $core (instantiate $module
+    (with "libc" (instance $libc))
+    (with "host" (instance
+      (export "ask" (func $ask)) (export "wait" (func $wait)) (export "respond" (func $respond))))))
+  (type $handler (func (param "inputs" string) (result (result string (error string)))))
+  (func $lifted (type $handler) (canon lift (core func $core "handler") (memory $libc "memory")
+    (realloc (func $libc "realloc")) (post-return (func $core "post-return"))))
+  (export "handler" (func $lifted)))
