@@ -11,10 +11,12 @@
 mod filter;
 mod kind;
 mod sql;
+mod tally;
 
 pub use filter::{Filter, Op};
 pub use kind::{CONNECTION_FIELDS, Field, FieldType, Kind};
-pub(crate) use sql::{in_projects, plan, projects_of_execution};
+pub(crate) use sql::{conditions, in_projects, plan, projects_of_execution};
+pub use tally::{Tally, UNSUCCESSFUL};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

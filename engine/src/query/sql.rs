@@ -11,14 +11,14 @@ use super::{Cursor, Query};
 
 /// The part of a statement after `FROM`: conditions, order and limit, with its parameters.
 pub(crate) struct Plan {
-    /// `WHERE … ORDER BY … LIMIT …`.
+    /// `WHERE …`, and `ORDER BY … LIMIT …` where it is of a page.
     pub(crate) sql: String,
     /// Values of `?1`, `?2`, …
     pub(crate) parameters: Vec<Sql>,
 }
 
-/// The plan of a query. It asks for one row more than the limit, which tells whether there is a next page.
-pub(crate) fn plan(query: &Query) -> Plan {
+/// Which rows a query is of, whatever their order: `WHERE …`.
+pub(crate) fn conditions(query: &Query) -> Plan {
     let mut plan = Plan { sql: String::from("WHERE "), parameters: Vec::new() };
     let null = if query.deleted { "IS NOT NULL" } else { "IS NULL" };
     let _ = write!(plan.sql, "deleted_at {null}");
@@ -40,6 +40,12 @@ pub(crate) fn plan(query: &Query) -> Plan {
         plan.sql.push_str(" AND ");
         plan.filter(filter);
     }
+    plan
+}
+
+/// The plan of a query. It asks for one row more than the limit, which tells whether there is a next page.
+pub(crate) fn plan(query: &Query) -> Plan {
+    let mut plan = conditions(query);
     if let Some(cursor) = &query.cursor {
         plan.after(query.order.field, query.order.descending, cursor);
     }
@@ -127,7 +133,8 @@ const HOMES: [Home; 4] = [
 ];
 
 impl Plan {
-    fn parameter(&mut self, value: Sql) -> String {
+    /// The name of one more parameter, with that value.
+    pub(crate) fn parameter(&mut self, value: Sql) -> String {
         self.parameters.push(value);
         format!("?{}", self.parameters.len())
     }

@@ -24,6 +24,7 @@ pub(crate) mod sealed;
 pub(crate) mod sessions;
 pub(crate) mod signals;
 pub(crate) mod sizes;
+pub(crate) mod tally;
 mod touched;
 pub(crate) mod trash;
 mod trees;

@@ -12,7 +12,7 @@ use askama::Template;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use surefoot_engine::query::{Kind, LIMIT_MAX};
+use surefoot_engine::query::Kind;
 use surefoot_engine::session::QueryCall;
 use surefoot_engine::{Engine, JournalPlace, Role};
 
@@ -110,7 +110,7 @@ async fn list(InReach(engine): InReach, frame: Frame, InQuery(query): InQuery<Li
     let names = Names::read(&engine, &[Kind::Project]).await?;
     let mut flows = Vec::new();
     for row in list.rows.iter().filter(|_| !list.trash) {
-        let last = runs(&engine, text(row, "id"), None, 1).await?.0;
+        let last = runs(&engine, text(row, "id"), 1).await?;
         flows.push(Row {
             id: text(row, "id").to_owned(),
             name: text(row, "name").to_owned(),
@@ -141,14 +141,13 @@ fn limits(row: &Value) -> Vec<String> {
     .collect()
 }
 
-/// Executions of a flow, the newest first, without their documents; and whether there are more.
-async fn runs(engine: &Engine, flow: &str, more: Option<Value>, limit: u32) -> Answer<(Vec<Value>, bool)> {
-    let own = json!({"field": "flow_id", "op": "eq", "value": flow});
-    let filter = match more {
-        Some(more) => json!({"and": [own, more]}),
-        None => own,
-    };
-    overview::rows(engine, filter, "-created_at", limit).await
+fn runs_of(flow: &str) -> Value {
+    json!({"field": "flow_id", "op": "eq", "value": flow})
+}
+
+/// Executions of a flow, the newest first, without their documents.
+async fn runs(engine: &Engine, flow: &str, limit: u32) -> Answer<Vec<Value>> {
+    Ok(overview::rows(engine, runs_of(flow), "-created_at", limit).await?.0)
 }
 
 #[derive(Deserialize)]
@@ -170,7 +169,6 @@ struct Flow {
     range: &'static str,
     outcomes: Bars,
     durations: Bars,
-    is_cut: bool,
     connectors: Vec<Used>,
     dependents: Vec<Dependent>,
 }
@@ -197,10 +195,9 @@ async fn show(
     let head = Head::read(&engine, &key, &frame, "summary").await?;
     let range = RANGES.iter().find(|(name, ..)| Some(*name) == query.range.as_deref()).unwrap_or(&RANGES[2]);
     let since = frame.now.before(range.2);
-    let recent = json!({"field": "created_at", "op": "gte", "value": since.to_string()});
-    let (past, is_cut) = runs(&engine, &head.id, Some(recent), LIMIT_MAX).await?;
+    let past = engine.tally(runs_of(&head.id), since, overview::COLUMNS).await?;
     let (outcomes, durations) = overview::plots(&past, since, frame.now);
-    let (newest, _) = runs(&engine, &head.id, None, RUNS as u32).await?;
+    let newest = runs(&engine, &head.id, RUNS as u32).await?;
     let connectors = connectors(&engine, &newest).await?;
     let dependents = dependents(&engine, Kind::Flow, &head.row).await?;
     let project = match head.row["project_id"].as_str() {
@@ -214,7 +211,6 @@ async fn show(
         range: range.0,
         outcomes,
         durations,
-        is_cut,
         connectors,
         dependents,
         head,

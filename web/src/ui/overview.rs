@@ -7,14 +7,14 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use surefoot_engine::query::{Kind, LIMIT_MAX};
+use surefoot_engine::query::{Kind, LIMIT_MAX, Tally};
 use surefoot_engine::session::QueryCall;
 use surefoot_engine::{Engine, Role, Timestamp};
 
 use super::frame::{Frame, View, page};
 use super::plot::{Bar, Bars};
-use super::run::{Run, are_unsuccessful, standing};
-use super::words::{text, time};
+use super::run::{Run, are_unsuccessful};
+use super::words::text;
 use crate::app::App;
 use crate::caller::InReach;
 use crate::extract::InQuery;
@@ -29,7 +29,7 @@ pub(super) fn operations() -> Vec<Operation> {
 const ROWS: u32 = 8;
 
 /// Columns of the plots.
-const COLUMNS: i64 = 24;
+pub(super) const COLUMNS: u32 = 24;
 
 /// How far back the plots look: what the address says, what people read, how long that is.
 pub(super) const RANGES: [(&str, &str, Duration); 3] = [
@@ -59,8 +59,6 @@ struct Overview {
     range: &'static str,
     outcomes: Bars,
     durations: Bars,
-    /// Whether there were more runs than the plots look at.
-    is_cut: bool,
     /// Whether anything has ever run here.
     is_empty: bool,
     /// Why nothing new is taken.
@@ -110,10 +108,10 @@ async fn show(
     let failed = failed(&engine).await?;
     let (upcoming, _) = rows(&engine, with_status("SCHEDULED"), "scheduled_for", ROWS).await?;
     let since = frame.now.before(range.2);
-    let recent = json!({"and": [top_level(), {"field": "created_at", "op": "gte", "value": since.to_string()}]});
-    let (past, is_cut) = rows(&engine, recent, "-created_at", LIMIT_MAX).await?;
+    let past = engine.tally(top_level(), since, COLUMNS).await?;
     let (outcomes, durations) = plots(&past, since, frame.now);
-    let is_empty = past.is_empty() && failed.is_empty() && active.is_empty() && upcoming.is_empty();
+    let is_empty =
+        past.iter().all(|tally| tally.count() == 0) && failed.is_empty() && active.is_empty() && upcoming.is_empty();
     let now = frame.now;
     Ok(page(&Overview {
         trouble: trouble(&app),
@@ -124,7 +122,6 @@ async fn show(
         range: range.0,
         outcomes,
         durations,
-        is_cut,
         is_empty,
         frame,
     }))
@@ -176,48 +173,29 @@ pub(super) async fn rows(engine: &Engine, filter: Value, order: &str, limit: u32
     Ok((page.rows, page.next.is_some()))
 }
 
-/// How runs ended, and how long they took, by when they were created.
-pub(super) fn plots(past: &[Value], since: Timestamp, now: Timestamp) -> (Bars, Bars) {
-    let width = (now.0 - since.0).max(COLUMNS) / COLUMNS;
-    let empty = || (0..COLUMNS).map(|_| [0.0; 3]).collect::<Vec<_>>();
-    let (mut ends, mut durations) = (empty(), vec![Vec::new(); COLUMNS as usize]);
-    for row in past {
-        let Some(created) = time(row, "created_at") else { continue };
-        let column = usize::try_from((created.0 - since.0) / width).unwrap_or(0).min(ends.len() - 1);
-        match standing(row).class {
-            "good" => ends[column][0] += 1.0,
-            "bad" => ends[column][1] += 1.0,
-            _ => ends[column][2] += 1.0,
-        }
-        if let (Some(started), Some(ended)) = (time(row, "started_at"), time(row, "ended_at")) {
-            durations[column].push(ended.since(started).as_secs_f64());
-        }
-    }
+/// How runs ended, and how long they took, by when they were created. Where none ended there is no median, and none is
+/// drawn.
+pub(super) fn plots(spans: &[Tally], since: Timestamp, now: Timestamp) -> (Bars, Bars) {
+    let width = (now.0 - since.0) / i64::try_from(spans.len()).unwrap_or(i64::MAX).max(1);
     let label = |index: usize| {
         let at = Timestamp(since.0 + width * index as i64).to_string();
         // The day and the minute.
         at.get(5..16).unwrap_or_default().replace('T', " ")
     };
-    let bars = |values: Vec<Vec<f64>>| {
-        values.into_iter().enumerate().map(|(index, values)| Bar { label: label(index), values }).collect()
+    let bars = |values: &dyn Fn(&Tally) -> Vec<f64>| {
+        spans.iter().enumerate().map(|(index, tally)| Bar { label: label(index), values: values(tally) }).collect()
     };
     let outcomes = Bars {
         title: "Runs by outcome".to_owned(),
         series: vec![("Succeeded", "good"), ("Failed", "bad"), ("Others", "neutral")],
-        bars: bars(ends.into_iter().map(Vec::from).collect()),
+        bars: bars(&|tally| [tally.succeeded, tally.failed, tally.others].map(|count| count as f64).to_vec()),
         unit: "",
     };
     let durations = Bars {
         title: "Median duration".to_owned(),
         series: vec![("Median", "accent")],
-        bars: bars(durations.into_iter().map(|all| vec![median(all)]).collect()),
+        bars: bars(&|tally| tally.median.iter().map(Duration::as_secs_f64).collect()),
         unit: "s",
     };
     (outcomes, durations)
-}
-
-/// The middle one; 0 of none.
-fn median(mut all: Vec<f64>) -> f64 {
-    all.sort_by(f64::total_cmp);
-    all.get(all.len() / 2).copied().unwrap_or(0.0)
 }

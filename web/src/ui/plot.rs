@@ -12,7 +12,7 @@ use crate::page::escaped;
 pub(super) struct Bar {
     /// What the column is of, such as a time.
     pub(super) label: String,
-    /// A number for each series.
+    /// A number for each series; empty where there is none to show, which is not zero.
     pub(super) values: Vec<f64>,
 }
 
@@ -85,7 +85,8 @@ impl Bars {
             .zip(&bar.values)
             .map(|((name, _), value)| format!("{name}: {}", self.number(*value)))
             .collect();
-        write!(f, "<g class=\"column\"><title>{}: {}</title>", escaped(&bar.label), escaped(&parts.join(", ")))?;
+        let told = if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") };
+        write!(f, "<g class=\"column\"><title>{}: {}</title>", escaped(&bar.label), escaped(&told))?;
         write!(f, "<rect class=\"hit\" x=\"{x:.1}\" y=\"0\" width=\"{step:.1}\" height=\"{floor}\"/>")?;
         let mut y = floor;
         for ((_, class), value) in self.series.iter().zip(&bar.values) {
@@ -111,8 +112,11 @@ impl Bars {
         write!(f, "</tr></thead><tbody>")?;
         for bar in &self.bars {
             write!(f, "<tr><th scope=\"row\">{}</th>", escaped(&bar.label))?;
-            for value in &bar.values {
-                write!(f, "<td class=\"number\">{}</td>", self.number(*value))?;
+            for index in 0..self.series.len() {
+                match bar.values.get(index) {
+                    Some(value) => write!(f, "<td class=\"number\">{}</td>", self.number(*value))?,
+                    None => write!(f, "<td class=\"number\"><span class=\"none\">–</span></td>")?,
+                }
             }
             write!(f, "</tr>")?;
         }
@@ -155,5 +159,14 @@ mod tests {
         let html = Bars { title: "Runs".into(), series, bars, unit: "" }.to_string();
         assert!(html.contains("<title>&lt;10:00&gt;: succeeded: 3, failed: 1.50</title>"), "{html}");
         assert!(html.contains("<td class=\"number\">1.50</td>"), "{html}");
+    }
+
+    #[test]
+    fn where_nothing_was_measured_is_a_gap_and_no_zero() {
+        let bars = vec![Bar { label: "a".into(), values: vec![] }, Bar { label: "b".into(), values: vec![0.0] }];
+        let html = Bars { title: "Took".into(), series: vec![("Median", "accent")], bars, unit: "s" }.to_string();
+        assert!(html.contains("<title>a: nothing</title>") && html.contains("<title>b: Median: 0 s</title>"), "{html}");
+        let cells = "<td class=\"number\"><span class=\"none\">–</span></td>";
+        assert_eq!(html.matches(cells).count(), 1, "{html}");
     }
 }

@@ -2,16 +2,14 @@
 
 use serde_json::{Value, json};
 use surefoot_engine::Timestamp;
+use surefoot_engine::query::UNSUCCESSFUL;
 
 use super::words::{Moment, Standing, Took, text, time};
-
-/// The least status of an answer that says that what was tested does not work.
-const UNSUCCESSFUL: u64 = 500;
 
 /// The status of its answer, where a run came to a good end and answered that what it tests did not: a verdict that is
 /// none of the engine's, and what people look for. Nothing but a good end has an answer.
 pub(super) fn unsuccessful(row: &Value) -> Option<u64> {
-    row["response_status"].as_u64().filter(|status| *status >= UNSUCCESSFUL)
+    row["response_status"].as_u64().filter(|status| *status >= UNSUCCESSFUL.into())
 }
 
 /// The filter for those that are [`unsuccessful`].

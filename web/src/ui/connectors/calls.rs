@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::response::Response;
 use serde_json::{Value, json};
-use surefoot_engine::Role;
-use surefoot_engine::query::LIMIT_MAX;
+use surefoot_engine::query::{LIMIT_MAX, Tally};
+use surefoot_engine::{Role, Timestamp};
 
 use super::Head;
 use crate::caller::InReach;
@@ -17,7 +17,7 @@ use crate::problem::Answer;
 use crate::ui::frame::{Frame, View, page};
 use crate::ui::overview;
 use crate::ui::plot::Bars;
-use crate::ui::run::Run;
+use crate::ui::run::{Run, standing};
 use crate::ui::words::{Took, text, time};
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -66,7 +66,7 @@ async fn show(InReach(engine): InReach, frame: Frame, InPath(key): InPath<String
     all.sort();
     let at = |share: usize| all.get((all.len() * share / 100).min(all.len().saturating_sub(1))).copied().map(Took);
     let oldest = rows.last().and_then(|row| time(row, "created_at"));
-    let plots = oldest.map(|oldest| overview::plots(&rows, oldest, frame.now));
+    let plots = oldest.map(|oldest| overview::plots(&tallied(&rows, oldest, frame.now), oldest, frame.now));
     let (outcomes, durations) = plots.unzip();
     Ok(page(&Calls {
         runs: Run::all(&rows[..rows.len().min(CALLS)], frame.now),
@@ -79,4 +79,28 @@ async fn show(InReach(engine): InReach, frame: Frame, InPath(key): InPath<String
         head,
         frame,
     }))
+}
+
+/// How the calls went over time. They stand in journals, where the database counts nothing.
+fn tallied(rows: &[Value], since: Timestamp, now: Timestamp) -> Vec<Tally> {
+    let columns = i64::from(overview::COLUMNS);
+    let width = ((now.0 - since.0) / columns).max(1);
+    let (mut tallies, mut took) = (vec![Tally::default(); columns as usize], vec![Vec::new(); columns as usize]);
+    for row in rows {
+        let Some(created) = time(row, "created_at") else { continue };
+        let column = usize::try_from((created.0 - since.0) / width).unwrap_or(0).min(tallies.len() - 1);
+        match standing(row).class {
+            "good" => tallies[column].succeeded += 1,
+            "bad" => tallies[column].failed += 1,
+            _ => tallies[column].others += 1,
+        }
+        if let (Some(started), Some(ended)) = (time(row, "started_at"), time(row, "ended_at")) {
+            took[column].push(ended.since(started));
+        }
+    }
+    for (tally, mut took) in tallies.iter_mut().zip(took) {
+        took.sort();
+        tally.median = took.get(took.len() / 2).copied();
+    }
+    tallies
 }

@@ -75,6 +75,26 @@ async fn an_unsuccessful_check_is_among_those_that_failed() {
     assert!(see(&server, &bad).await.attributes("[aria-labelledby=h-since] a", "href").contains(&good));
 }
 
+/// Plots count all that there is, and where nothing ran there is no time that it took.
+#[tokio::test(flavor = "multi_thread")]
+async fn plots_count_everything_and_have_gaps() {
+    let server = Server::local();
+    let flow = deploy_guest(&server, "check").await;
+    for status in [200, 200, 555] {
+        run(&server, "check", json!(status)).await;
+    }
+    for path in ["/ui?range=hour".to_owned(), format!("/ui/flows/{flow}")] {
+        let page = see(&server, &path).await;
+        let outcomes = page.texts("figure:nth-of-type(1) tbody td");
+        let count = |column: usize| outcomes.iter().skip(column).step_by(3).map(|n| n.parse::<u32>().unwrap()).sum();
+        let counts: [u32; 3] = [0, 1, 2].map(count);
+        assert_eq!(counts, [2, 1, 0], "{path}: {outcomes:?}");
+        let medians = page.texts("figure:nth-of-type(2) tbody td");
+        assert!(medians.len() == 24 && medians[..20].iter().all(|median| median == "–"), "{path}: {medians:?}");
+        assert!(medians.iter().any(|median| median.ends_with("ms")), "{path}: {medians:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_filter_is_told_beside_it() {
     let server = Server::local();
