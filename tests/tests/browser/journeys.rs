@@ -72,7 +72,7 @@ async fn a_run_is_followed_cancelled_and_run_again() -> Result<()> {
     browser.until_text("#h-output + .document", "again").await
 }
 
-/// Who is asked finds the question, looks at the answer once more, and gives it.
+/// Who is asked finds the question by what waits for it, looks at the answer once more, and gives it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_waiting_run_is_approved() -> Result<()> {
     let workspace = Workspace::open()?;
@@ -81,8 +81,9 @@ async fn a_waiting_run_is_approved() -> Result<()> {
     workspace.until(&id, |row| row["status"] == "WAITING").await?;
     let (server, browser) = logged_in(&workspace).await?;
     browser.open(&format!("{}/ui", server.url())).await?;
-    browser.click("nav a", "Approvals").await?;
-    browser.click("tbody th a", "deploy").await?;
+    browser.click("[aria-labelledby=h-active] a", "ask-first").await?;
+    browser.until_text(".question b", "Deploy version 9.2 to production?").await?;
+    browser.click(".question a", "Answer it").await?;
     browser.until_text("h1", "Deploy version 9.2 to production?").await?;
     browser.click("label", "Deploy").await?;
     browser.click("button", "Look at the answer").await?;

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::{Value, json};
 use surefoot_engine::query::Kind;
+use surefoot_engine::session::QueryCall;
 use surefoot_engine::{Engine, Role, Timestamp};
 
 use super::filled::Filled;
@@ -38,19 +39,19 @@ const VIEWS: [(&str, &str); 3] =
     [("Open", ""), ("Answered", "status=answered"), ("All", "status=open,answered,expired,closed")];
 
 /// A question, as pages show it.
-struct Asked {
-    id: String,
+pub(super) struct Asked {
+    pub(super) id: String,
     name: String,
     /// What is asked; the name where nothing is said.
-    message: String,
+    pub(super) message: String,
     standing: Standing,
     is_open: bool,
     execution_id: String,
     execution_name: String,
     asked: Moment,
-    until: Option<Moment>,
+    pub(super) until: Option<Moment>,
     /// Who may answer.
-    of_whom: String,
+    pub(super) of_whom: String,
     /// By whom and when it was answered.
     answered: Option<(String, Moment)>,
 }
@@ -80,6 +81,26 @@ impl Asked {
             answered: (!by.is_empty()).then(|| (by.to_owned(), moment("answered_at"))),
         }
     }
+}
+
+/// The open questions of an execution, each with whether who looks may answer.
+pub(super) async fn open_of(engine: &Engine, execution: &Value, frame: &Frame) -> Answer<Vec<(Asked, bool)>> {
+    let call = QueryCall {
+        kind: Kind::Approval.as_str().to_owned(),
+        filter: Some(json!({"and": [
+            {"field": "execution_id", "op": "eq", "value": execution["id"]},
+            {"field": "status", "op": "eq", "value": "open"},
+        ]})),
+        order: Some("created_at".to_owned()),
+        ..QueryCall::default()
+    };
+    let rows = engine.query(call).await?.rows;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let flow = engine.record(Kind::Flow, text(execution, "flow_id")).await.unwrap_or_default();
+    let asked = rows.iter().map(|row| (Asked::of(row, frame.now), may_answer(frame, row, &flow)));
+    Ok(asked.filter(|(asked, _)| asked.is_open).collect())
 }
 
 fn words<'a>(row: &'a Value, field: &str) -> impl Iterator<Item = &'a str> {

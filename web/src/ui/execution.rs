@@ -16,6 +16,7 @@ use surefoot_engine::query::Kind;
 use surefoot_engine::session::QueryCall;
 use surefoot_engine::{Engine, Role};
 
+use super::approvals::{self, Asked};
 use super::commands::{curl, quoted};
 use super::compare::{self, Changed, Comparison};
 use super::frame::{Frame, View, page};
@@ -117,6 +118,8 @@ struct Execution {
     frame: Frame,
     head: Head,
     flow: Option<String>,
+    /// What it asks, and whether who looks may answer.
+    questions: Vec<(Asked, bool)>,
     story: Story,
     timeline: Timeline,
     /// The cursor of the next page of children.
@@ -162,6 +165,7 @@ async fn show(
         native if native.starts_with("native:") => Some(native.to_owned()),
         flow => engine.record(Kind::Flow, flow).await.ok().map(|flow| text(&flow, "name").to_owned()),
     };
+    let questions = if head.has_ended { Vec::new() } else { approvals::open_of(&engine, &head.row, &frame).await? };
     let since = if head.has_failed() { since(&engine, &head, &story, &frame).await? } else { None };
     let attempts = head.row["attempts"].as_array().into_iter().flatten().map(|attempt| Attempt {
         began: Moment { at: time(attempt, "began"), now: frame.now },
@@ -170,7 +174,7 @@ async fn show(
     });
     let attempts = attempts.collect();
     let commands = commands(&frame, &head, flow.as_deref());
-    Ok(page(&Execution { flow, story, timeline, next, attempts, since, commands, head, frame }))
+    Ok(page(&Execution { flow, questions, story, timeline, next, attempts, since, commands, head, frame }))
 }
 
 async fn since(engine: &Engine, head: &Head, story: &Story, frame: &Frame) -> Answer<Option<Since>> {

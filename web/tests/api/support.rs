@@ -84,6 +84,20 @@ impl Server {
         send(&self.router, request).await
     }
 
+    /// The row of an execution, as soon as it waits.
+    pub(crate) async fn until_waiting(&self, id: &str) -> Value {
+        let waiting = async {
+            loop {
+                let row = self.get(&format!("/api/v1/executions/{id}")).await.json(200);
+                if row["status"] == "WAITING" || row["ended_at"].is_string() {
+                    return row;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it waits")
+    }
+
     /// Starts the built-in flow that calls the probe with these inputs; its id.
     pub(crate) async fn start_probe(&self, inputs: Value) -> String {
         let body = json!({"input": {"connector": "type:probe", "inputs": inputs}});

@@ -12,6 +12,7 @@ use crate::caller::{Caller, InReach};
 use crate::extract::{InPath, InQuery};
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
+use crate::ui::approvals::{self, Asked};
 use crate::ui::forms::Fields;
 use crate::ui::frame::{Frame, View, page};
 
@@ -51,6 +52,8 @@ impl View for AskCancel {
 struct AskSignal {
     frame: Frame,
     head: Head,
+    /// What it asks, and whether who looks may answer.
+    questions: Vec<(Asked, bool)>,
     awaited: Vec<String>,
 }
 
@@ -128,7 +131,8 @@ where
 async fn ask_signal(InReach(engine): InReach, frame: Frame, InPath(id): InPath<String>) -> Answer<Response> {
     let head = Head::read(&engine, &id, &frame, "summary").await?;
     let awaited = Story::read(&engine, &id).await?.awaited().map(str::to_owned).collect();
-    Ok(page(&AskSignal { frame, head, awaited }))
+    let questions = if head.has_ended { Vec::new() } else { approvals::open_of(&engine, &head.row, &frame).await? };
+    Ok(page(&AskSignal { frame, head, questions, awaited }))
 }
 
 async fn signal(
