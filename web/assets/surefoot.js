@@ -6,6 +6,12 @@ const LOOK_AGAIN_MS = 700; // Between two looks at the page, however many events
 const RECONNECT_MS = 2000;
 const GRACE_MS = 1500; // Between the loss of a connection and the word that the page may be old.
 
+// What a page says that may be old.
+const STALE = {
+  lost: "Not connected. What you see may be old; it is asked for again.",
+  over: "Not live any more. What you see may be old; it is asked for again.",
+};
+
 const $ = (selector, within = document) => within.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
@@ -18,14 +24,17 @@ const live = {
     const path = document.body.dataset.live;
     if (!path || !window.EventSource || document.hidden || this.source) return;
     this.source = new EventSource(path);
-    this.source.onopen = () => { if (this.wasLost) this.want(); this.wasLost = false; this.tell(false); };
+    this.source.onopen = () => { if (this.wasLost) this.want(); this.wasLost = false; this.tell(null); };
     this.source.onerror = () => {
       this.wasLost = true;
       // A stream also ends with what it is of: then the page, which is asked for at once, says so.
-      setTimeout(() => { if (this.wasLost && document.body.dataset.live) this.tell(true); }, GRACE_MS);
-      // A browser gives up where the answer is no stream, such as that of a proxy in front of a server that restarts.
+      setTimeout(() => { if (this.wasLost && document.body.dataset.live) this.tell("lost"); }, GRACE_MS);
+      // A browser gives up where the answer is no stream: that of a proxy in front of a server that restarts, or of a
+      // server that does not know the session any more. The page itself is answered with what can be done then.
       if (this.source?.readyState === EventSource.CLOSED) {
         this.stop();
+        this.tell("over");
+        this.want();
         setTimeout(() => this.start(), RECONNECT_MS);
       }
     };
@@ -46,7 +55,12 @@ const live = {
     this.start();
   },
 
-  tell(isStale) { $("#stale").hidden = !isStale; },
+  // What is wrong with what is shown; null where nothing is.
+  tell(word) {
+    const stale = $("#stale");
+    if (word) stale.textContent = STALE[word];
+    stale.hidden = !word;
+  },
 
   want() {
     this.isWanted = true;
@@ -63,9 +77,9 @@ const live = {
       if (answer.redirected && new URL(answer.url).pathname === "/login") return location.assign(answer.url);
       if (!answer.ok) throw new Error(answer.statusText);
       exchange(new DOMParser().parseFromString(await answer.text(), "text/html"));
-      this.tell(false);
+      this.tell(this.wasLost ? "lost" : null);
     } catch {
-      this.tell(true);
+      this.tell("lost");
       setTimeout(() => this.want(), RECONNECT_MS);
     } finally {
       this.isLooking = false;

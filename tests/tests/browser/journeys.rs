@@ -185,6 +185,23 @@ async fn a_page_says_that_it_is_stale_and_goes_on_after_a_restart() -> Result<()
     Ok(())
 }
 
+/// Who is logged out elsewhere sees no old page as if it were live: it leads to the login, and from there back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_whose_session_is_over_leads_to_the_login() -> Result<()> {
+    let workspace = Workspace::open()?;
+    workspace.deploy(&["long-sleep"]).await?;
+    let id = workspace.start("long-sleep", json!({})).await?;
+    let (server, browser) = logged_in(&workspace).await?;
+    browser.open(&format!("{}/ui/executions/{id}", server.url())).await?;
+    browser.until_text(".standing .status", "Waiting").await?;
+    workspace.engine.end_sessions(USER, "somebody").await?;
+    browser.until_text("h1", "Log in").await?;
+    browser.write("#name", USER).await?;
+    browser.write("#password", PASSWORD).await?;
+    browser.click("button", "Log in").await?;
+    browser.until_text(".standing .status", "Waiting").await
+}
+
 /// Without a pointer: into the list, to the second row, into it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_is_used_by_keyboard() -> Result<()> {
