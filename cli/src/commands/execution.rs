@@ -299,7 +299,7 @@ async fn journal(id: &str, context: &Context) -> Result<u8> {
 
 /// What a record of the journal holds beside its head, on one line.
 fn detail(record: &Value) -> String {
-    let shown = ["args", "reply", "outcome", "version"].iter().filter_map(|field| match &record[*field] {
+    let shown = ["args", "result", "error", "version"].iter().filter_map(|field| match &record[*field] {
         Value::Null => None,
         value => Some(format!("{field} {}", table::shortened(&table::text_of(value)))),
     });

@@ -14,7 +14,7 @@ use crate::extract::{InPath, InQuery};
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
 use crate::ui::frame::{Frame, View, page};
-use crate::ui::words::{Exact, Excerpt, Moment, Took, text, time};
+use crate::ui::words::{Exact, Excerpt, Moment, Size, Standing, Took, text, time};
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![Operation::page("/ui/executions/{id}/journal", show).role(Role::Viewer)]
@@ -54,7 +54,7 @@ struct Entry {
     seq: u64,
     /// The number of its call.
     call: Option<u64>,
-    /// What it is: a call by its kind, the answer of one, the end of a connection.
+    /// What it is, in words: a call by its kind, the answer of one, the end of a connection.
     what: String,
     /// What it was about, in short: a connector, a flow, a check, a file.
     subject: String,
@@ -63,6 +63,12 @@ struct Entry {
     args: Value,
     /// What came back.
     result: Value,
+    /// Why nothing did.
+    error: String,
+    /// How it went, as far as that is known.
+    standing: Option<Standing>,
+    /// The record as it is told to programs, without what was passed.
+    raw: Vec<Value>,
     /// From the call to its answer, or from the begin of its last attempt to its end.
     took: Option<Took>,
     attempts: usize,
@@ -74,15 +80,17 @@ struct Entry {
 }
 
 impl Entry {
-    fn of(record: &Value, frame: &Frame) -> Self {
-        let what = match text(record, "record") {
-            "call" => text(record, "kind").replace('_', " "),
+    fn of(record: &Value, head: &Head, frame: &Frame) -> Self {
+        let (ty, kind) = (text(record, "record"), text(record, "kind"));
+        let what = match ty {
+            "call" => words_of(kind),
             "reply" => "answer".to_owned(),
             "settled" => "end of the call".to_owned(),
             other => other.to_owned(),
         };
-        let result = if record["outcome"].is_null() { &record["reply"] } else { &record["outcome"] };
-        let args = if text(record, "record") == "started" { &record["limits"] } else { &record["args"] };
+        let args = if ty == "started" { &head.row["input"] } else { &record["args"] };
+        let is_pending = ty == "call" && (kind == "start_connection" || record["reply"].is_null());
+        let is_started = kind == "start_connection" && record["error"].is_null();
         Self {
             seq: record["seq"].as_u64().unwrap_or_default(),
             call: record["call"].as_u64(),
@@ -90,14 +98,78 @@ impl Entry {
             subject: subject(&record["args"]).to_owned(),
             at: Moment { at: time(record, "at"), now: frame.now },
             args: args.clone(),
-            result: result.clone(),
+            // That a connection was started is no result of it.
+            result: if is_started { Value::Null } else { record["result"].clone() },
+            error: text(record, "error").to_owned(),
+            standing: match (ty, record["error"].is_string()) {
+                ("started", _) => None,
+                // A check says itself how it went.
+                ("call", false) if kind == "check" => Some(Standing::of(text(&record["args"], "outcome"))),
+                (_, true) => Some(Standing::of("error")),
+                _ if is_pending => (!head.has_ended).then(|| Standing::of("WAITING")),
+                _ => Some(Standing::of("success")),
+            },
+            raw: vec![without_args(record)],
             took: Took::between(time(record, "began"), time(record, "at"), frame.now),
             attempts: record["attempts"].as_array().map_or(0, Vec::len),
             effect: text(record, "effect").to_owned(),
-            is_outcome: matches!(text(record, "record"), "reply" | "settled"),
-            restart: record["call"].as_u64().filter(|call| *call > 0 && text(record, "record") == "call"),
+            is_outcome: matches!(ty, "reply" | "settled"),
+            restart: record["call"].as_u64().filter(|call| *call > 0 && ty == "call"),
         }
     }
+
+    /// The length of what came back, as text.
+    fn size(&self) -> Size {
+        Size(self.result.to_string().len() as u64)
+    }
+
+    fn raw(&self) -> Value {
+        self.raw.iter().cloned().collect()
+    }
+}
+
+/// What a call does, for people.
+fn words_of(kind: &str) -> String {
+    let known = WORDS.iter().find(|(known, _)| *known == kind);
+    known.map_or_else(|| kind.replace('_', " "), |(_, words)| (*words).to_owned())
+}
+
+/// The calls of the contract.
+const WORDS: [(&str, &str); 25] = [
+    ("get", "asks about itself"),
+    ("check", "checks"),
+    ("metric", "measures"),
+    ("section", "begins the section"),
+    ("sleep", "sleeps"),
+    ("sleep_until", "sleeps until a time"),
+    ("poll", "waits before it looks again"),
+    ("start_connection", "calls the connector"),
+    ("start_flow", "starts the flow"),
+    ("wait", "waits for what it started"),
+    ("cancel", "cancels"),
+    ("wait_signal", "waits for the signal"),
+    ("on_end", "says what is done at its end"),
+    ("record_get", "reads the record"),
+    ("record_save", "saves the record"),
+    ("record_delete", "deletes the record"),
+    ("record_query", "looks for records"),
+    ("file_stat", "looks for the file"),
+    ("file_read", "reads the file"),
+    ("file_write", "writes the file"),
+    ("file_delete", "deletes the file"),
+    ("ask", "asks"),
+    ("wait_answer", "waits for the answer"),
+    ("lock", "takes the lock"),
+    ("unlock", "gives back the lock"),
+];
+
+/// A record without what stands beside it already.
+fn without_args(record: &Value) -> Value {
+    let mut record = record.clone();
+    for field in ["args", "result", "error"] {
+        record.as_object_mut().map(|record| record.remove(field));
+    }
+    record
 }
 
 /// The first name that the arguments of a call have.
@@ -116,7 +188,8 @@ fn merged(records: impl Iterator<Item = Entry>) -> Vec<Entry> {
             Some(call) => {
                 call.took = entry.took.or_else(|| Took::between(call.at.at, entry.at.at, entry.at.now));
                 call.attempts = entry.attempts;
-                call.result = entry.result;
+                (call.result, call.error, call.standing) = (entry.result, entry.error, entry.standing);
+                call.raw.extend(entry.raw);
             }
             None => {
                 if let Some(call) = entry.call.filter(|_| !entry.is_outcome) {
@@ -149,7 +222,7 @@ async fn show(
     let has_more = records.len() > RECORDS;
     records.truncate(RECORDS);
     let last = records.last().map(|(_, place)| *place);
-    let entries = merged(records.iter().map(|(record, _)| Entry::of(record, &frame)));
+    let entries = merged(records.iter().map(|(record, _)| Entry::of(record, &head, &frame)));
     let next = last.filter(|_| has_more).map(|place| format!("{}.{}.{}", place.row, place.of_row, place.records));
     Ok(page(&Journal { frame, head, entries, next }))
 }

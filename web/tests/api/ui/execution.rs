@@ -36,7 +36,7 @@ async fn the_journal_shows_calls_and_where_to_restart() {
     let id = ended(&server, json!({"text": "hello"})).await;
     let journal = see(&server, &format!("/ui/executions/{id}/journal")).await;
     let records = journal.texts("tbody th");
-    assert!(records[0].starts_with("started") && records.iter().any(|text| text.starts_with("start connection")));
+    assert!(records[0].starts_with("started") && records.iter().any(|text| text.starts_with("calls the connector")));
     let restarts = journal.attributes("a.again", "href");
     assert_eq!(restarts, [format!("/ui/executions/{id}/restart?from=1")]);
     assert_eq!(see(&server, &restarts[0]).await.attributes("input[name=from]", "value"), ["1"]);
@@ -159,9 +159,28 @@ async fn the_journal_has_the_end_of_a_call_with_the_call() {
     let server = Server::local();
     let id = ended(&server, json!({"text": "hello"})).await;
     let journal = see(&server, &format!("/ui/executions/{id}/journal")).await;
-    let call = journal.texts("tbody th").into_iter().find(|text| text.starts_with("start connection")).unwrap();
-    assert!(call.contains("Passed") && call.contains("Result"), "{call}");
+    let call = journal.texts("tbody th").into_iter().find(|text| text.starts_with("calls the connector")).unwrap();
+    assert!(call.contains("Input") && call.contains("Result, 37 B"), "{call}");
     assert!(!journal.texts("tbody th").iter().any(|text| text.starts_with("end of the call")), "{}", journal.html);
+}
+
+/// People read what happened; how it is written down is for who unfolds it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_is_in_words() {
+    let server = Server::local();
+    let good = ended(&server, json!({"text": "hello"})).await;
+    let journal = see(&server, &format!("/ui/executions/{good}/journal")).await;
+    let words = journal.texts("tbody th");
+    assert!(words[0].contains("type:probe"), "it began with its input: {words:?}");
+    let shown = journal.texts("tbody th details:not(:last-of-type)").join(" ");
+    assert!(!shown.contains("memory_bytes_max") && !shown.contains("\"o\":"), "{shown}");
+    assert!(shown.contains("\"has_password\": false"), "{shown}");
+    assert!(journal.texts("tbody th details:last-of-type summary").iter().all(|text| text == "As recorded"));
+    assert_eq!(journal.texts("tbody td .status").first().map(String::as_str), Some("Success"), "{}", journal.html);
+    let bad = ended(&server, json!({"fail": "no such luck"})).await;
+    let journal = see(&server, &format!("/ui/executions/{bad}/journal")).await;
+    assert_eq!(journal.text("tbody .status"), "Error", "{}", journal.html);
+    assert!(journal.text("tbody .reason").contains("no such luck"), "{}", journal.html);
 }
 
 /// Somebody may be an operator elsewhere: here that is nothing.
