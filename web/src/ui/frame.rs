@@ -149,6 +149,11 @@ impl Frame {
         Moment { at, now: self.now }
     }
 
+    /// When what the page shows was read.
+    pub(super) fn as_of(&self) -> Moment {
+        self.moment_at(Some(self.now))
+    }
+
     /// The highest role of who looks.
     pub(crate) fn role(&self) -> &'static str {
         self.rights.highest().map_or("no role", Role::as_str)

@@ -183,6 +183,28 @@ async fn the_journal_is_in_words() {
     assert!(journal.text("tbody .reason").contains("no such luck"), "{}", journal.html);
 }
 
+/// A page follows what happens, or says of when it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_live_or_says_of_when_it_is() {
+    let server = Server::local();
+    server.create("settings", "s", json!({"value": 1})).await;
+    server.create("connectors", "c", json!({"type": "probe"})).await;
+    let id = server.start_probe(json!({"hang": true})).await;
+    let live = format!("/ui/executions/{id}/journal");
+    let journal = see(&server, &live).await;
+    let events = format!("/api/v1/executions/{id}/events?journal=true");
+    assert_eq!((journal.attributes("body", "data-live"), journal.count("#journal[data-region]")), (vec![events], 1));
+    server.post(&format!("/api/v1/executions/{id}/cancel"), json!({})).await;
+    server.get(&format!("/api/v1/executions/{id}/wait")).await.json(200);
+    assert_eq!(see(&server, &live).await.count("body[data-live]"), 0);
+    for path in ["/ui/audit?action=create", "/ui/system", "/ui/settings", "/ui/settings/s", "/ui/connectors/c/calls"] {
+        let page = see(&server, path).await;
+        let note = page.texts(".note").into_iter().find(|note| note.starts_with("As of ")).unwrap_or_default();
+        assert!(note.contains("does not follow"), "{path}: {}", page.html);
+        assert_eq!(page.attributes(".note a[href='']", "href").len(), 1, "{path}");
+    }
+}
+
 /// Somebody may be an operator elsewhere: here that is nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_elsewhere_shows_no_action_here() {
