@@ -9,6 +9,7 @@ const GRACE_MS = 1500; // Between the loss of a connection and the word that the
 // What a page says that may be old.
 const STALE = {
   lost: "Not connected. What you see may be old; it is asked for again.",
+  held: "There is something newer. It is shown when you let go of what you selected, or write in.",
   over: "Not live any more. What you see may be old; it is asked for again.",
 };
 
@@ -17,7 +18,7 @@ const all = (selector, within = document) => [...within.querySelectorAll(selecto
 
 // Live: events only say that something changed; what is shown then is what the server shows.
 const live = {
-  source: null, wasLost: false, timer: null, lookedAt: 0, isLooking: false, isWanted: false,
+  source: null, wasLost: false, isHeld: false, timer: null, lookedAt: 0, isLooking: false, isWanted: false,
 
   // Nobody looks at a hidden page: it lets its connection go, of which a browser has few, and asks anew when it is seen.
   start() {
@@ -77,7 +78,7 @@ const live = {
       if (answer.redirected && new URL(answer.url).pathname === "/login") return location.assign(answer.url);
       if (!answer.ok) throw new Error(answer.statusText);
       exchange(new DOMParser().parseFromString(await answer.text(), "text/html"));
-      this.tell(this.wasLost ? "lost" : null);
+      this.tell(this.wasLost ? "lost" : this.isHeld ? "held" : null);
     } catch {
       this.tell("lost");
       setTimeout(() => this.want(), RECONNECT_MS);
@@ -89,9 +90,49 @@ const live = {
   },
 };
 
-// Exchanges the parts of the page that are marked as live, where they differ. What the reader opened stays open, what
-// has the focus keeps it; a part that somebody types in waits.
+// What the server said last of each part of the page that is live: what the reader's browser made of it since, such as
+// ages, buttons and what was opened, is no difference.
+const said = new Map();
+const sayingOf = (part) => {
+  const copy = part.cloneNode(true);
+  all(".age", copy).forEach((one) => { one.textContent = ""; });
+  return copy.innerHTML;
+};
+all("[data-region]").forEach((part) => said.set(part.id, sayingOf(part)));
+
+// A part that somebody types in, or has selected a text of, waits until they let go of it.
+function isInUse(part) {
+  const selection = getSelection();
+  return (selection && !selection.isCollapsed && selection.containsNode(part, true))
+    || (part.contains(document.activeElement) && document.activeElement.matches("input, textarea, select"));
+}
+
+for (const event of ["selectionchange", "focusout"]) {
+  document.addEventListener(event, () => {
+    if (live.isHeld && !all("[data-region]").some(isInUse)) {
+      live.isHeld = false;
+      live.want();
+    }
+  });
+}
+
+// What tells one thing to open from the others of a part, wherever it stands: what it stands in, its name, and which of
+// those with that name it is.
+function opened(part) {
+  const seen = new Map();
+  return all("details", part).map((one) => {
+    const place = one.closest("[id]")?.id + "|" + (one.parentElement.firstChild?.textContent ?? "").trim()
+      + "|" + ($("summary", one)?.textContent ?? "").trim();
+    const count = (seen.get(place) ?? 0) + 1;
+    seen.set(place, count);
+    return [`${place}|${count}`, one];
+  });
+}
+
+// Exchanges the parts of the page that are marked as live, where the server says something else of them than before.
+// What the reader opened stays open, what has the focus keeps it.
 function exchange(fresh) {
+  live.isHeld = false;
   // What has ended has no more events.
   if (!fresh.body.dataset.live) {
     delete document.body.dataset.live;
@@ -100,13 +141,19 @@ function exchange(fresh) {
   }
   for (const part of all("[data-region]")) {
     const other = fresh.getElementById(part.id);
-    if (!other || part.innerHTML === other.innerHTML) continue;
-    if (part.contains(document.activeElement) && document.activeElement.matches("input, textarea, select")) continue;
-    const open = all("details", part).map((one) => one.open);
+    if (!other) continue;
+    const saying = sayingOf(other);
+    if (said.get(part.id) === saying) continue;
+    if (isInUse(part)) {
+      live.isHeld = true;
+      continue;
+    }
+    said.set(part.id, saying);
+    const open = new Map(opened(part).map(([place, one]) => [place, one.open]));
     const places = all(".scroll", part).map((one) => [one.scrollLeft, isAtEnd(one) ? Infinity : one.scrollTop]);
     const focus = part.contains(document.activeElement) ? address(document.activeElement) : null;
     part.replaceChildren(...other.childNodes);
-    all("details", part).forEach((one, index) => { if (index < open.length) one.open = open[index]; });
+    opened(part).forEach(([place, one]) => { if (open.has(place)) one.open = open.get(place); });
     all(".scroll", part).forEach((one, index) => {
       const [left, top] = places[index] ?? [0, 0];
       one.scrollLeft = left;

@@ -202,6 +202,37 @@ async fn a_page_whose_session_is_over_leads_to_the_login() -> Result<()> {
     browser.until_text(".standing .status", "Waiting").await
 }
 
+/// What somebody has marked or opened is theirs while the page goes on: it is not exchanged under their hands.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_page_leaves_alone_what_somebody_reads() -> Result<()> {
+    let workspace = Workspace::open()?;
+    workspace.deploy(&["test-guest"]).await?;
+    let steps = ["go", "on", "end"].map(|name| json!({"do": "signal", "name": name, "timeout_ms": null}));
+    let id = workspace.start("test-guest", json!({"mode": "script", "steps": steps})).await?;
+    workspace.until(&id, |row| row["status"] == "WAITING").await?;
+    let (server, browser) = logged_in(&workspace).await?;
+    browser.open(&format!("{}/ui/executions/{id}/journal", server.url())).await?;
+    let rows = |name: &str| format!("return document.querySelector('#journal').textContent.includes('signal {name}')");
+    browser.until("the first call", &rows("go")).await?;
+    browser.click("#journal summary", "Input").await?;
+    let first = "return document.querySelector('#journal details').open";
+    let others = "return [...document.querySelectorAll('#journal details')].slice(1).some((one) => one.open)";
+    workspace.engine.signal(&id, "go", Value::Null, "somebody", None).await?;
+    browser.until("the next call", &rows("on")).await?;
+    assert_eq!(browser.run(first, json!([])).await?, true, "what was opened stays open");
+    assert_eq!(browser.run(others, json!([])).await?, false, "and nothing else");
+
+    browser.run("getSelection().selectAllChildren(document.querySelector('#journal pre'))", json!([])).await?;
+    let marked = browser.run("return getSelection().toString()", json!([])).await?;
+    ensure!(marked.as_str().is_some_and(|marked| marked.contains("script")), "{marked}");
+    workspace.engine.signal(&id, "on", Value::Null, "somebody", None).await?;
+    browser.until_text("#stale", "There is something newer").await?;
+    assert_eq!(browser.run("return getSelection().toString()", json!([])).await?, marked);
+    browser.run("getSelection().removeAllRanges()", json!([])).await?;
+    browser.until("the last call", &rows("end")).await?;
+    browser.until("no word that the page is old", "return document.querySelector('#stale').hidden").await.map(drop)
+}
+
 /// Without a pointer: into the list, to the second row, into it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_is_used_by_keyboard() -> Result<()> {
