@@ -285,6 +285,13 @@ const fitMenu = () => $(".menu")?.toggleAttribute("open", !narrow.matches);
 narrow.addEventListener("change", fitMenu);
 fitMenu();
 
+// What was done is told once: an address that is kept, sent or loaded again does not say it once more.
+const here = new URL(location.href);
+if (here.searchParams.has("done")) {
+  here.searchParams.delete("done");
+  history.replaceState(history.state, "", here);
+}
+
 prepare(document);
 all(".log").forEach((log) => { log.scrollTop = log.scrollHeight; });
 tellAges();

@@ -58,6 +58,7 @@ async fn a_run_is_followed_cancelled_and_run_again() -> Result<()> {
     ensure!(browser.run("return window.isTheSamePage", json!([])).await? == true, "it was loaded anew");
     browser.click("button", "Resume").await?;
     browser.until_text(".done", "It goes on").await?;
+    ensure!(browser.run("return location.search", json!([])).await? == "", "what was done is told once");
     browser.click(".actions a", "Cancel").await?;
     browser.until_text("h1", "Cancel this execution?").await?;
     browser.click("button", "Cancel it").await?;
