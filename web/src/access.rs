@@ -2,7 +2,7 @@
 //! port by DNS rebinding; then the token or the session of the caller. Keys of webhooks are checked where webhooks are.
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
@@ -145,12 +145,25 @@ fn check_csrf(headers: &HeaderMap, expected: &str) -> Answer<()> {
     }
 }
 
-/// What needs no credentials another site could have sent, to log somebody in as somebody else. Browsers say so.
+/// What needs no credentials another site could have sent, to log somebody in as somebody else. Browsers say so; older
+/// ones, and all where there is no TLS, only say from where. What says neither is no browser.
 pub(crate) fn refuse_cross_site(headers: &HeaderMap) -> Answer<()> {
-    match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
-        Some(b"cross-site" | b"same-site") => Err(Problem::forbidden("this request comes from a page of another site")),
-        _ => Ok(()),
+    let is_other = match (headers.get("sec-fetch-site"), headers.get(ORIGIN)) {
+        (Some(site), _) => matches!(site.as_bytes(), b"cross-site" | b"same-site"),
+        (None, Some(origin)) => !is_of_host(origin, headers.get(HOST)),
+        (None, None) => false,
+    };
+    match is_other {
+        true => Err(Problem::forbidden("this request comes from a page of another site")),
+        false => Ok(()),
     }
+}
+
+/// Whether an origin, such as `https://flows.example.com`, is that of the host that the request names.
+fn is_of_host(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
+    let named = |value: &HeaderValue| value.to_str().ok().map(str::to_ascii_lowercase);
+    let origin = named(origin).and_then(|origin| Some(origin.split_once("://")?.1.to_owned()));
+    origin.is_some() && origin == host.and_then(named)
 }
 
 #[cfg(test)]
@@ -181,6 +194,24 @@ mod tests {
         for named in refused {
             assert!(!allowed(named), "{named}");
         }
+    }
+
+    #[test]
+    fn what_another_site_sends_is_known_by_what_browsers_say() {
+        let is_refused = |pairs: &[(&'static str, &'static str)]| {
+            let pairs = pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
+            refuse_cross_site(&pairs.collect()).is_err()
+        };
+        let host = ("host", "flows.example:8443");
+        let origin = |origin: &'static str| is_refused(&[host, ("origin", origin)]);
+        assert!(!is_refused(&[host]) && !origin("https://flows.example:8443") && !origin("http://FLOWS.example:8443"));
+        for other in ["https://evil.example", "https://flows.example", "https://flows.example:8443.evil", "null", ""] {
+            assert!(origin(other), "{other}");
+        }
+        assert!(is_refused(&[("origin", "https://flows.example")]), "nothing says that it is this one");
+        // What the browser says itself counts more: a proxy may have another host than the browser knows.
+        assert!(!is_refused(&[host, ("sec-fetch-site", "same-origin"), ("origin", "https://other.example")]));
+        assert!(is_refused(&[host, ("sec-fetch-site", "same-site"), ("origin", "https://flows.example:8443")]));
     }
 
     #[test]

@@ -99,6 +99,8 @@ async fn who_is_not_let_in_is_not_told_why() {
         let forged = remote.with(Method::POST, "/api/v1/sessions", &[("sec-fetch-site", site)], &body).await;
         forged.problem(403, "forbidden");
     }
+    let forged = remote.with(Method::POST, "/api/v1/sessions", &[("origin", "https://evil.example")], &body).await;
+    forged.problem(403, "forbidden");
     let own = remote.with(Method::POST, "/api/v1/sessions", &[("sec-fetch-site", "same-origin")], &body).await;
     own.json(201);
 }
