@@ -5,7 +5,6 @@ use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
 use subtle::ConstantTimeEq;
 
 use crate::caller::Caller;
@@ -82,12 +81,6 @@ impl Fields {
     /// Like [`text`](Self::text), refusing when there is none. `label` is what the page calls it.
     pub(crate) fn required(&self, name: &str, label: &str) -> Answer<&str> {
         self.text(name).ok_or_else(|| Problem::invalid(format!("{label} is missing")))
-    }
-
-    /// A document; none where the field is empty.
-    pub(crate) fn json(&self, name: &str, label: &str) -> Answer<Option<Value>> {
-        let parsed = self.text(name).map(serde_json::from_str).transpose();
-        parsed.map_err(|error| Problem::invalid(format!("{label} is not JSON: {error}")))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use askama::Template;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use surefoot_engine::{Engine, EngineResult, RestartVersion, Role};
@@ -13,8 +14,9 @@ use crate::extract::{InPath, InQuery};
 use crate::operation::Operation;
 use crate::problem::{Answer, Problem};
 use crate::ui::approvals::{self, Asked};
+use crate::ui::filled::Filled;
 use crate::ui::forms::Fields;
-use crate::ui::frame::{Frame, View, page};
+use crate::ui::frame::{Frame, View, page, page_with};
 
 pub(super) fn operations() -> Vec<Operation> {
     let below = |rest: &str| format!("/ui/executions/{{id}}/{rest}");
@@ -55,6 +57,7 @@ struct AskSignal {
     /// What it asks, and whether who looks may answer.
     questions: Vec<(Asked, bool)>,
     awaited: Vec<String>,
+    form: Filled,
 }
 
 impl View for AskSignal {
@@ -69,7 +72,7 @@ impl View for AskSignal {
 struct AskRerun {
     frame: Frame,
     head: Head,
-    input: String,
+    form: Filled,
 }
 
 impl View for AskRerun {
@@ -128,43 +131,69 @@ where
     Ok(Redirect::to(&back).into_response())
 }
 
+impl AskSignal {
+    async fn read(engine: &Engine, id: &str, frame: Frame, form: Option<Filled>) -> Answer<Self> {
+        let head = Head::read(engine, id, &frame, "summary").await?;
+        let awaited: Vec<String> = Story::read(engine, id).await?.awaited().map(str::to_owned).collect();
+        let questions = if head.has_ended { Vec::new() } else { approvals::open_of(engine, &head.row, &frame).await? };
+        let form = form.unwrap_or_else(|| Filled::with([("name", awaited.first().cloned().unwrap_or_default())]));
+        Ok(Self { frame, head, questions, awaited, form })
+    }
+}
+
 async fn ask_signal(InReach(engine): InReach, frame: Frame, InPath(id): InPath<String>) -> Answer<Response> {
-    let head = Head::read(&engine, &id, &frame, "summary").await?;
-    let awaited = Story::read(&engine, &id).await?.awaited().map(str::to_owned).collect();
-    let questions = if head.has_ended { Vec::new() } else { approvals::open_of(&engine, &head.row, &frame).await? };
-    Ok(page(&AskSignal { frame, head, questions, awaited }))
+    Ok(page(&AskSignal::read(&engine, &id, frame, None).await?))
 }
 
 async fn signal(
-    app: State<App>,
-    engine: InReach,
+    State(app): State<App>,
+    InReach(engine): InReach,
     caller: Caller,
-    id: InPath<String>,
+    frame: Frame,
+    InPath(id): InPath<String>,
     fields: Fields,
 ) -> Answer<Response> {
-    let name = fields.required("name", "The name of the signal")?.to_owned();
-    let payload = fields.json("payload", "What it carries")?.unwrap_or_default();
-    let send =
-        |engine: Engine, id: String, by: String| async move { engine.signal(&id, &name, payload, &by, None).await };
-    steer(app, engine, caller, id, "signalled", send).await
+    let mut form = Filled::sent(&fields);
+    let (name, payload) = (form.required("name"), form.json("payload"));
+    if form.is_right() {
+        let (by, to) = (caller.who, id.clone());
+        let send = |engine: Engine| async move { engine.signal(&to, &name, payload, &by, None).await };
+        match app.complete(engine.clone(), send).await {
+            Ok(_) => return Ok(Redirect::to(&format!("/ui/executions/{id}?done=signalled")).into_response()),
+            Err(problem) => form.refused(problem)?,
+        }
+    }
+    let asked = AskSignal::read(&engine, &id, frame, Some(form)).await?;
+    Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &asked))
 }
 
 async fn ask_rerun(InReach(engine): InReach, frame: Frame, InPath(id): InPath<String>) -> Answer<Response> {
     let head = Head::read(&engine, &id, &frame, "summary").await?;
     let input = serde_json::to_string_pretty(&head.row["input"]).unwrap_or_default();
-    Ok(page(&AskRerun { frame, head, input }))
+    Ok(page(&AskRerun { frame, head, form: Filled::with([("input", input)]) }))
 }
 
 async fn rerun(
     State(app): State<App>,
     InReach(engine): InReach,
     caller: Caller,
+    frame: Frame,
     InPath(id): InPath<String>,
     fields: Fields,
 ) -> Answer<Response> {
-    let input = fields.json("input", "The input")?;
-    let new = app.complete(engine, |engine| async move { engine.rerun(&id, input, &caller.who).await }).await?;
-    Ok(Redirect::to(&format!("/ui/executions/{new}?done=started")).into_response())
+    let mut form = Filled::sent(&fields);
+    // Nothing is the input that it had.
+    let input = Some(form.json("input")).filter(|_| !form.text("input").is_null());
+    if form.is_right() {
+        let (by, of) = (caller.who, id.clone());
+        let run = |engine: Engine| async move { engine.rerun(&of, input, &by).await };
+        match app.complete(engine.clone(), run).await {
+            Ok(new) => return Ok(Redirect::to(&format!("/ui/executions/{new}?done=started")).into_response()),
+            Err(problem) => form.refused(problem)?,
+        }
+    }
+    let head = Head::read(&engine, &id, &frame, "summary").await?;
+    Ok(page_with(StatusCode::UNPROCESSABLE_ENTITY, &AskRerun { frame, head, form }))
 }
 
 #[derive(Deserialize)]

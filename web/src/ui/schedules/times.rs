@@ -13,6 +13,9 @@ const OTHERS: [&str; 5] = ["time_zone", "from", "missed", "missed_window", "over
 pub(super) const RULES: &[(&str, &str)] =
     &[("cron", "cron expression"), ("every", "interval"), ("at", "once, at a time")];
 
+/// For each way an expression that is right, to try what stands beside one that is not.
+const GOOD: [&str; 3] = ["0 9 * * *", "1h", "2030-01-01T00:00:00"];
+
 pub(super) const MISSED: &[(&str, &str)] =
     &[("", "the newest gets a run"), ("skip", "none gets a run"), ("run_all", "each gets a run, the oldest first")];
 
@@ -61,16 +64,35 @@ pub(super) fn value(form: &mut Filled) -> Value {
     let expression = form.required("expression");
     let mut value = Map::from_iter([(rule.to_owned(), Value::from(expression.as_str()))]);
     value.extend(OTHERS.iter().map(|name| ((*name).to_owned(), form.text(name))).filter(|(_, text)| !text.is_null()));
-    let value = Value::Object(value);
-    if !expression.is_empty()
-        && let Err(error) = Times::of_setting(&value)
-    {
+    refuse_wrong(form, rule, &value);
+    Value::Object(value)
+}
+
+/// Tells all that is wrong at once: what was found stands aside for something right, until nothing more is found.
+fn refuse_wrong(form: &mut Filled, rule: &str, value: &Map<String, Value>) {
+    let mut value = value.clone();
+    let good = RULES.iter().zip(GOOD).find(|((known, _), _)| *known == rule).map_or("", |(_, good)| good);
+    // What is missing is told already.
+    if value[rule] == "" {
+        value.insert(rule.to_owned(), good.into());
+    }
+    let mut told = Vec::new();
+    while let Err(error) = Times::of_setting(&Value::Object(value.clone())) {
         let reason = error.to_string();
         let named = reason.split('`').nth(1).unwrap_or_default();
+        let named = if reason.contains("time zone") { "time_zone" } else { named };
         let field = OTHERS.iter().find(|other| **other == named).copied().unwrap_or("expression");
-        form.refuse(if reason.contains("time zone") { "time_zone" } else { field }, reason);
+        if told.contains(&field) {
+            return;
+        }
+        match field {
+            "expression" => drop(value.insert(rule.to_owned(), good.into())),
+            "time_zone" => drop(value.insert(field.to_owned(), "UTC".into())),
+            other => drop(value.remove(other)),
+        }
+        form.refuse(field, reason);
+        told.push(field);
     }
-    value
 }
 
 /// What is shown of times while they are written.
@@ -138,6 +160,20 @@ mod tests {
             let mut form = Filled::default().and(entered(&setting));
             assert_eq!(value(&mut form), setting);
             assert!(form.is_right());
+        }
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        for (rule, expression) in [("cron", "61 * * * *"), ("every", "often"), ("at", "tomorrow")] {
+            let fields =
+                [("rule", rule), ("expression", expression), ("time_zone", "Mars/X"), ("missed_window", "soon")];
+            let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let mut form = Filled::default().and(fields.to_vec());
+            value(&mut form);
+            let mut wrong: Vec<_> = form.wrong().iter().map(|wrong| wrong.field.as_str()).collect();
+            wrong.sort_unstable();
+            assert_eq!(wrong, ["expression", "missed_window", "time_zone"], "{rule}: {:?}", form.wrong());
         }
     }
 

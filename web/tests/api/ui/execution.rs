@@ -52,8 +52,9 @@ async fn it_is_run_again_with_another_input() {
     let id = ended(&server, json!({"text": "a"})).await;
     let form = see(&server, &format!("/ui/executions/{id}/rerun")).await;
     assert!(form.text("textarea").contains("\"a\""), "{}", form.html);
-    let wrong = submit(&server, &format!("/ui/executions/{id}/rerun"), &[("input", "{")]).await;
-    assert_eq!(wrong.status, 422);
+    let wrong = submit(&server, &format!("/ui/executions/{id}/rerun"), &[("input", "{\"much\": typed")]).await;
+    assert_eq!((wrong.status, wrong.text("#input").as_str()), (422, "{\"much\": typed"), "{}", wrong.html);
+    assert!(wrong.text("#input-w").contains("no JSON"), "{}", wrong.html);
     let input = json!({"connector": "type:probe", "inputs": {"text": "b"}}).to_string();
     let started = submit(&server, &format!("/ui/executions/{id}/rerun"), &[("input", &input)]).await;
     assert_eq!(started.status, 303);
@@ -129,7 +130,15 @@ async fn a_signal_is_sent_and_the_page_offers_commands_to_copy() {
     let id = server.start_probe(json!({"hang": true})).await;
     let path = format!("/ui/executions/{id}");
     assert!(see(&server, &path).await.attributes(".actions a", "href").contains(&format!("{path}/signal")));
-    assert_eq!(submit(&server, &format!("{path}/signal"), &[("name", "")]).await.status, 422);
+    let wrong = submit(&server, &format!("{path}/signal"), &[("name", ""), ("payload", "{typed")]).await;
+    assert_eq!((wrong.status, wrong.text("#payload").as_str()), (422, "{typed"), "{}", wrong.html);
+    assert!(
+        wrong.text("#name-w").contains("missing") && wrong.text("#payload-w").contains("no JSON"),
+        "{}",
+        wrong.html
+    );
+    let wrong = submit(&server, &format!("{path}/signal"), &[("name", "go"), ("payload", "<typed>")]).await;
+    assert_eq!((wrong.status, wrong.attributes("#name", "value")), (422, vec!["go".to_owned()]), "{}", wrong.html);
     let sent = submit(&server, &format!("{path}/signal"), &[("name", "go"), ("payload", "{\"a\": 1}")]).await;
     assert_eq!(sent.location, format!("{path}?done=signalled"));
     let page = see(&server, &path).await;
