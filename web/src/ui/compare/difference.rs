@@ -32,7 +32,7 @@ pub(in crate::ui) struct Comparison {
     pub(in crate::ui) output: Vec<Change>,
     pub(in crate::ui) checks: Vec<Pair>,
     pub(in crate::ui) calls: Vec<Pair>,
-    /// Whether only what is different is shown.
+    /// Whether what came out is left aside.
     pub(in crate::ui) is_brief: bool,
 }
 
@@ -95,9 +95,9 @@ impl Comparison {
         self.input.is_empty() && self.facts.iter().all(|fact| !fact.differs) && self.verdicts().next().is_none()
     }
 
-    /// The facts to show.
-    pub(in crate::ui) fn shown_facts(&self) -> Vec<&Fact> {
-        self.facts.iter().filter(|fact| !self.is_brief || fact.differs).collect()
+    /// The facts that are different, or those that are not.
+    pub(in crate::ui) fn facts_that(&self, differ: bool) -> Vec<&Fact> {
+        self.facts.iter().filter(|fact| fact.differs == differ).collect()
     }
 
     /// The places of documents to show, by what these are. A new output is the nature of another run.
@@ -106,10 +106,10 @@ impl Comparison {
         [("Input", self.input.as_slice()), ("Output", output)].into_iter().filter(|(_, all)| !all.is_empty()).collect()
     }
 
-    /// The checks and the calls to show.
-    pub(in crate::ui) fn shown_pairs(&self) -> Vec<(&'static str, Vec<&Pair>)> {
-        let is_shown = |pair: &&Pair| !self.is_brief || !pair.verdict.is_empty();
+    /// The checks and the calls that something became of, or those that went as before.
+    pub(in crate::ui) fn pairs_that(&self, differ: bool) -> Vec<(&'static str, Vec<&Pair>)> {
         let parts = [("Checks", &self.checks), ("Calls", &self.calls)].into_iter();
+        let is_shown = |pair: &&Pair| pair.verdict.is_empty() != differ;
         let parts = parts.map(|(title, pairs)| (title, pairs.iter().filter(is_shown).collect::<Vec<_>>()));
         parts.filter(|(_, pairs)| !pairs.is_empty()).collect()
     }
@@ -183,6 +183,7 @@ fn verdict(before: Option<&Side>, after: Option<&Side>) -> String {
         (Some(_), None) => "gone".to_owned(),
         (None, _) => "new".to_owned(),
         (Some(before), Some(after)) => match (before.standing.class, after.standing.class) {
+            ("bad", "bad") if before.reason != after.reason => "another reason".to_owned(),
             (one, other) if one == other => slower(before.took, after.took),
             (_, "bad") => "regressed".to_owned(),
             ("bad", "good") => "fixed".to_owned(),
@@ -255,6 +256,13 @@ mod tests {
         assert!(changes(&after, &after).is_empty());
         let long = |offset: u32| Value::from((offset..offset + 1000).collect::<Vec<_>>());
         assert_eq!(changes(&long(0), &long(1)).len(), CHANGES_MAX);
+    }
+
+    #[test]
+    fn what_fails_for_another_reason_is_not_the_same() {
+        let failed = |reason: &str| Side { reason: reason.to_owned(), ..side("fail", 10) };
+        assert_eq!(verdict(Some(&failed("refused")), Some(&failed("no route"))), "another reason");
+        assert_eq!(verdict(Some(&failed("refused")), Some(&failed("refused"))), "");
     }
 
     #[test]

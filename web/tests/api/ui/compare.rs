@@ -47,6 +47,10 @@ async fn any_two_are_compared() {
     let same = ended(&server, json!({"text": "<script>alert(1)</script>"})).await;
     let page = see(&server, &format!("/ui/compare?b={same}")).await;
     assert!(page.text("main").contains("Same version, same input"), "{}", page.html);
+    // What is equal does not stand under what is different.
+    let rows = |part: &str| page.texts(&format!("[aria-labelledby={part}] tbody th"));
+    assert_eq!(rows("h-different"), [""; 0], "{}", page.html);
+    assert!(rows("h-same").contains(&"Status".to_owned()) && page.count("tr.differs") == 0, "{}", page.html);
     let missing = see(&server, &format!("/ui/compare?a=nothing&b={same}")).await;
     assert_eq!((missing.status, missing.text("h1").as_str()), (404, "This is not here"));
 }
