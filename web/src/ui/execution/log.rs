@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::response::Response;
 use serde::Deserialize;
-use surefoot_engine::{Engine, LogLine, Role};
+use surefoot_engine::{Engine, LogLine, Role, Timestamp};
 
 use super::Head;
 use crate::caller::InReach;
@@ -64,6 +64,18 @@ struct Log {
     /// The places to go on from, where there may be more: to earlier lines, and to later ones.
     earlier: Option<String>,
     later: Option<String>,
+    /// How far it was looked for lines, where that was not all there is.
+    stopped: Option<Stopped>,
+}
+
+/// Where a search was broken off: nobody knows what comes behind.
+struct Stopped {
+    /// How many lines were looked at.
+    read: usize,
+    /// When the last one of them was written.
+    at: Timestamp,
+    /// The query to go on with.
+    on: String,
 }
 
 impl View for Log {
@@ -83,10 +95,17 @@ async fn show(
     let from = query.after.or(query.before).as_deref().map(parse).transpose()?;
     let (level, search) = (query.level.unwrap_or_default(), query.search.unwrap_or_default());
     let wanted = Wanted::new(&level, &search);
-    let Found { lines, earlier, later } = find(&engine, &id, is_forward, from, &wanted).await?;
+    let Found { lines, earlier, later, stopped } =
+        find(&engine, &id, is_forward, from, &wanted, LINES_READ_MAX).await?;
     let [earlier, later] =
         [earlier, later].map(|place: Option<Place>| place.map(|(call, line)| format!("{call}.{line}")));
-    Ok(page(&Log { frame, head, lines, level, search, levels: CHOICES, earlier, later }))
+    let on = if is_forward { ("after", later.clone()) } else { ("before", earlier.clone()) };
+    let stopped = stopped.zip(on.1).map(|((read, at), place)| {
+        let pairs = [(on.0, place.as_str()), ("level", level.as_str()), ("search", search.as_str())];
+        let on = form_urlencoded::Serializer::new(String::from("?")).extend_pairs(pairs).finish();
+        Stopped { read, at, on }
+    });
+    Ok(page(&Log { frame, head, lines, level, search, levels: CHOICES, earlier, later, stopped }))
 }
 
 /// Which lines are shown.
@@ -115,14 +134,24 @@ struct Found {
     lines: Vec<LogLine>,
     earlier: Option<Place>,
     later: Option<Place>,
+    /// How many lines were looked at, and when the last of them was written, where it was given up before the end.
+    stopped: Option<(usize, Timestamp)>,
 }
 
 /// Looks through pieces of the log, from a place or its end on, until a page is full, there is no more, or it was
 /// enough.
-async fn find(engine: &Engine, id: &str, is_forward: bool, from: Option<Place>, wanted: &Wanted) -> Answer<Found> {
+async fn find(
+    engine: &Engine,
+    id: &str,
+    is_forward: bool,
+    from: Option<Place>,
+    wanted: &Wanted,
+    read_max: usize,
+) -> Answer<Found> {
     let (mut lines, mut read, mut bytes, mut is_end, mut at) = (Vec::new(), 0, 0, false, from);
+    let mut last_at = None;
     let is_full = |lines: &[LogLine], bytes: usize| lines.len() == LINES || bytes > PAGE_BYTES_MAX;
-    while !is_full(&lines, bytes) && read < LINES_READ_MAX && !is_end {
+    while !is_full(&lines, bytes) && read < read_max && !is_end {
         let mut piece = match is_forward {
             true => engine.log(id, at, LINES as u32).await?,
             false => engine.log_before(id, at, LINES as u32).await?,
@@ -137,6 +166,7 @@ async fn find(engine: &Engine, id: &str, is_forward: bool, from: Option<Place>, 
                 break;
             }
             at = Some((line.call, line.line));
+            last_at = Some(line.at);
             read += 1;
             if wanted.has(&line) {
                 let line = cut(line);
@@ -146,13 +176,14 @@ async fn find(engine: &Engine, id: &str, is_forward: bool, from: Option<Place>, 
         }
     }
     let more = at.filter(|_| !is_end);
+    let stopped = last_at.filter(|_| more.is_some() && !is_full(&lines, bytes)).map(|at| (read, at));
     if is_forward {
         // The place itself is a line of the page before.
-        return Ok(Found { lines, earlier: from.map(|(call, line)| (call, line + 1)), later: more });
+        return Ok(Found { lines, earlier: from.map(|(call, line)| (call, line + 1)), later: more, stopped });
     }
     lines.reverse();
     let last = lines.last().map(|line| (line.call, line.line));
-    Ok(Found { lines, earlier: more, later: last.filter(|_| from.is_some()) })
+    Ok(Found { lines, earlier: more, later: last.filter(|_| from.is_some()), stopped })
 }
 
 fn cut(mut line: LogLine) -> LogLine {

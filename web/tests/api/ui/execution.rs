@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::flows::{deploy_guest, run};
 use super::lists::HOSTILE;
 use super::{see, see_as, submit};
 use crate::remote::Remote;
@@ -212,6 +213,26 @@ async fn a_page_is_live_or_says_of_when_it_is() {
         assert!(note.contains("does not follow"), "{path}: {}", page.html);
         assert_eq!(page.attributes(".note a[href='']", "href").len(), 1, "{path}");
     }
+}
+
+/// What was not looked at is not said to be without a match.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_that_stops_says_how_far_it_looked() {
+    let server = Server::local();
+    deploy_guest(&server, "logs").await;
+    let row = run(&server, "logs", json!("log")).await;
+    assert_eq!(row["status"], "ENDED_SUCCESS", "{row}");
+    let path = format!("/ui/executions/{}/log", row["id"].as_str().unwrap());
+    let page = see(&server, &format!("{path}?search=nothing%26like+it&level=info")).await;
+    let told = page.text(".box.warning");
+    assert!(told.starts_with("No line matches among the 50"), "{}", page.html);
+    assert!(!page.texts("#log > p").contains(&"No line matches.".to_owned()), "{}", page.html);
+    let further = &page.attributes(".box.warning a", "href")[0];
+    let rest = see(&server, &format!("{path}{further}")).await;
+    assert_eq!((rest.text("#log > p").as_str(), rest.count(".box.warning")), ("No line matches.", 0), "{}", rest.html);
+    assert_eq!(rest.attributes("#search", "value"), ["nothing&like it"]);
+    let found = see(&server, &format!("{path}?search=deploy")).await;
+    assert_eq!((found.count(".log tbody tr"), found.count(".box.warning")), (300, 0));
 }
 
 /// Somebody may be an operator elsewhere: here that is nothing.

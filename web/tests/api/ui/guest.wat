@@ -1,5 +1,5 @@
 ;; A flow that does what its input says: `555` answers a webhook's caller with that status, `"ask"` asks a question and
-;; waits for the answer.
+;; waits for the answer, `"log"` writes 50,400 lines to the log.
 (component $guest
   (import "surefoot:flow/types@0.1.0" (instance $types
     (type $failure (record (field "execution-id" string) (field "name" string) (field "status" string)
@@ -24,6 +24,9 @@
     (type $response (record (field "status" u16) (field "headers" (list (tuple string string)))
       (field "body" (list u8))))
     (export "response" (type $response-out (eq $response)))
+    (type $level (enum "debug" "info" "warn" "error"))
+    (export "level" (type $level-out (eq $level)))
+    (export "log" (func (param "level" $level-out) (param "message" string) (param "fields" string)))
     (export "ask" (func (param "name" string) (param "question" $question-out)
       (result (result $asked-out (error $error)))))
     (export "wait-answer" (func (param "id" string) (result (result $signal-out (error $error)))))
@@ -35,19 +38,29 @@
   (core func $ask (canon lower (func $execution "ask") (memory $libc "memory") (realloc (func $libc "realloc"))))
   (core func $wait (canon lower (func $execution "wait-answer") (memory $libc "memory")
     (realloc (func $libc "realloc"))))
+  (core func $log (canon lower (func $execution "log") (memory $libc "memory")))
   (core func $respond (canon lower (func $execution "webhook-response") (memory $libc "memory")))
   (core module $module
     (import "libc" "memory" (memory 2))
     (import "host" "ask" (func $ask
       (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32)))
     (import "host" "wait" (func $wait (param i32 i32 i32)))
+    (import "host" "log" (func $log (param i32 i32 i32 i32 i32)))
     (import "host" "respond" (func $respond (param i32 i32 i32 i32 i32)))
     (data (i32.const 16) "\00\00\00\00\40\00\00\00\04\00\00\00")
     (data (i32.const 64) "\22ok\22")
+    (data (i32.const 96) "null")
     (data (i32.const 128) "deploy")
     (data (i32.const 160) "Deploy 9.2 <b>now</b>?")
     (func $digit (param $at i32) (result i32) (i32.sub (i32.load8_u (local.get $at)) (i32.const 48)))
+    (func $lines (local $left i32)
+      (local.set $left (i32.const 50400))
+      (loop $again
+        (call $log (i32.const 1) (i32.const 128) (i32.const 6) (i32.const 96) (i32.const 4))
+        (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1))))))
     (func (export "handler") (param $input i32) (param i32) (result i32)
+      (if (i32.eq (i32.load8_u (i32.add (local.get $input) (i32.const 1))) (i32.const 108))
+        (then (call $lines) (return (i32.const 16))))
       (if (i32.eq (i32.load8_u (local.get $input)) (i32.const 34))
         (then
           (call $ask (i32.const 128) (i32.const 6) (i32.const 160) (i32.const 22)
@@ -65,7 +78,8 @@
   (core instance $core (instantiate $module
     (with "libc" (instance $libc))
     (with "host" (instance
-      (export "ask" (func $ask)) (export "wait" (func $wait)) (export "respond" (func $respond))))))
+      (export "ask" (func $ask)) (export "wait" (func $wait)) (export "log" (func $log))
+      (export "respond" (func $respond))))))
   (type $handler (func (param "inputs" string) (result (result string (error string)))))
   (func $lifted (type $handler) (canon lift (core func $core "handler") (memory $libc "memory")
     (realloc (func $libc "realloc")) (post-return (func $core "post-return"))))
