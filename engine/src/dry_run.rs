@@ -30,7 +30,7 @@ use crate::store::places::Place;
 use crate::store::{StoreError, StoreResult, records};
 use crate::times::Plan;
 
-/// Starts that are listed, at most.
+/// Starts that are listed, at most. Where there are more, each schedule has its share.
 const STARTS_MAX: usize = 10_000;
 
 /// Jumps of the clock, at most.
@@ -50,8 +50,22 @@ pub struct DryRun {
     pub starts: Vec<Start>,
     /// Schedulers that would fail, and why.
     pub problems: Vec<Problem>,
+    /// Schedules that would start more than is listed of them.
+    pub cut: Vec<Cut>,
     /// Whether this is all: there is a limit on the number of starts, and on the time that a scheduler takes.
     pub is_complete: bool,
+}
+
+/// A schedule of which not every start is listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Cut {
+    /// Its name.
+    pub schedule: String,
+    /// How many of its starts are listed, the first ones.
+    pub listed: usize,
+    /// At least so many more there would be.
+    pub more: usize,
 }
 
 /// One execution that would be started.
@@ -98,8 +112,7 @@ impl Engine {
         }
         found.starts.sort();
         found.problems.sort();
-        found.is_complete &= found.starts.len() <= STARTS_MAX;
-        found.starts.truncate(STARTS_MAX);
+        found.share_out(STARTS_MAX);
         Ok(found)
     }
 
@@ -130,6 +143,35 @@ impl DryRun {
         self.starts.extend(other.starts);
         self.problems.extend(other.problems);
         self.is_complete &= other.is_complete;
+    }
+
+    /// Keeps the first starts of each schedule, `max` in all: one that starts much takes nothing from those that start
+    /// little.
+    fn share_out(&mut self, max: usize) {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for start in &self.starts {
+            *counts.entry(start.schedule.clone()).or_default() += 1;
+        }
+        let mut sizes: Vec<usize> = counts.values().copied().collect();
+        sizes.sort_unstable();
+        let (mut left, mut share) = (max, usize::MAX);
+        for (index, size) in sizes.iter().enumerate() {
+            let fair = left / (sizes.len() - index);
+            if *size > fair {
+                share = fair;
+                break;
+            }
+            left -= size;
+        }
+        let mut kept: BTreeMap<String, usize> = BTreeMap::new();
+        self.starts.retain(|start| {
+            let of_it = kept.entry(start.schedule.clone()).or_default();
+            *of_it += 1;
+            *of_it <= share
+        });
+        let cut = counts.into_iter().filter(|(_, count)| *count > share);
+        self.cut = cut.map(|(schedule, count)| Cut { schedule, listed: share, more: count - share }).collect();
+        self.is_complete &= self.cut.is_empty();
     }
 }
 
@@ -367,5 +409,36 @@ impl Drop for Folder {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
             tracing::warn!(path = %self.0.display(), %error, "what is left of a dry run cannot be removed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_starts_much_takes_nothing_from_the_others() {
+        let starts = |schedule: &str, count: usize| {
+            let start = |second: usize| Start {
+                at: Timestamp(second as i64 * 1_000_000).to_string(),
+                schedule: schedule.to_owned(),
+                flow: String::new(),
+            };
+            (0..count).map(start).collect::<Vec<_>>()
+        };
+        let shared = |max: usize, all: &[(&str, usize)]| {
+            let starts = all.iter().flat_map(|(name, count)| starts(name, *count)).collect();
+            let mut found = DryRun { starts, is_complete: true, ..DryRun::default() };
+            found.starts.sort();
+            found.share_out(max);
+            let listed = |name: &str| found.starts.iter().filter(|start| start.schedule == name).count();
+            let listed: Vec<_> = all.iter().map(|(name, _)| listed(name)).collect();
+            let cut: Vec<_> = found.cut.iter().map(|cut| (cut.schedule.clone(), cut.listed, cut.more)).collect();
+            (listed, cut, found.is_complete)
+        };
+        assert_eq!(shared(10, &[("a", 4), ("b", 6)]), (vec![4, 6], vec![], true));
+        let cut = vec![("a".to_owned(), 5, 95), ("c".to_owned(), 5, 3)];
+        assert_eq!(shared(12, &[("a", 100), ("b", 2), ("c", 8)]), (vec![5, 2, 5], cut, false));
+        assert_eq!(shared(10, &[("a", 11)]).0, [10]);
     }
 }

@@ -55,7 +55,7 @@ pub use clock::{Clock, ManualClock, Timestamp};
 pub use core::{Change, CommitMoment, Config, DiesAt};
 pub use deadline::{Deadline, InvalidDeadline};
 pub use doctor::{Examination, Finding, Severity, examine};
-pub use dry_run::{DryRun, Problem, Start};
+pub use dry_run::{Cut, DryRun, Problem, Start};
 pub use engine::{
     Attachment, Attachments, Engine, EngineError, EngineResult, FlowVersion, JournalPlace, JournalReader, KnownSession,
     Link, LinkFor, Origin, Session, StartRequest, Watch, WebhookCredential,

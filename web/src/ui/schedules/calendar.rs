@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 use surefoot_engine::query::Kind;
-use surefoot_engine::{DryRun, Role, Times, Timestamp};
+use surefoot_engine::{Cut, DryRun, Role, Times, Timestamp};
 
 use super::times;
 use crate::app::App;
@@ -75,7 +75,16 @@ impl View for Calendar {
 impl Calendar {
     /// The query of another month.
     fn at(&self, month: &Month) -> String {
-        let (zone, schedule) = (self.form.value("zone"), self.form.value("schedule"));
+        self.of(month, self.form.value("schedule"))
+    }
+
+    /// The query of one schedule alone.
+    fn alone(&self, cut: &Cut) -> String {
+        self.of(&self.month, &cut.schedule)
+    }
+
+    fn of(&self, month: &Month, schedule: &str) -> String {
+        let zone = self.form.value("zone");
         let schedule = match schedule {
             "" => String::new(),
             schedule => format!("&schedule={}", percent_encoded(schedule)),

@@ -170,6 +170,15 @@ async fn the_calendar_shows_what_would_start_on_each_day() {
     assert_eq!(one.count(".calendar .start"), 21, "it is not enabled, and asked for: {}", one.html);
     assert!(one.text(".calendar .start").contains("08:00"), "{}", one.html);
     assert_eq!(see(&server, "/ui/schedules/calendar").await.count(".calendar .today"), 1);
+    // One that starts every minute leaves the others their days, and says that there is more of it.
+    let minute = [("is_enabled", "true"), ("expression", "* * * * *"), ("name", "pulse")];
+    assert_eq!(submit(&server, "/ui/schedules/new", &with(&minute)).await.status, 303);
+    let page = see(&server, "/ui/schedules/calendar?month=2040-02&zone=UTC").await;
+    let often = page.texts(".calendar .start").into_iter().filter(|start| start.starts_with("often ")).count();
+    assert_eq!(often, 29, "{}", page.html);
+    let cut = page.text(".box.warning");
+    assert!(cut.starts_with("Of pulse the first 98") && cut.contains("at least 117 more"), "{cut}");
+    assert_eq!(page.attributes(".box.warning a", "href"), ["?month=2040-02&zone=UTC&schedule=pulse"]);
     for wrong in ["month=2040-13", "zone=Mars", "schedule=nothing"] {
         let status = see(&server, &format!("/ui/schedules/calendar?{wrong}")).await.status;
         assert!((400..500).contains(&status), "{wrong}: {status}");
