@@ -20,8 +20,9 @@ pub(super) fn operations() -> Vec<Operation> {
     vec![Operation::page("/ui/executions/{id}/journal", show).role(Role::Viewer)]
 }
 
-/// Records a page.
+/// Records a page, and where they are shown as they are recorded, too.
 const RECORDS: usize = 100;
+const RAW_RECORDS: usize = 50;
 
 /// Rows of the journal that are read at a time; a row has one record or many.
 const ROWS_AT_ONCE: usize = 10;
@@ -31,6 +32,8 @@ const ROWS_AT_ONCE: usize = 10;
 struct JournalQuery {
     /// `row.of_row.records` of the last record of the page before.
     after: Option<String>,
+    /// `1`: with the records as programs get them.
+    raw: Option<String>,
 }
 
 #[derive(Template)]
@@ -40,6 +43,10 @@ struct Journal {
     head: Head,
     entries: Vec<Entry>,
     next: Option<String>,
+    /// Whether each record is shown as programs get it, too.
+    is_raw: bool,
+    /// The query of this page with that, or without.
+    other: String,
 }
 
 impl View for Journal {
@@ -212,19 +219,29 @@ async fn show(
     let place = query.after.as_deref().map_or(Ok(JournalPlace::default()), parse)?;
     let mut reader = engine.journal_from(&id, place);
     let mut records = Vec::new();
-    while records.len() <= RECORDS {
+    let is_raw = query.raw.as_deref() == Some("1");
+    let records_max = if is_raw { RAW_RECORDS } else { RECORDS };
+    while records.len() <= records_max {
         let more = reader.page(ROWS_AT_ONCE).await?;
         if more.is_empty() {
             break;
         }
         records.extend(more);
     }
-    let has_more = records.len() > RECORDS;
-    records.truncate(RECORDS);
+    let has_more = records.len() > records_max;
+    records.truncate(records_max);
     let last = records.last().map(|(_, place)| *place);
     let entries = merged(records.iter().map(|(record, _)| Entry::of(record, &head, &frame)));
     let next = last.filter(|_| has_more).map(|place| format!("{}.{}.{}", place.row, place.of_row, place.records));
-    Ok(page(&Journal { frame, head, entries, next }))
+    let next = next.map(|place| address(Some(&place), is_raw));
+    let other = address(query.after.as_deref(), !is_raw);
+    Ok(page(&Journal { frame, head, entries, next, is_raw, other }))
+}
+
+/// The query of a page of the journal.
+fn address(after: Option<&str>, is_raw: bool) -> String {
+    let pairs = [after.map(|after| ("after", after)), is_raw.then_some(("raw", "1"))];
+    form_urlencoded::Serializer::new(String::from("?")).extend_pairs(pairs.into_iter().flatten()).finish()
 }
 
 fn parse(text: &str) -> Answer<JournalPlace> {
