@@ -34,6 +34,7 @@ use crate::store::executions::{Active, ActiveState, Execution, Key};
 use crate::store::journal::Connections;
 use crate::store::records::Stamp;
 use crate::store::{Readers, RecordCache, Writer, schedules};
+use crate::tallies::Tallies;
 
 /// How an engine is to run.
 #[derive(Clone)]
@@ -196,6 +197,8 @@ pub(crate) struct Core {
     pub(crate) watched: Bells,
     /// Those who follow lists of them.
     pub(crate) overview: Overview,
+    /// What was counted for plots.
+    pub(crate) tallies: Tallies,
     pub(crate) residents: Mutex<HashMap<Key, Arc<Resident>>>,
     pub(crate) places: Arc<Semaphore>,
     /// Who asks for something is read for in turns: each read takes a thread and a connection of its own.

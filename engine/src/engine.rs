@@ -51,6 +51,7 @@ use crate::secrets::Secrets;
 use crate::store::records::{Saving, Stamp};
 use crate::store::writer::guarded;
 use crate::store::{self, Concerns, Readers, RecordCache, Refusal, StoreError, StoreResult, Urgency, Writer};
+use crate::tallies::Tallies;
 
 pub use attachments::{Attachment, Attachments};
 pub use sessions::{KnownSession, Origin, Session};
@@ -232,6 +233,7 @@ impl Engine {
             ended: Bells::default(),
             watched: Bells::default(),
             overview: Overview::default(),
+            tallies: Tallies::default(),
             residents: Mutex::default(),
             places: Arc::new(Semaphore::new(config.residents_max)),
             reading: Semaphore::new(READS_MAX),

@@ -47,6 +47,7 @@ pub mod session;
 mod simulation;
 mod storage;
 mod store;
+mod tallies;
 mod times;
 mod upkeep;
 
@@ -76,5 +77,6 @@ pub use storage::Storage;
 pub use store::logs::LogLine;
 pub use store::records::check_fields;
 pub use store::{Refusal, StoreError};
+pub use tallies::Tallied;
 pub use times::{Explanation, NamedTime, Times, TimesError};
 pub use upkeep::{BackupFile, Manifest, MissingContent, Restored, restore};

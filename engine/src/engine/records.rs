@@ -7,16 +7,14 @@ use serde_json::{Map, Value, json};
 
 use super::{Engine, EngineError, EngineResult};
 use crate::audit::{self, Deed};
-use crate::clock::Timestamp;
 use crate::core::Event;
-use crate::query::{Kind, Page, Query, Tally};
+use crate::query::{Kind, Page, Query};
 use crate::references;
 use crate::schedules;
 use crate::session::QueryCall;
 use crate::store::locks::{self, Lock};
 use crate::store::places;
 use crate::store::records::{self, Saved, Saving};
-use crate::store::tally;
 use crate::store::{Refusal, StoreError};
 
 impl Engine {
@@ -32,19 +30,6 @@ impl Engine {
         let projects = self.grant.projects();
         self.read(move |core, connection| {
             core.query(connection, &Query { projects, without_documents: true, ..query.parse()? })
-        })
-        .await
-    }
-
-    /// How the executions of a filter went that were created from `since` until now, in that many spans of time. Calls
-    /// of connectors that flows made are not among them.
-    pub async fn tally(&self, filter: Value, since: Timestamp, spans: u32) -> EngineResult<Vec<Tally>> {
-        let (projects, spans) = (self.grant.projects(), spans.max(1));
-        let width = ((self.now().0 - since.0) / i64::from(spans)).max(1);
-        let kind = Kind::Execution.as_str().to_owned();
-        let query = QueryCall { kind, filter: Some(filter), ..QueryCall::default() };
-        self.read(move |_, connection| {
-            tally::of(connection, &Query { projects, ..query.parse()? }, since, width, spans)
         })
         .await
     }

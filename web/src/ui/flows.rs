@@ -23,7 +23,7 @@ use super::plot::Bars;
 use super::record::{self, Dependent, Names, dependents, path_of};
 use super::run::Run;
 use super::table::{ListQuery, Listing};
-use super::words::{Size, duration_text, text};
+use super::words::{Moment, Size, duration_text, text};
 use crate::caller::InReach;
 use crate::extract::{InPath, InQuery};
 use crate::operation::Operation;
@@ -169,6 +169,8 @@ struct Flow {
     range: &'static str,
     outcomes: Bars,
     durations: Bars,
+    /// When the plots were counted, where that was earlier.
+    counted: Option<Moment>,
     connectors: Vec<Used>,
     dependents: Vec<Dependent>,
 }
@@ -194,9 +196,9 @@ async fn show(
 ) -> Answer<Response> {
     let head = Head::read(&engine, &key, &frame, "summary").await?;
     let range = RANGES.iter().find(|(name, ..)| Some(*name) == query.range.as_deref()).unwrap_or(&RANGES[2]);
-    let since = frame.now.before(range.2);
-    let past = engine.tally(runs_of(&head.id), since, overview::COLUMNS).await?;
-    let (outcomes, durations) = overview::plots(&past, since, frame.now);
+    let past = engine.tally(runs_of(&head.id), range.2, overview::COLUMNS).await?;
+    let (outcomes, durations) = overview::plots(&past);
+    let counted = overview::earlier(&past, &frame);
     let newest = runs(&engine, &head.id, RUNS as u32).await?;
     let connectors = connectors(&engine, &newest).await?;
     let dependents = dependents(&engine, Kind::Flow, &head.row).await?;
@@ -211,6 +213,7 @@ async fn show(
         range: range.0,
         outcomes,
         durations,
+        counted,
         connectors,
         dependents,
         head,

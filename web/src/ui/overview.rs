@@ -9,12 +9,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use surefoot_engine::query::{Kind, LIMIT_MAX, Tally};
 use surefoot_engine::session::QueryCall;
-use surefoot_engine::{Engine, Role, Timestamp};
+use surefoot_engine::{Engine, Role, Tallied, Timestamp};
 
 use super::frame::{Frame, View, page};
 use super::plot::{Bar, Bars};
 use super::run::{Run, are_unsuccessful};
-use super::words::text;
+use super::words::{Moment, text};
 use crate::app::App;
 use crate::caller::InReach;
 use crate::extract::InQuery;
@@ -59,6 +59,8 @@ struct Overview {
     range: &'static str,
     outcomes: Bars,
     durations: Bars,
+    /// When the plots were counted, where that was earlier.
+    counted: Option<Moment>,
     /// Whether anything has ever run here.
     is_empty: bool,
     /// Why nothing new is taken.
@@ -107,11 +109,13 @@ async fn show(
     active.truncate(ROWS as usize);
     let failed = failed(&engine).await?;
     let (upcoming, _) = rows(&engine, with_status("SCHEDULED"), "scheduled_for", ROWS).await?;
-    let since = frame.now.before(range.2);
-    let past = engine.tally(top_level(), since, COLUMNS).await?;
-    let (outcomes, durations) = plots(&past, since, frame.now);
-    let is_empty =
-        past.iter().all(|tally| tally.count() == 0) && failed.is_empty() && active.is_empty() && upcoming.is_empty();
+    let past = engine.tally(top_level(), range.2, COLUMNS).await?;
+    let (outcomes, durations) = plots(&past);
+    let counted = earlier(&past, &frame);
+    let is_empty = past.spans.iter().all(|tally| tally.count() == 0)
+        && failed.is_empty()
+        && active.is_empty()
+        && upcoming.is_empty();
     let now = frame.now;
     Ok(page(&Overview {
         trouble: trouble(&app),
@@ -122,6 +126,7 @@ async fn show(
         range: range.0,
         outcomes,
         durations,
+        counted,
         is_empty,
         frame,
     }))
@@ -173,10 +178,15 @@ pub(super) async fn rows(engine: &Engine, filter: Value, order: &str, limit: u32
     Ok((page.rows, page.next.is_some()))
 }
 
+/// When that was counted, where it was not just now.
+pub(super) fn earlier(tallied: &Tallied, frame: &Frame) -> Option<Moment> {
+    (tallied.until < frame.now).then(|| frame.moment_at(Some(tallied.until)))
+}
+
 /// How runs ended, and how long they took, by when they were created. Where none ended there is no median, and none is
 /// drawn.
-pub(super) fn plots(spans: &[Tally], since: Timestamp, now: Timestamp) -> (Bars, Bars) {
-    let width = (now.0 - since.0) / i64::try_from(spans.len()).unwrap_or(i64::MAX).max(1);
+pub(super) fn plots(Tallied { since, until, spans }: &Tallied) -> (Bars, Bars) {
+    let width = (until.0 - since.0) / i64::try_from(spans.len()).unwrap_or(i64::MAX).max(1);
     let label = |index: usize| {
         let at = Timestamp(since.0 + width * index as i64).to_string();
         // The day and the minute.

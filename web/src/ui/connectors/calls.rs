@@ -7,7 +7,7 @@ use askama::Template;
 use axum::response::Response;
 use serde_json::{Value, json};
 use surefoot_engine::query::{LIMIT_MAX, Tally};
-use surefoot_engine::{Role, Timestamp};
+use surefoot_engine::{Role, Tallied, Timestamp};
 
 use super::Head;
 use crate::caller::InReach;
@@ -66,7 +66,7 @@ async fn show(InReach(engine): InReach, frame: Frame, InPath(key): InPath<String
     all.sort();
     let at = |share: usize| all.get((all.len() * share / 100).min(all.len().saturating_sub(1))).copied().map(Took);
     let oldest = rows.last().and_then(|row| time(row, "created_at"));
-    let plots = oldest.map(|oldest| overview::plots(&tallied(&rows, oldest, frame.now), oldest, frame.now));
+    let plots = oldest.map(|oldest| overview::plots(&tallied(&rows, oldest, frame.now)));
     let (outcomes, durations) = plots.unzip();
     Ok(page(&Calls {
         runs: Run::all(&rows[..rows.len().min(CALLS)], frame.now),
@@ -82,9 +82,9 @@ async fn show(InReach(engine): InReach, frame: Frame, InPath(key): InPath<String
 }
 
 /// How the calls went over time. They stand in journals, where the database counts nothing.
-fn tallied(rows: &[Value], since: Timestamp, now: Timestamp) -> Vec<Tally> {
+fn tallied(rows: &[Value], since: Timestamp, until: Timestamp) -> Tallied {
     let columns = i64::from(overview::COLUMNS);
-    let width = ((now.0 - since.0) / columns).max(1);
+    let width = ((until.0 - since.0) / columns).max(1);
     let (mut tallies, mut took) = (vec![Tally::default(); columns as usize], vec![Vec::new(); columns as usize]);
     for row in rows {
         let Some(created) = time(row, "created_at") else { continue };
@@ -102,5 +102,5 @@ fn tallied(rows: &[Value], since: Timestamp, now: Timestamp) -> Vec<Tally> {
         took.sort();
         tally.median = took.get(took.len() / 2).copied();
     }
-    tallies
+    Tallied { since, until, spans: tallies }
 }
