@@ -68,6 +68,7 @@ mod tests {
         (15, 2),
         (16, 3),
         (17, 3),
+        (18, 3),
     ];
 
     /// An engine refuses a workspace by its database alone. So a new format of journals comes with a migration, if only
