@@ -114,8 +114,8 @@ fn a_deadline_that_passes_before_the_creation_is_durable_is_kept() {
     assert_eq!(outcome.findings.overdue, 1);
 }
 
-/// Found by seed 8979: a run that waits for the one before it stands in the journal with a time of its own. The clock goes
-/// back, and the execution is read again before the wait ends.
+/// Found by seed 8979: a run that waits for the one before it stands in the journal with a time of its own. The clock
+/// goes back, and the execution is read again before the wait ends.
 #[test]
 fn the_time_of_a_call_that_waits_is_not_forgotten() {
     let connect = |effect: &str, retry| Op::Connect {

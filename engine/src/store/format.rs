@@ -50,7 +50,7 @@ pub(crate) fn has_log(database: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     /// For each format of the database, the newest format of journals in it.
-    const FORMATS: [(i64, u8); 17] = [
+    const FORMATS: &[(i64, u8)] = &[
         (1, 1),
         (2, 2),
         (3, 2),

@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 
 use crate::support::{rest, sent, until};
 
-/// One request of each sort is under way: an upload that is half sent, a stream of events, a webhook's caller whose flow
-/// ends soon and one whose flow does not, one that waits for an execution, one that has said nothing yet.
+/// One request of each sort is under way: an upload that is half sent, a stream of events, a webhook's caller whose
+/// flow ends soon and one whose flow does not, one that waits for an execution, one that has said nothing yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_request_under_way_is_answered_and_no_execution_is_lost() -> Result<()> {
     let folder = tempfile::tempdir()?;

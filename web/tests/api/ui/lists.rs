@@ -64,10 +64,10 @@ async fn an_unsuccessful_check_is_among_those_that_failed() {
     let failed = see(&server, "/ui/executions").await.attributes(".tabs a", "href");
     let failed = failed.into_iter().find(|path| path.contains("ENDED_ERROR")).unwrap();
     let page = see(&server, &format!("/ui/executions{}", failed.trim_start_matches("/ui/executions"))).await;
-    assert_eq!(page.attributes("tbody th a", "href"), [bad.clone()], "{}", page.html);
+    assert_eq!(page.attributes("tbody th a", "href"), std::slice::from_ref(&bad), "{}", page.html);
     assert_eq!(page.texts(".tabs a[aria-current]"), ["Failed"]);
     let overview = see(&server, "/ui").await;
-    assert_eq!(overview.attributes("[aria-labelledby=h-failed] tbody th a", "href"), [bad.clone()]);
+    assert_eq!(overview.attributes("[aria-labelledby=h-failed] tbody th a", "href"), std::slice::from_ref(&bad));
     // By the API as well; and what went well before it is found behind everything that did not.
     let filter = encoded(&json!({"field": "response_status", "op": "gte", "value": 500}));
     let found = server.get(&format!("/api/v1/executions?filter={filter}")).await.json(200);
