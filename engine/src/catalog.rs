@@ -491,7 +491,7 @@ fn tie_break(row: &Value) -> (&str, u32) {
 /// Orders and cuts rows in memory, as SQL does for the others.
 fn sorted_page(query: &Query, mut rows: Vec<Value>) -> Page {
     rows.sort_by(|left, right| compare(query, left, right));
-    if let Some(Cursor(value, id)) = &query.cursor {
+    if let Some(Cursor(value, id, _)) = &query.cursor {
         // By value, not by position: the row itself may be gone from the list since.
         let mut last = serde_json::json!({ "id": id });
         last[query.order.field.name] = match (query.order.field.ty, value.as_i64()) {

@@ -54,9 +54,17 @@ pub struct Order {
     pub descending: bool,
 }
 
-/// Where a page ended: the last row's value of the order field, and its id.
+/// Where a page ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Cursor(pub Value, pub String);
+pub struct Cursor(
+    /// The last row's value of the order field.
+    pub Value,
+    /// Its id.
+    pub String,
+    /// Of which list: the kind and the order. Version 0.1.0 did not say; its journals have such cursors.
+    #[serde(default)]
+    pub Option<String>,
+);
 
 /// A page of rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -95,9 +103,23 @@ impl Query {
         if limit == 0 || limit > LIMIT_MAX {
             return Err(QueryError(format!("limit must be 1 to {LIMIT_MAX}, not {limit}")));
         }
-        let cursor = cursor.map(Cursor::parse).transpose()?;
         let order = Order { field, descending };
-        Ok(Self { kind, filter, order, limit, cursor, deleted: false, projects: None, without_documents: false })
+        let mut query =
+            Self { kind, filter, order, limit, cursor: None, deleted: false, projects: None, without_documents: false };
+        query.cursor = cursor.map(Cursor::parse).transpose()?;
+        match &query.cursor {
+            Some(Cursor(_, _, Some(list))) if *list != query.list() => Err(QueryError(format!(
+                "the cursor is of a page of {list}, not of {}; give the cursor of the page before, or none to begin",
+                query.list()
+            ))),
+            _ => Ok(query),
+        }
+    }
+
+    /// The kind and the order: a cursor is a place in one such list, whatever the filter.
+    pub(crate) fn list(&self) -> String {
+        let sign = if self.order.descending { "-" } else { "" };
+        format!("{} by {sign}{}", self.kind.as_str(), self.order.field.name)
     }
 }
 

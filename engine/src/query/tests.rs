@@ -80,6 +80,21 @@ fn soak_random_filters_are_refused_or_evaluated() {
     assert!(evaluated > cases / 100, "only {evaluated} were filters at all");
 }
 
+#[test]
+fn a_cursor_is_a_place_in_the_list_that_gave_it() {
+    let parse = |kind, order, cursor: &str| Query::parse(kind, None, order, None, Some(cursor));
+    let of = Query::parse(Kind::Setting, None, Some("-name"), None, None).unwrap().list();
+    let cursor = Cursor(json!("b"), "id".into(), Some(of)).to_text();
+    assert_eq!(parse(Kind::Setting, Some("-name"), &cursor).unwrap().cursor.unwrap().1, "id");
+    for (kind, order) in [(Kind::Setting, Some("name")), (Kind::Setting, None), (Kind::Flow, Some("-name"))] {
+        let error = parse(kind, order, &cursor).unwrap_err().to_string();
+        assert!(error.contains("a page of setting by -name, not of "), "{error}");
+    }
+    // Of version 0.1.0.
+    let old = hex::encode(r#"["b","id"]"#);
+    assert_eq!(parse(Kind::Setting, Some("name"), &old).unwrap().cursor, Some(Cursor(json!("b"), "id".into(), None)));
+}
+
 fn random_document(below: &mut impl FnMut(usize) -> usize, depth: usize) -> Value {
     const FIELDS: [&str; 6] = ["status", "created_at", "orphan", "parent_id", "input", "no such"];
     const OPS: [&str; 10] = ["eq", "neq", "lt", "lte", "gt", "gte", "like", "in", "is_null", "no such"];

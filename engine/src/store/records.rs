@@ -155,7 +155,7 @@ fn cut(query: &Query, rows: Vec<Value>) -> Page {
             }
             (_, value) => value.clone(),
         };
-        Cursor(value, row["id"].as_str().unwrap_or_default().to_owned()).to_text()
+        Cursor(value, row["id"].as_str().unwrap_or_default().to_owned(), Some(query.list())).to_text()
     });
     Page { rows, next }
 }
