@@ -185,7 +185,12 @@ impl Field<'_> {
                 format!("<textarea rows=\"4\" spellcheck=\"false\"{attributes}>\n{value}</textarea>")
             }
             Input::Choice(choices) => {
-                let empty = if self.is_required { "" } else { "<option value=\"\"></option>" };
+                // Nobody answers what he has not chosen.
+                let empty = match (self.is_required, value.as_str()) {
+                    (true, "") => "<option value=\"\" selected>choose</option>",
+                    (true, _) => "",
+                    (false, _) => "<option value=\"\"></option>",
+                };
                 let option = |(index, (_, title)): (usize, &(&Value, String))| {
                     let selected = if value == index.to_string() { " selected" } else { "" };
                     format!("<option value=\"{index}\"{selected}>{}</option>", escaped(title))

@@ -51,6 +51,20 @@ fn what_is_no_object_has_one_field_or_none() {
 }
 
 #[test]
+fn a_choice_that_must_be_made_is_not_made_before() {
+    let schema =
+        json!({"type": "object", "properties": {"answer": {"enum": ["go on", "stop"]}}, "required": ["answer"]});
+    let html = SchemaForm::new(&schema).html(None, &[]).to_string();
+    let first = "required><option value=\"\" selected>choose</option><option value=\"0\">go on</option>";
+    assert!(html.contains(first), "{html}");
+    let is_refused = match read(&schema, &[("answer", "")]) {
+        Ok(value) => !wrong_with(&schema, &value).is_empty(),
+        Err(_) => true,
+    };
+    assert!(is_refused);
+}
+
+#[test]
 fn a_form_is_escaped_filled_and_in_order() {
     let schema = json!({
         "type": "object",
