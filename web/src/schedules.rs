@@ -42,14 +42,14 @@ pub(crate) struct ExplainQuery {
     /// From then on, RFC 3339; from now when it is missing.
     from: Option<String>,
     /// How many times; 5 when it is missing.
-    #[schemars(range(max = 1000))]
+    #[schemars(range(min = 1, max = 1000))]
     count: Option<u16>,
 }
 
 async fn explain(InReach(engine): InReach, InQuery(query): InQuery<ExplainQuery>) -> Answer<Json<Explanation>> {
     let count = query.count.unwrap_or(5);
-    if count > TIMES_MAX {
-        return Err(Problem::invalid(format!("`count` is at most {TIMES_MAX}")));
+    if count == 0 || count > TIMES_MAX {
+        return Err(Problem::invalid(format!("`count` is 1 to {TIMES_MAX}")));
     }
     let from = match &query.from {
         Some(text) => moment("from", text)?,

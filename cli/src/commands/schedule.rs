@@ -85,7 +85,7 @@ pub(crate) struct NextArguments {
     #[arg(long, value_name = "TIME")]
     from: Option<Timestamp>,
     /// How many times
-    #[arg(short, long, value_name = "N", default_value_t = 5)]
+    #[arg(short, long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     number: u16,
 }
 

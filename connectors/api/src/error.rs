@@ -95,9 +95,9 @@ impl CallError {
         Self { class, sent: Sent::Unknown, message: message.into(), peer_code: None }
     }
 
-    /// Puts the message on one line, without control characters. A secret in what a peer said can be recognised only while
-    /// nothing of it has been moved or cut, so no connector does this, nor [`shorten`](Self::shorten): the engine does,
-    /// and looks for secrets before each.
+    /// Puts the message on one line, without control characters. A secret in what a peer said can be recognised only
+    /// while nothing of it has been moved or cut, so no connector does this, nor [`shorten`](Self::shorten): the engine
+    /// does, and looks for secrets before each.
     pub fn put_on_a_line(&mut self) {
         let line = self.message.split_whitespace().collect::<Vec<_>>().join(" ");
         self.message = line.chars().filter(|character| !character.is_control()).collect();

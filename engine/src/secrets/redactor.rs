@@ -91,7 +91,7 @@ impl Redactor {
         }
     }
 
-    /// Redacts what texts of a document end with that is the beginning of a secret: the rest of it may have been cut off.
+    /// Redacts what texts of a document end with that is the beginning of a secret: the rest may have been cut off.
     pub(crate) fn ends(&self, value: &mut Value) {
         replace_in(value, &|text| self.without_end(text), &|_| false);
     }

@@ -29,6 +29,9 @@ const MACROS: [(&str, &str); 7] = [
     ("@hourly", "0 * * * *"),
 ];
 
+/// Croner's mark of a value that a field names.
+const ALL_BIT: u8 = 1;
+
 const MONTHS: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
 const DAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
@@ -81,7 +84,20 @@ impl Expression {
 
     /// What it means, in words: a sentence without its full stop.
     pub(super) fn words(&self) -> String {
-        self.cron.describe().trim_end_matches('.').to_owned()
+        let mut pattern = self.cron.pattern.clone();
+        // Croner has no words for the last weekday of a month, and takes no step of years for what it is.
+        if pattern.years.step > 1 || self.text.to_ascii_uppercase().contains("LW") {
+            return format!("At the times of `{}`", self.text);
+        }
+        // It takes every step for one that goes through the whole field, and evenly.
+        for field in [&mut pattern.seconds, &mut pattern.minutes, &mut pattern.hours, &mut pattern.months] {
+            let all = (field.min..=field.max).step_by(field.step.max(1).into());
+            let is_even = (field.max - field.min + 1) % field.step.max(1) == 0;
+            if !(is_even && all.eq(field.get_set_values(ALL_BIT))) {
+                field.step = 1;
+            }
+        }
+        pattern.describe().trim_end_matches('.').to_owned()
     }
 }
 

@@ -102,6 +102,14 @@ fn words_say_what_an_expression_means() {
         ("*/15 * * * *", "At every 15 minutes, in Europe/Vienna"),
         ("0 9 * * MON-FRI", "At 09:00, on Monday, Tuesday, Wednesday, Thursday, and Friday, in Europe/Vienna"),
         ("0 0 L * *", "At 00:00, on the last day of the month, in Europe/Vienna"),
+        ("0 0 LW * *", "At the times of `0 0 LW * *`, in Europe/Vienna"),
+        ("0 */6 * * *", "At minute 0, of every 6 hours, in Europe/Vienna"),
+        ("0 */25 * * *", "At 00:00, in Europe/Vienna"),
+        ("*/40 * * * *", "At minute 0 and 40 past every hour, in Europe/Vienna"),
+        ("0-30/10 * * * *", "At minute 0, 10, 20, and 30 past every hour, in Europe/Vienna"),
+        ("0 0 1 JAN-MAR/2 *", "At 00:00, on day 1, in January and March, in Europe/Vienna"),
+        ("0 0 1 */3 *", "At 00:00, on day 1, in every 3 months, in Europe/Vienna"),
+        ("0 0 0 1 1 * 2026/2", "At the times of `0 0 0 1 1 * 2026/2`, in Europe/Vienna"),
     ];
     for (expression, expected) in cases {
         assert_eq!(Times::of_cron(expression, "Europe/Vienna").unwrap().words(), expected, "{expression}");

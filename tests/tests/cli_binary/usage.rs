@@ -57,6 +57,7 @@ fn what_cannot_be_done_as_asked_is_64() {
         (&["connector", "set", "c", "--type", "ftp", "hots=a"], "no input `hots`"),
         (&["webhook", "set", "w", "--no-key", "--generate-key"], "cannot be used with"),
         (&["schedule", "next", "* * *"], "not a cron expression"),
+        (&["schedule", "next", "@daily", "-n", "0"], "0 is not in 1..=1000"),
         (&["--server", "ftp://localhost", "flow", "list"], "write http://HOST:PORT"),
     ] {
         cli.run(arguments).refused(64, &[says]);
