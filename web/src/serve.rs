@@ -81,8 +81,8 @@ impl Default for Connections {
     }
 }
 
-/// Serves connections of a TCP port until `shutdown` is cancelled. Requests under way have [`Connections::drain_max`] to
-/// be answered; who still waits for an execution shortly before is told that it goes on later.
+/// Serves connections of a TCP port until `shutdown` is cancelled. Requests under way have [`Connections::drain_max`]
+/// to be answered; who still waits for an execution shortly before is told that it goes on later.
 ///
 /// # Errors
 /// None so far.

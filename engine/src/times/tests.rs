@@ -109,7 +109,7 @@ fn words_say_what_an_expression_means() {
         ("0-30/10 * * * *", "At minute 0, 10, 20, and 30 past every hour, in Europe/Vienna"),
         ("0 0 1 JAN-MAR/2 *", "At 00:00, on day 1, in January and March, in Europe/Vienna"),
         ("0 0 1 */3 *", "At 00:00, on day 1, in every 3 months, in Europe/Vienna"),
-        ("0 0 0 1 1 * 2026/2", "At the times of `0 0 0 1 1 * 2026/2`, in Europe/Vienna"),
+        ("0 0 0 1 1 * 2026-2030/2", "At the times of `0 0 0 1 1 * 2026-2030/2`, in Europe/Vienna"),
     ];
     for (expression, expected) in cases {
         assert_eq!(Times::of_cron(expression, "Europe/Vienna").unwrap().words(), expected, "{expression}");
