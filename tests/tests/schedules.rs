@@ -222,7 +222,8 @@ async fn the_api_explains_times() -> Result<()> {
     let every = ("setting", r#"{"every": "1h"}"#);
     for (query, detail) in [
         (vec![("setting", r#"{"cron": "* * *"}"#)], "it has 3 fields"),
-        (vec![every, ("count", "1001")], "at most 1000"),
+        (vec![every, ("count", "1001")], "1 to 1000"),
+        (vec![every, ("count", "0")], "1 to 1000"),
         (vec![every, ("from", "soon")], "`from` cannot be `soon`"),
     ] {
         let (status, problem) = explain(&query).await?;

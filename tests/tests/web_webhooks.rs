@@ -188,24 +188,6 @@ async fn a_caller_that_hangs_up_stops_nothing() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_stops_tells_who_waits() -> Result<()> {
-    let workspace = workspace("long-sleep", json!({})).await?;
-    let server = workspace.serve().await?;
-    let call = server.webhook(Method::POST, "hook", "").send();
-    let stopped = async {
-        let id = waiting_execution(&workspace).await?;
-        server.stop().await?;
-        anyhow::Ok(id)
-    };
-    let (answer, id) = tokio::join!(call, stopped);
-    let answer = answer?;
-    assert!(answer.headers().contains_key("retry-after"));
-    let problem = document(answer, 503).await?;
-    assert_eq!((&problem["code"], &problem["execution_id"]), (&json!("stopping"), &json!(id?)));
-    Ok(())
-}
-
 /// A form's files, and a long body that is no text, are files of the workspace, for the flow too; they are named by the
 /// execution and go with it.
 #[tokio::test(flavor = "multi_thread")]
