@@ -65,3 +65,20 @@ fn fields_in_files(kind: Kind) -> Vec<&'static str> {
 fn name_in_file(field: &'static str) -> &'static str {
     REFERENCES.iter().find(|(id, ..)| *id == field).map_or(field, |(_, name, _)| name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_names_every_field_of_every_kind() {
+        let guide = include_str!("../../docs/guides/configuration-as-files.md");
+        for kind in KINDS {
+            let row = format!("| `{}/` |", kind.plural());
+            let row = guide.lines().find(|line| line.starts_with(&row)).unwrap_or_else(|| panic!("there is no {row}"));
+            for field in fields_in_files(kind).into_iter().filter(|field| *field != "name") {
+                assert!(row.contains(&format!("`{field}`")), "`{field}` is missing: {row}");
+            }
+        }
+    }
+}

@@ -42,3 +42,15 @@ pub fn all() -> Vec<Arc<dyn Connector>> {
         Arc::new(ssh::Ssh),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_reference_names_every_type() {
+        let reference = include_str!("../../docs/reference/connectors.md");
+        for connector in super::all() {
+            let row = format!("| `{}` | ", connector.type_name());
+            assert!(reference.contains(&row), "there is no {row}");
+        }
+    }
+}
