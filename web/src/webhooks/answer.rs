@@ -14,26 +14,38 @@ use crate::problem::Problem;
 
 /// What a flow cannot set: what belongs to one connection, and what would hold for the whole origin, which webhooks
 /// share with the API.
-const DROPPED: [HeaderName; 19] = [
-    HeaderName::from_static("accept-ch"),
+const DROPPED: [HeaderName; 31] = [
     ALT_SVC,
     CONNECTION,
     CONTENT_LENGTH,
-    HeaderName::from_static("clear-site-data"),
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("nel"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("service-worker-allowed"),
-    HeaderName::from_static("set-cookie2"),
     PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION,
-    HeaderName::from_static("report-to"),
     SET_COOKIE,
     STRICT_TRANSPORT_SECURITY,
     TE,
     TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
+    HeaderName::from_static("accept-ch"),
+    HeaderName::from_static("activate-storage-access"),
+    HeaderName::from_static("attribution-reporting-register-source"),
+    HeaderName::from_static("attribution-reporting-register-trigger"),
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("critical-ch"),
+    HeaderName::from_static("expect-ct"),
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("nel"),
+    HeaderName::from_static("observe-browsing-topics"),
+    HeaderName::from_static("origin-agent-cluster"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("public-key-pins"),
+    HeaderName::from_static("report-to"),
+    HeaderName::from_static("reporting-endpoints"),
+    HeaderName::from_static("service-worker-allowed"),
+    HeaderName::from_static("set-cookie2"),
+    HeaderName::from_static("set-login"),
+    HeaderName::from_static("speculation-rules"),
+    HeaderName::from_static("use-as-dictionary"),
 ];
 
 /// The answer after an execution, whose row this is, has ended.
@@ -143,8 +155,10 @@ mod tests {
 
     #[tokio::test]
     async fn cookies_and_headers_of_the_connection_are_dropped() {
-        let names = ["Set-Cookie", "Connection", "transfer-encoding", "Content-Length", "Clear-Site-Data", "Upgrade"];
-        let headers: Vec<_> = names.iter().map(|name| json!([name, "1"])).collect();
+        let of_connection = ["Connection", "transfer-encoding", "Content-Length", "Upgrade"];
+        let of_origin = ["Set-Cookie", "Clear-Site-Data", "Set-Login", "Origin-Agent-Cluster", "Reporting-Endpoints"];
+        let names = of_connection.iter().chain(&of_origin);
+        let headers: Vec<_> = names.map(|name| json!([name, "1"])).collect();
         let row = json!({"status": "ENDED_SUCCESS", "response": {"status": 200, "headers": headers, "body": "x"}});
         let (_, headers, _) = parts(of_ended("x1", &row)).await;
         assert_eq!(headers, [pair("content-type", "text/plain; charset=utf-8")]);

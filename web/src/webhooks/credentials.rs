@@ -41,6 +41,7 @@ const OLD_SECONDS_MAX: u32 = 30 * 24 * 60 * 60;
 /// The body of a change of the key.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["key"]))]
 pub(crate) struct KeyBody {
     /// The new key; null removes the present one. It must be named, so that `{}` removes nothing.
     #[serde(deserialize_with = "required")]
@@ -53,6 +54,7 @@ pub(crate) struct KeyBody {
 /// The body of a change of the secret.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["secret"]))]
 pub(crate) struct SecretBody {
     /// The new secret, `whsec_` and 24 to 64 bytes in base64; null removes the present one. It must be named, so that
     /// `{}` removes nothing.
