@@ -231,6 +231,8 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.key === "j" || event.key === "k") return pick(event.key === "j" ? 1 : -1);
   const wanted = all("[data-key]").find((one) => one.dataset.key === event.key);
+  // A list that is read onwards has no link to the page before.
+  if (!wanted && event.key === "p" && /[?&](cursor|after)=/.test(location.search)) return history.back();
   if (!wanted) return;
   event.preventDefault();
   if (wanted.matches("input, textarea, select")) wanted.focus();

@@ -169,7 +169,7 @@ async fn find(
             last_at = Some(line.at);
             read += 1;
             if wanted.has(&line) {
-                let line = cut(line);
+                let line = shown(line);
                 bytes += line.message.len();
                 lines.push(line);
             }
@@ -186,7 +186,11 @@ async fn find(
     Ok(Found { lines, earlier: more, later: last.filter(|_| from.is_some()), stopped })
 }
 
-fn cut(mut line: LogLine) -> LogLine {
+/// A line as it is shown: of bounded length, and without fields that there are none of.
+fn shown(mut line: LogLine) -> LogLine {
+    if line.fields.as_object().is_some_and(serde_json::Map::is_empty) {
+        line.fields = serde_json::Value::Null;
+    }
     let (length, end) = (line.message.len(), line.message.floor_char_boundary(LINE_BYTES_MAX));
     if end < length {
         line.message.truncate(end);
