@@ -1,6 +1,7 @@
 //! Calls one connector without an engine: a file store in memory, an egress policy, a time limit.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -269,10 +270,28 @@ impl FileSink for TestSink {
     }
 }
 
-/// How much more memory this process has needed at its peak than at the start of the measurement.
+/// Says in a process of its own that this test runs there alone.
+const ALONE: &str = "SUREFOOT_TEST_ALONE";
+
+/// How much more memory this process has needed at its peak than at the start of the measurement. Only a test that
+/// [`runs_elsewhere`] measures its own.
 #[derive(Debug)]
 pub struct MemoryGrowth {
     resident_kib: u64,
+}
+
+/// Runs the test with that name in a process of its own, so that no other test is measured with it, and panics if it
+/// fails. Returns false in that process: the test goes on there.
+pub fn runs_elsewhere(test: &str) -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        return false;
+    }
+    let binary = std::env::current_exe().expect("a test is a file");
+    let output = Command::new(binary).args(["--exact", test, "--nocapture"]).env(ALONE, "1").output();
+    let output = output.expect("the test starts");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    true
 }
 
 impl MemoryGrowth {

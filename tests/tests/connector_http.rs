@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use surefoot_connector_api::{CallError, Connector, Effect, ErrorClass, Sent};
 use surefoot_connectors::http::Http;
 use surefoot_tests::connector_harness::{
-    CallOptions, MemoryGrowth, TestFiles, call, call_with, generated_sha256, merged, sha256,
+    CallOptions, MemoryGrowth, TestFiles, call, call_with, generated_sha256, merged, runs_elsewhere, sha256,
 };
 use surefoot_tests::servers::certificates::TestCertificates;
 use surefoot_tests::servers::http::{HttpServer, PASSWORD, USER};
@@ -202,6 +202,9 @@ async fn a_packed_answer_is_unpacked() -> Result<()> {
 /// What is packed beyond reason takes neither memory nor room, and what is cut is never taken for the whole.
 #[tokio::test]
 async fn a_packed_answer_that_is_not_as_it_should_be_is_an_error() -> Result<()> {
+    if runs_elsewhere("a_packed_answer_that_is_not_as_it_should_be_is_an_error") {
+        return Ok(());
+    }
     let server = HttpServer::recording()?;
     let files = TestFiles::new();
     let get = |path: &str, more: Value| merged(json!({ "url": server.url(path) }), more);
@@ -538,6 +541,9 @@ async fn a_connection_that_is_cut_is_never_success() -> Result<()> {
 
 #[tokio::test]
 async fn large_files_pass_through_without_being_held() -> Result<()> {
+    if runs_elsewhere("large_files_pass_through_without_being_held") {
+        return Ok(());
+    }
     const SIZE: u64 = 100 << 20;
     let server = HttpServer::nginx(None)?;
     let files = TestFiles::new();
