@@ -172,6 +172,13 @@ pub(crate) fn begin(
 }
 
 impl Taken {
+    /// The connections that the new execution takes up, since nobody knows how they ended.
+    #[cfg(test)]
+    pub(crate) fn taken_up(&self) -> impl Iterator<Item = &str> {
+        let open = self.open.iter().filter(|(_, open)| matches!(open.what, What::Connection(_, None)));
+        open.map(|(id, _)| id.as_str())
+    }
+
     /// How the child flows ended whose ends the calls did not see.
     fn open_ends(&self, core: &Core, connection: &Connection) -> StoreResult<Vec<Ended>> {
         let mut inherited = Vec::new();

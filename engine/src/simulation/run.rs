@@ -457,8 +457,9 @@ impl Run<'_> {
             if !process.sent.insert(*number) {
                 continue;
             }
-            let (number, request, engine) = (*number, request.clone(), process.engine.clone());
-            process.answers.spawn(async move { (number, perform(&engine, request).await) });
+            let (number, request) = (*number, request.clone());
+            let (engine, world) = (process.engine.clone(), self.world.clone());
+            process.answers.spawn(async move { (number, perform(&engine, world, request).await) });
         }
     }
 
@@ -629,7 +630,7 @@ impl Run<'_> {
 }
 
 /// Answers one request as the engine does. Of a start the id; of the others something.
-async fn perform(engine: &Engine, request: Request) -> Result<Option<String>, EngineError> {
+async fn perform(engine: &Engine, world: Arc<World>, request: Request) -> Result<Option<String>, EngineError> {
     match request {
         Request::Start { key, input, deadline } => {
             let start = StartRequest {
@@ -647,7 +648,9 @@ async fn perform(engine: &Engine, request: Request) -> Result<Option<String>, En
             engine.signal(&execution, &name, payload, "simulation", Some(id)).await.map(Some)
         }
         Request::Steer { execution, what } => steer(engine, execution, what).await.map(|()| None),
-        Request::Restart { execution, from, version } => restart(engine, execution, from, version).await.map(Some),
+        Request::Restart { execution, from, version } => {
+            restart(engine, world, execution, from, version).await.map(Some)
+        }
         Request::Disable { schedule } => {
             let fields = json!({"is_enabled": false}).as_object().cloned().unwrap_or_default();
             engine.save(Kind::Schedule, schedule, fields, "simulation").await.map(|_| None)
@@ -676,6 +679,7 @@ async fn steer(engine: &Engine, execution: String, what: Steer) -> Result<(), En
 /// Like [`Engine::restart`], which reads the journal in another thread, from a call that `from` picks.
 async fn restart(
     engine: &Engine,
+    world: Arc<World>,
     execution: String,
     from: u32,
     version: RestartVersion,
@@ -686,6 +690,8 @@ async fn restart(
         let calls = journal::read(connection, key)?.iter().filter(|one| matches!(one, Record::Call { .. })).count();
         let from = 1 + from % u32::try_from(calls.max(1)).expect("they are few");
         let taken = restarts::look(connection, key, &execution, from)?;
+        // Each restart does, of several from the same call.
+        taken.taken_up().for_each(|connection| world.taken_up(connection));
         let (id, flow) = (core.new_id(), row["flow_id"].as_str().unwrap_or_default());
         let new = core.new_flow_execution(
             connection,

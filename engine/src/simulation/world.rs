@@ -101,6 +101,11 @@ impl World {
         });
     }
 
+    /// Another execution takes up a connection, as after a crash: how it ended there is nothing to this one.
+    pub(super) fn taken_up(&self, connection: &str) {
+        self.state(|state| state.delivered.remove(connection));
+    }
+
     /// A guest saw how a connection ended.
     pub(super) fn delivered(&self, connection: &str, interrupted: bool) {
         self.state(|state| {
